@@ -1,0 +1,65 @@
+# Everything starts here. A bare clone needs only `make repro` and `make test`; `make` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test smoke relock verify study watch lint lock
+
+# `python` and `dvc`, here and in the commands of dvc.yaml, are those of .venv
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+PYTHON ?= python3.11 python3 python3.12 python3.13
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## .venv with everything in requirements.txt (other targets do this by themselves)
+	@cmp -s requirements.txt .venv/installed.txt || $(MAKE) --no-print-directory .venv/installed.txt
+
+.PHONY: .venv/installed.txt
+.venv/installed.txt:
+	@[ -x .venv/bin/python ] || { \
+	  for python in $(PYTHON); do \
+	    $$python -c '$(SUITABLE)' 2>/dev/null && { found=$$python; break; }; \
+	  done; \
+	  [ -n "$$found" ] || { echo "error: no Python 3.11, 3.12 or 3.13 with venv found (tried: $(PYTHON));" \
+	    "install one, or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	  echo "setup: making .venv with $$($$found --version)"; \
+	  $$found -m venv .venv; }
+	@[ -x .venv/bin/uv ] || .venv/bin/python -m pip install --disable-pip-version-check uv
+	uv pip install --python .venv/bin/python -r requirements.txt
+	@cp requirements.txt $@
+
+repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over params.yaml first)
+	@$(if $(PROFILE),python -m kinetoken.params overlay profiles/$(PROFILE).yaml)
+	@dvc repro $(ARGS)
+	@echo "report: plots/report.html    numbers: dvc metrics show    curves: dvc plots show"
+
+test: setup  ## all tests; JUnit and coverage under run_info/tests (ARGS="-k classifier" chooses)
+	@mkdir -p run_info/tests
+	@pytest --junitxml=run_info/tests/junit.xml --cov --cov-report=term:skip-covered \
+	  --cov-report=json:run_info/tests/coverage.json $(ARGS)
+
+smoke: setup  ## the whole pipeline with tiny params in a clone under .smoke, about 3 minutes
+	@python -m kinetoken.smoke
+
+relock: setup  ## record an edit that changes no result in dvc.lock, once the smoke profile proves it
+	@python -m kinetoken.relock
+
+verify: setup  ## re-hash recorded outputs and the cache; what is damaged is named and removed
+	@python -m kinetoken.verify
+
+study: setup  ## run a longer comparison: make study NAME=...
+	@[ -f "studies/$(NAME)/dvc.yaml" ] || { echo "error: make study NAME=..., one of:" \
+	  $$(ls studies 2>/dev/null || echo "(there are none yet)") >&2; exit 1; }
+	@dvc repro studies/$(NAME)/dvc.yaml $(ARGS)
+
+watch: setup  ## what every stage is doing, on one page
+	@python -m kinetoken.watch
+
+lint: setup  ## ruff and mypy
+	@ruff check .
+	@mypy
+
+lock: setup  ## requirements.txt from pyproject.toml
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal pyproject.toml -o requirements.txt
+	@! grep -nE '://|--(extra-)?index|--find-links' requirements.txt || \
+	  { echo "error: requirements.txt must name no address" >&2; exit 1; }

@@ -1,0 +1,123 @@
+"""The codes table: one row of token indices a clip, and what is needed to read them.
+
+Columns track_id, class, split, codes (fixed-size list of int32, row-major over the grid); the schema
+metadata holds one JSON value: grid [T', H', W'], codebook_size, quantizer, levels, and the hash of the
+tokenizer that made them.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.artifacts import read_table
+from kinetoken.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Indices = NDArray[np.int32]
+
+
+@dataclasses.dataclass(frozen=True)
+class CodesMeta:
+    """How to read the indices."""
+
+    grid: tuple[int, int, int]  # time slices, rows, columns
+    codebook_size: int
+    quantizer: str
+    levels: tuple[int, ...]  # of FSQ; empty for quantizers without
+    tokenizer: str  # hash of the model folder
+
+    def require_same_tokenizer(self, other: str, codes: Path, model: Path) -> None:
+        """UserError unless `other` is the tokenizer that made these codes."""
+        if self.tokenizer != other:
+            raise UserError(
+                f"{codes}: made by tokenizer {self.tokenizer[:12]}, but {model} belongs to {other[:12]}; "
+                "run extract_codes and what follows again"
+            )
+
+
+@dataclasses.dataclass
+class CodesTable:
+    """N clips' codes in order: codes (N, T', H', W') int32."""
+
+    track_id: NDArray[np.int32]
+    label: np.ndarray
+    split: np.ndarray
+    codes: Indices
+    meta: CodesMeta
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order used for labels everywhere: sorted."""
+        return tuple(sorted(set(self.label)))
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """(N,) index of each clip's class in `classes`."""
+        return np.searchsorted(np.array(self.classes), self.label).astype(np.int64)
+
+    def take(self, rows: np.ndarray) -> "CodesTable":
+        return CodesTable(self.track_id[rows], self.label[rows], self.split[rows], self.codes[rows], self.meta)
+
+    def of_split(self, *splits: str) -> "CodesTable":
+        """The clips of the splits, in order; UserError naming the first split that is empty."""
+        for split in splits:
+            if not (self.split == split).any():
+                raise UserError(f"codes table: split '{split}' is empty")
+        return self.take(np.flatnonzero(np.isin(self.split, splits)))
+
+
+def write_codes(path: Path, meta: CodesMeta, parts: Iterable[CodesTable]) -> None:
+    """Stream the parts into one table, a row group each. Raises ValueError for indices outside the codebook."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    width = int(np.prod(meta.grid))
+    schema = pa.schema(
+        [("track_id", pa.int32()), ("class", pa.string()), ("split", pa.string()), ("codes", pa.list_(pa.int32(), width))],
+        metadata={"codes": json.dumps(dataclasses.asdict(meta), sort_keys=True)},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as sink:
+        for part in parts:
+            flat = part.codes.reshape(len(part), width)
+            if flat.min() < 0 or flat.max() >= meta.codebook_size:
+                raise ValueError(f"codes {flat.min()}…{flat.max()} outside a codebook of {meta.codebook_size}")
+            values = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel(), pa.int32()), width)
+            columns = [pa.array(part.track_id, pa.int32()), part.label.tolist(), part.split.tolist(), values]
+            sink.write_table(pa.table(columns, schema=schema))
+
+
+def read_codes(path: Path) -> CodesTable:
+    """The table; UserError if it is damaged, is no codes table, or its indices do not fit its metadata."""
+    table = read_table(path)
+    meta = _read_meta(path, table)
+    width = int(np.prod(meta.grid))
+    column = table["codes"].combine_chunks()
+    if getattr(column.type, "list_size", None) != width:
+        raise UserError(f"{path}: column 'codes' is {column.type}, but the grid {list(meta.grid)} needs {width} a row")
+    codes = column.flatten().to_numpy().reshape(-1, *meta.grid)
+    if len(codes) and (codes.min() < 0 or codes.max() >= meta.codebook_size):
+        row = int(np.flatnonzero(((codes < 0) | (codes >= meta.codebook_size)).any((1, 2, 3)))[0])
+        raise UserError(f"{path}: row {row}: a code outside the codebook of {meta.codebook_size}")
+    return CodesTable(
+        table["track_id"].to_numpy(), np.array(table["class"].to_pylist()), np.array(table["split"].to_pylist()),
+        codes, meta,
+    )
+
+
+def _read_meta(path: Path, table: "pa.Table") -> CodesMeta:
+    content = (table.schema.metadata or {}).get(b"codes")
+    if content is None or "codes" not in table.column_names:
+        raise UserError(f"{path}: not a codes table of Kinetoken (no 'codes' column or metadata)")
+    fields = json.loads(content)
+    return CodesMeta(**{**fields, "grid": tuple(fields["grid"]), "levels": tuple(fields["levels"])})

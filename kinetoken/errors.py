@@ -1,0 +1,8 @@
+"""The one exception that speaks to the person at the keyboard."""
+
+
+class UserError(Exception):
+    """Bad input: what was wrong, where (file, row, key), and what would be right.
+
+    A stage that raises it prints the message alone, leaves no output behind and exits with code 1.
+    """

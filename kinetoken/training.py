@@ -1,0 +1,356 @@
+"""The one training loop, on Lightning Fabric.
+
+A training step is a function of (module, batch) -> (loss, parts); everything else is here: epochs in
+an order that depends on (seed, epoch) alone, AdamW with warm-up and cosine decay, clipping, mixed
+precision, an average of the weights, validation, early stopping, curves, progress, and checkpoints from
+which a killed run goes on to the very same weights.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kinetoken.params import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Range
+from kinetoken.progress import replace_text
+from kinetoken.stage import Context, Hardware
+
+Batch = dict[str, Tensor]
+Step = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
+Validate = Callable[[nn.Module], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingParams:
+    """What every training stage has in its section of params.yaml."""
+
+    seed: NonNegative
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: PositiveFloat  # the peak, after warm-up
+    warmup_fraction: Annotated[float, Range(ge=0, lt=1)]  # of all steps
+    weight_decay: NonNegativeFloat  # AdamW; matrices and kernels only, not biases and norms
+    gradient_clip: NonNegativeFloat  # of the global norm; 0 is off
+    ema_decay: Annotated[float, Range(ge=0, lt=1)]  # average of the weights used for validation; 0 is off
+    patience: NonNegative  # epochs without improvement before stopping; 0 is off
+
+
+class Batches(Protocol):
+    """Where batches come from: `len` items, gathered by index on the CPU."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: np.ndarray) -> Batch: ...
+
+
+class TensorBatches:
+    """Batches from tensors that share their first dimension."""
+
+    def __init__(self, **tensors: Tensor) -> None:
+        lengths = {name: len(tensor) for name, tensor in tensors.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"tensors differ in length: {lengths}")
+        self._tensors = tensors
+
+    def __len__(self) -> int:
+        return len(next(iter(self._tensors.values())))
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        index = torch.from_numpy(indices)
+        return {name: tensor[index] for name, tensor in self._tensors.items()}
+
+
+@dataclasses.dataclass
+class History:
+    """One row of numbers an epoch: `epoch`, `step`, means of the loss parts, validation metrics."""
+
+    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    best_value: float = math.inf
+
+
+def fit(
+    module: nn.Module,
+    step: Step,
+    batches: Batches,
+    params: TrainingParams,
+    context: Context,
+    *,
+    label: str = "train",
+    validate: Validate | None = None,
+    monitor: str | None = None,
+) -> History:
+    """Train `module` in place and leave it in eval mode.
+
+    The weights left are those of the epoch where validation metric `monitor` (lower is better) was
+    least, or the last ones if `monitor` is None; averaged ones if `ema_decay` is set. A checkpoint is
+    kept after each epoch under `context.checkpoints/label` and resumed when found whole.
+    """
+    fabric = _fabric(context.hardware)
+    _seed(params.seed, 0)
+    optimizer = torch.optim.AdamW(_parameter_groups(module, params.weight_decay), lr=params.learning_rate)
+    wrapped, optimizer = fabric.setup(module, optimizer)
+    average = _Average(module, params.ema_decay) if params.ema_decay else None
+    run = _Run(fabric, wrapped, module, optimizer, average, params, History())
+    per_epoch = len(_epoch_indices(len(batches), params, 0, fabric.world_size, fabric.global_rank))
+    total = per_epoch * params.epochs
+    first = run.resume(context, label)
+    progress = context.progress
+    progress.phase(label, total, "steps", done=first * per_epoch)
+    progress.update(device=str(fabric.device))
+    live = _curves(context, label, resume=first > 0) if fabric.global_rank == 0 else None
+    for epoch in range(first, params.epochs):
+        if params.patience and epoch - run.history.best_epoch > params.patience:
+            progress.say(f"{label}: no improvement for {params.patience} epochs, stopping at epoch {epoch}")
+            break
+        progress.update(epoch=epoch + 1)
+        row = run.train_epoch(step, batches, epoch, total, progress.advance)
+        if validate is not None:
+            row.update(run.validated(validate))
+        run.record(row, epoch, monitor)
+        progress.update(metrics={k: v for k, v in row.items() if k not in ("epoch", "step")})
+        if live is not None:
+            for name, value in row.items():
+                live.log_metric(name, value)
+            live.next_step()
+        run.save(context, label, epoch + 1)
+    run.finish(monitor)
+    if live is not None:
+        live.end()
+    return run.history
+
+
+def fabric_device(hardware: Hardware) -> torch.device:
+    """The device that `fit` would use, for evaluation outside of it; sets the thread count too."""
+    torch.set_num_threads(hardware.threads)
+    if hardware.accelerator == "cuda" or (hardware.accelerator == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
+    """0 … count−1 in order, `size` at a time: for evaluation."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def _fabric(hardware: Hardware) -> Any:  # noqa: ANN401 - lightning is imported on use
+    from lightning_fabric import Fabric
+
+    on_gpu = fabric_device(hardware).type == "cuda"
+    precision = hardware.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if on_gpu else "32-true"
+    fabric = Fabric(
+        accelerator="cuda" if on_gpu else "cpu", devices=hardware.devices,
+        strategy=hardware.strategy, precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _seed(seed: int, epoch: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+
+
+def _epoch_indices(count: int, params: TrainingParams, epoch: int, world: int, rank: int) -> list[np.ndarray]:
+    """This rank's batches of one epoch: shuffled by (seed, epoch), whole batches only if there is one."""
+    order = np.random.default_rng([params.seed, epoch]).permutation(count)
+    size = min(params.batch_size * world, count)
+    whole = [order[i : i + size] for i in range(0, count - size + 1, size)]
+    return [batch[rank::world] for batch in whole]
+
+
+def _learning_rate(params: TrainingParams, step: int, total: int) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    warmup = params.warmup_fraction * total
+    if step < warmup:
+        return params.learning_rate * (step + 1) / max(warmup, 1.0)
+    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1.0)))
+
+
+class _Average:
+    """An exponential moving average of a module's floating-point state, warmed up over its first steps."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    def update(self, module: nn.Module) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value.detach(), 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+
+@dataclasses.dataclass
+class _Run:
+    fabric: Any
+    wrapped: Any
+    module: nn.Module
+    optimizer: Any
+    average: _Average | None
+    params: TrainingParams
+    history: History
+    best: dict[str, Tensor] | None = None
+
+    def train_epoch(
+        self, step: Step, batches: Batches, epoch: int, total: int, advance: Callable[[], None]
+    ) -> dict[str, float]:
+        _seed(self.params.seed, epoch + 1)
+        self.module.train()
+        plan = _epoch_indices(
+            len(batches), self.params, epoch, self.fabric.world_size, self.fabric.global_rank
+        )
+        sums: dict[str, Tensor] = {}
+        for position, indices in enumerate(plan):
+            rate = _learning_rate(self.params, epoch * len(plan) + position, total)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            batch = self.fabric.to_device(batches.gather(indices))
+            loss, parts = step(self.wrapped, batch)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"loss is {loss.item()} at epoch {epoch + 1}, step {position + 1}")
+            self.optimizer.zero_grad()
+            self.fabric.backward(loss)
+            if self.params.gradient_clip:
+                self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.params.gradient_clip)
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update(self.module)
+            for name, value in {"loss": loss, **parts}.items():
+                sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+            advance()
+        means = {name: float(value) / len(plan) for name, value in sums.items()}
+        return {"epoch": epoch + 1, "step": (epoch + 1) * len(plan), **means}
+
+    def validated(self, validate: Validate) -> dict[str, float]:
+        kept = self._swap_in_average()
+        self.module.eval()
+        with torch.no_grad():
+            metrics = validate(self.module)
+        if kept is not None:
+            self.module.load_state_dict(kept)
+        return metrics
+
+    def record(self, row: dict[str, float], epoch: int, monitor: str | None) -> None:
+        self.history.rows.append(row)
+        if monitor is None:
+            self.history.best_epoch = epoch
+        elif row[monitor] < self.history.best_value:
+            self.history.best_value, self.history.best_epoch = row[monitor], epoch
+            source = self.average.state if self.average is not None else self.module.state_dict()
+            self.best = {k: v.detach().clone() for k, v in source.items()}
+
+    def finish(self, monitor: str | None) -> None:
+        if monitor is not None and self.best is not None:
+            self.module.load_state_dict(self.best)
+        else:
+            self._swap_in_average()
+        self.module.eval()
+
+    def _swap_in_average(self) -> dict[str, Tensor] | None:
+        if self.average is None:
+            return None
+        kept = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        self.module.load_state_dict(self.average.state)
+        return kept
+
+    def save(self, context: Context, label: str, epochs_done: int) -> None:
+        if context.checkpoints is None or self.fabric.global_rank:
+            return
+        state = {
+            "epochs_done": epochs_done, "device": self.fabric.device.type,
+            "module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state if self.average else None,
+            "updates": self.average.updates if self.average else 0,
+            "best": self.best, "history": dataclasses.asdict(self.history),
+        }
+        write_checkpoint(context.checkpoints / label, state)
+
+    def resume(self, context: Context, label: str) -> int:
+        """Epochs already done, their state restored; 0 if there is no whole checkpoint."""
+        state = None if context.checkpoints is None else read_checkpoint(context.checkpoints / label)
+        if state is None or state["device"] != self.fabric.device.type:  # another device would round otherwise
+            return 0
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.state = {k: v.to(self.fabric.device) for k, v in state["average"].items()}
+            self.average.updates = state["updates"]
+        self.best, self.history = state["best"], History(**state["history"])
+        context.progress.say(f"{label}: resuming after epoch {state['epochs_done']}")
+        return int(state["epochs_done"])
+
+
+def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state whole, then a manifest that names it and its hash, then drop the state before.
+
+    At any instant the manifest names a whole file, so a kill costs the current epoch and no more.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "state.partial"
+    with partial.open("wb") as sink:
+        torch.save(dict(state), sink)
+        sink.flush()
+        os.fsync(sink.fileno())
+    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    current = folder / f"{digest[:16]}.pt"
+    os.replace(partial, current)
+    replace_text(folder / "manifest.json", json.dumps({"file": current.name, "sha256": digest}))
+    for old in folder.glob("*.pt"):
+        if old != current:
+            old.unlink()
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The state, or None if there is none or it does not match its manifest."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        content = (folder / manifest["file"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return state
+
+
+def _curves(context: Context, label: str, *, resume: bool) -> Any:  # noqa: ANN401 - dvclive is imported on use
+    """DVCLive curves under run_info, to be watched while they grow; none for a silent context."""
+    if context.run_info is None:
+        return None
+    from dvclive import Live
+
+    folder = str(context.run_info / "dvclive" / label)
+    return Live(dir=folder, resume=resume, dvcyaml=None, save_dvc_exp=False, report=None)
+
+
+def curves_table(histories: Mapping[str, History]) -> Any:  # noqa: ANN401 - pandas is imported on use
+    """Histories as one tidy table for `dvc plots`: model, epoch, step and every recorded number."""
+    import pandas as pd
+
+    frames = [pd.DataFrame(history.rows).assign(model=name) for name, history in histories.items()]
+    table = pd.concat(frames, ignore_index=True)
+    first = ["model", "epoch", "step"]
+    return table[[*first, *(c for c in table.columns if c not in first)]].astype({"epoch": int, "step": int})

@@ -1,0 +1,43 @@
+"""Draw 3-D trajectories from the four laws of motion, or take the user's own.
+
+Reads    params generate_trajectories.<dataset>; the tracks file, unless it is the placeholder synthetic.csv
+Writes   trajectories.parquet (one row a frame), track_params.parquet (one row a track: what was drawn)
+
+Alone    python -m stages.generate_trajectories --section generate_trajectories.motion
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.trajectories import SYNTHETIC, Trajectories, draw_tracks, read_own_tracks, write_tracks
+
+
+@dataclass(frozen=True)
+class Paths:
+    source: Annotated[Path, Input("tracks file, or synthetic.csv to draw them")] = Path("data/sources/synthetic.csv")
+    trajectories: Annotated[Path, Output("positions")] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Output("what was drawn")] = Path("data/motion/track_params.parquet")
+
+
+def run(params: Trajectories, paths: Paths, context: Context) -> None:
+    if paths.source.name == SYNTHETIC:
+        context.progress.phase("drawing", sum(vars(params.counts).values()), "tracks")
+        tracks = draw_tracks(params)
+    else:
+        context.progress.phase(f"reading {paths.source}")
+        tracks = read_own_tracks(paths.source, params)
+        outside = int((~params.world.in_view(tracks.points, margin=0.0)).sum())
+        if outside:
+            context.progress.say(f"{outside} of {len(tracks)} tracks leave the camera's view")
+    write_tracks(tracks, paths.trajectories, paths.track_params)
+    context.progress.advance(len(tracks))
+
+
+def main() -> int:
+    return run_stage(run, Trajectories, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

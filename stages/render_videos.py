@@ -1,0 +1,86 @@
+"""Render trajectories as 64×64 RGB clips into the Parquet clip store.
+
+Reads    params render_videos.<dataset>; trajectories.parquet, track_params.parquet
+Writes   videos/part-*.parquet; with --export K also K playable WebM files under run_info (not an output)
+
+Alone    python -m stages.render_videos --section render_videos.motion --export 8
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from kinetoken.clips import Clips, export_webm, shard_path, write_shard
+from kinetoken.rendering import LOOK, Rendering, Scene, add_noise, render
+from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.trajectories import Tracks, read_tracks
+
+CHUNK = 64  # clips drawn at once: small enough for the cache, large enough for numpy
+
+
+@dataclass(frozen=True)
+class Paths:
+    trajectories: Annotated[Path, Input("positions")] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("colours and lights")] = Path("data/motion/track_params.parquet")
+    videos: Annotated[Path, Output("clip store")] = Path("data/motion/videos")
+    export: Annotated[int, "also write the first K clips as WebM"] = 0
+
+
+def run(params: Rendering, paths: Paths, context: Context) -> None:
+    tracks = read_tracks(paths.trajectories, paths.track_params)
+    scene = Scene(tracks.world, params)
+    paths.videos.mkdir(parents=True)
+    shards = [slice(i, i + params.shard_clips) for i in range(0, len(tracks), params.shard_clips)]
+    jobs = [(scene, _part(tracks, rows), shard_path(paths.videos, i)) for i, rows in enumerate(shards)]
+    context.progress.phase("rendering", len(tracks), "clips")
+    if params.processes == 1:
+        for job in jobs:
+            context.progress.advance(draw_shard(*job))
+    else:
+        with ProcessPoolExecutor(params.processes, mp_context=get_context("fork")) as pool:
+            for count in pool.map(draw_shard, *zip(*jobs, strict=True)):
+                context.progress.advance(count)
+    if paths.export and context.run_info is not None:
+        _export(paths, context.run_info / "clips", context)
+
+
+def draw_shard(scene: Scene, tracks: Tracks, path: Path) -> int:
+    """Draw the tracks and write them as one shard; how many."""
+    look = {name: tracks.drawn[name].to_numpy() for name in LOOK}
+    size = scene.look.image_size
+    pixels = np.empty((len(tracks), scene.world.num_frames, size, size, 3), np.uint8)
+    for start in range(0, len(tracks), CHUNK):
+        rows = slice(start, start + CHUNK)
+        drawn = render(scene, tracks.points[rows], {name: values[rows] for name, values in look.items()})
+        rngs = [np.random.default_rng([scene.look.seed, int(i)]) for i in tracks.track_id[rows]]
+        pixels[rows] = add_noise(drawn, scene.look.noise, rngs)
+    write_shard(path, Clips(tracks.track_id, tracks.label, tracks.split, pixels, scene.world.fps), scene)
+    return len(tracks)
+
+
+def _part(tracks: Tracks, rows: slice) -> Tracks:
+    return Tracks(
+        tracks.world, tracks.track_id[rows], tracks.label[rows], tracks.split[rows], tracks.points[rows],
+        tracks.drawn.iloc[rows],
+    )
+
+
+def _export(paths: Paths, folder: Path, context: Context) -> None:
+    from kinetoken.clips import ClipStore
+
+    clips = ClipStore(paths.videos).read(limit=paths.export)
+    for row, track in enumerate(clips.track_id):
+        export_webm(folder / f"track-{track:06d}-{clips.label[row]}.webm", clips.pixels[row], clips.fps)
+    context.progress.say(f"{len(clips)} clips as WebM in {folder}")
+
+
+def main() -> int:
+    return run_stage(run, Rendering, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
