@@ -150,8 +150,8 @@ def camera_whitening(points: Array, across_px: float, depth_fraction: float, foc
     x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)  # (N, T) each
     z = np.maximum(z, 0.05)  # an estimate at or behind the camera still gets a finite weight
     zero, lateral = np.zeros_like(z), focal_px / across_px / z
-    rows = [[lateral, zero, -lateral * x / z], [zero, lateral, -lateral * y / z], [zero, zero, 1 / (depth_fraction * z)]]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+    u, v = (lateral, zero, -lateral * x / z), (zero, lateral, -lateral * y / z)
+    return np.stack([np.stack(row, -1) for row in (u, v, (zero, zero, 1 / (depth_fraction * z)))], -2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +202,7 @@ class _Polynomial:
         return theta.swapaxes(0, 1)
 
     def curve(self, theta: Array, t: Array) -> Array:
-        return np.einsum("tia,na->nti", self.basis(t), theta)
+        return np.asarray(np.einsum("tia,na->nti", self.basis(t), theta))
 
     def jacobian(self, theta: Array, t: Array) -> Array:
         return repeat(self.basis(t), "t i a -> n t i a", n=len(theta))
@@ -242,7 +242,8 @@ class _Spiral:
         theta = np.zeros((*shape, self.size))
         theta[..., : linear.shape[-1]] = linear
         theta[..., 6], theta[..., 7:] = rates, leans
-        cost = residual + np.square(_penalties(self, problem, rearrange(theta, "n g p -> (n g) p"))).sum(-1).reshape(shape)
+        penalties = _penalties(self, problem, rearrange(theta, "n g p -> (n g) p"))
+        cost = residual + np.square(penalties).sum(-1).reshape(shape)
         middle = np.median(np.abs(rates))
         groups = [(np.sign(rates) == sign) & ((np.abs(rates) > middle) == fast) for sign in (1, -1) for fast in (0, 1)]
         best = [np.where(group, cost, np.inf).argmin(-1) for group in groups]
@@ -251,7 +252,7 @@ class _Spiral:
     def _basis(self, rate: float, lean: Array, t: Array) -> Array:
         """(T, 3, 5 or 6): the curve is linear in the centre, A, B and the rise."""
         unit = np.concatenate([np.zeros(6), [rate], lean])[None]
-        return self.jacobian(unit, t)[0][..., : 6 if self.rises else 5]
+        return np.asarray(self.jacobian(unit, t)[0][..., : 6 if self.rises else 5])
 
     def curve(self, theta: Array, t: Array) -> Array:
         e1, e2, axis = _lean_frame(theta[:, 7:])
@@ -382,7 +383,7 @@ def _fit_block(form: _Form, problem: _Problem) -> Array:
     clips = np.tile(np.arange(len(problem.points)), len(starts))
     theta, cost = _minimise(form, problem.take(clips), rearrange(starts, "s n p -> (s n) p"))
     best = cost.reshape(len(starts), -1).argmin(0)
-    return theta.reshape(starts.shape)[best, np.arange(starts.shape[1])]
+    return np.asarray(theta.reshape(starts.shape)[best, np.arange(starts.shape[1])])
 
 
 def _minimise(form: _Form, problem: _Problem, theta: Array) -> tuple[Array, Array]:

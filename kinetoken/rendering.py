@@ -22,11 +22,13 @@ LOOK = ("colour_r", "colour_g", "colour_b", "light_azimuth", "light_tilt", "ligh
 MASK_COVERAGE = 0.5  # a pixel belongs to the ball's mask above this coverage
 
 
-@dataclasses.dataclass(frozen=True)
-class Rendering:
-    """Section render_videos.<dataset>."""
+SHADOW_REACH = 2.2  # a shadow ends this many times its softness from its middle
 
-    seed: NonNegative  # of the noise
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How the world is drawn, the same for every clip."""
+
     image_size: Annotated[int, Range(ge=16)]  # pixels a side
     background: Literal["room", "black"]  # black has no floor and no shadow
     wall_shade: Fraction
@@ -35,6 +37,14 @@ class Rendering:
     shadow: Annotated[float, Range(ge=0, lt=0.1)]  # darkening at its core; below the tracker's threshold of 0.1
     ambient: Fraction  # share of the ball's light that has no direction
     noise: NonNegativeFloat  # standard deviation of Gaussian noise, of full scale 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendering:
+    """Section render_videos.<dataset>."""
+
+    seed: NonNegative  # of the noise
+    look: Look
     shard_clips: Positive  # clips in one Parquet shard
     processes: Positive
 
@@ -44,7 +54,7 @@ class Scene:
     """All that a reader needs to know of how clips were drawn; it travels in the clip store."""
 
     world: World
-    look: Rendering
+    look: Look
 
     @property
     def focal(self) -> float:
@@ -83,7 +93,7 @@ class Scene:
 
 def to_scene(content: Mapping[str, Mapping[str, object]]) -> Scene:
     """The scene from the two mappings that `dataclasses.asdict` makes of it."""
-    return Scene(World(**content["world"]), Rendering(**content["look"]))  # type: ignore[arg-type]
+    return Scene(World(**content["world"]), Look(**content["look"]))  # type: ignore[arg-type]
 
 
 def ball_coverage(scene: Scene, points: Array) -> NDArray[np.float32]:
@@ -127,8 +137,13 @@ def add_noise(pixels: Pixels, noise: float, rngs: list[np.random.Generator]) -> 
 def _window(scene: Scene, flat: Array) -> tuple[np.ndarray, np.ndarray]:
     """Rows (M, K, 1) and columns (M, 1, K) of the image that hold each ball, moved inside at the edges."""
     u, v, radius = scene.project(flat)
-    reach = min(int(np.ceil(float(radius.max()) * 1.15)) + 1, (scene.look.image_size - 1) // 2)
+    reach = _reach(scene, radius * 1.15)
     return _span(scene, v, reach)[:, :, None], _span(scene, u, reach)[:, None, :]
+
+
+def _reach(scene: Scene, pixels: Array) -> int:
+    """Half the side of a window that holds the largest of these, at most the image."""
+    return min(max(int(np.ceil(float(pixels.max()))), 0) + 1, (scene.look.image_size - 1) // 2)
 
 
 def _span(scene: Scene, middle: Array, reach: int) -> np.ndarray:
@@ -187,15 +202,18 @@ def _draw_shadow(
     ], -1)
     softness = scene.world.ball_radius * (1 + 0.15 * height)  # m; the higher the ball, the wider
     u, v, _ = scene.project(spot)
-    across = float((scene.focal * softness / spot[:, 2]).max())
-    reach = min(int(np.ceil(2.2 * across)), (scene.look.image_size - 1) // 2)
-    rows, columns = _span(scene, v, reach // 2 + 1)[:, :, None], _span(scene, u, reach)[:, None, :]
+    far, near = spot[:, 2], np.maximum(spot[:, 2] - SHADOW_REACH * softness, 0.1)  # m; its rim towards the camera
+    across = scene.focal * SHADOW_REACH * softness / near
+    down = np.minimum(-scene.world.floor_y * scene.focal * (1 / near - 1 / far), scene.look.image_size - 1 - v)
+    rows = _span(scene, v, _reach(scene, down))[:, :, None]
+    columns = _span(scene, u, _reach(scene, across))[:, None, :]
     below = np.maximum((rows - scene.centre) / scene.focal, 1e-6).astype(np.float32)  # −y / z of each row's ray
     z = np.float32(-scene.world.floor_y) / below
     x = ((columns - scene.centre) / scene.focal).astype(np.float32) * z
     middle, spread = spot.astype(np.float32)[..., None, None], softness.astype(np.float32)[:, None, None]
     square = ((x - middle[:, 0]) ** 2 + (z - middle[:, 2]) ** 2) / spread**2
-    dark = scene.look.shadow * np.exp(-square) * (z < scene.look.wall_depth) * (rows > scene.centre)
+    fall = np.maximum(np.exp(-square) - np.float32(np.exp(-SHADOW_REACH**2)), 0)  # ends at its rim, not at a window
+    dark = scene.look.shadow * fall * (z < scene.look.wall_depth) * (rows > scene.centre)
     frame = np.arange(len(flat))[:, None, None]
     lit = scene.background()[rows, columns, 0]  # (M, K, K); the room is grey
     canvas[frame, rows, columns] = to_bytes(lit - dark.astype(np.float32))[..., None]

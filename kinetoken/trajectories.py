@@ -366,7 +366,7 @@ def read_own_tracks(path: Path, params: Trajectories) -> Tracks:
     split = split if "split" in frame else _draw_splits(label, params)
     if unknown := sorted(set(split) - set(SPLITS)):
         raise UserError(f"{path}: column 'split': '{unknown[0]}' is none of {', '.join(SPLITS)}")
-    if missing := sorted(set(SPLITS[:3]) - set(split)):
+    if missing := [name for name in SPLITS[:3] if name not in set(split)]:
         raise UserError(f"{path}: split '{missing[0]}' is empty")
     fps = _frame_rate(path, frame, num_frames, params.world.fps)
     world = dataclasses.replace(params.world, num_frames=num_frames, fps=fps)

@@ -32,10 +32,10 @@ class Paths:
 
 def run(params: Rendering, paths: Paths, context: Context) -> None:
     tracks = read_tracks(paths.trajectories, paths.track_params)
-    scene = Scene(tracks.world, params)
+    scene = Scene(tracks.world, params.look)
     paths.videos.mkdir(parents=True)
     shards = [slice(i, i + params.shard_clips) for i in range(0, len(tracks), params.shard_clips)]
-    jobs = [(scene, _part(tracks, rows), shard_path(paths.videos, i)) for i, rows in enumerate(shards)]
+    jobs = [(scene, params.seed, _part(tracks, rows), shard_path(paths.videos, i)) for i, rows in enumerate(shards)]
     context.progress.phase("rendering", len(tracks), "clips")
     if params.processes == 1:
         for job in jobs:
@@ -48,7 +48,7 @@ def run(params: Rendering, paths: Paths, context: Context) -> None:
         _export(paths, context.run_info / "clips", context)
 
 
-def draw_shard(scene: Scene, tracks: Tracks, path: Path) -> int:
+def draw_shard(scene: Scene, seed: int, tracks: Tracks, path: Path) -> int:
     """Draw the tracks and write them as one shard; how many."""
     look = {name: tracks.drawn[name].to_numpy() for name in LOOK}
     size = scene.look.image_size
@@ -56,7 +56,7 @@ def draw_shard(scene: Scene, tracks: Tracks, path: Path) -> int:
     for start in range(0, len(tracks), CHUNK):
         rows = slice(start, start + CHUNK)
         drawn = render(scene, tracks.points[rows], {name: values[rows] for name, values in look.items()})
-        rngs = [np.random.default_rng([scene.look.seed, int(i)]) for i in tracks.track_id[rows]]
+        rngs = [np.random.default_rng([seed, int(i)]) for i in tracks.track_id[rows]]
         pixels[rows] = add_noise(drawn, scene.look.noise, rngs)
     write_shard(path, Clips(tracks.track_id, tracks.label, tracks.split, pixels, scene.world.fps), scene)
     return len(tracks)

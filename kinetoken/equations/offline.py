@@ -5,7 +5,7 @@ What a provider sees is `Evidence`: what the models read from the frames shown, 
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,23 @@ class DescribeMotion:
                 raise ValueError(f"priors.{name}: the standard deviation must be > 0, is {std:g}")
         if self.clips < len(CLASSES):
             raise ValueError(f"clips: at least {len(CLASSES)}, one for each law")
+
+
+class ClassReader(Protocol):
+    """A classifier of codes (N, K, H', W'), any number of time slices."""
+
+    classes: tuple[str, ...]
+
+    def log_probabilities(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, C)
+
+
+class PositionReader(Protocol):
+    """A position head on codes; `sigma` holds its errors on validation: px across the view, depth_fraction."""
+
+    image_size: int
+    sigma: Mapping[str, float]
+
+    def positions(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, frames, 3) m
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +143,8 @@ def _spiral_texts(parameters: Mapping[str, Array]) -> dict[str, str]:
         sign = -1.0 if omega < 0 else 1.0  # the cosine is even: keep its frequency positive
         turn = (sign * shift + np.pi) % (2 * np.pi) - np.pi
         angle = _sum([(sign * omega, "*t"), (turn, "")])
-        texts[name] = _sum([(float(parameters["centre"][i]), ""), (float(rate[i]), "*t"), (amplitude, f"*cos({angle})")])
+        middle = float(parameters["centre"][i])
+        texts[name] = _sum([(middle, ""), (float(rate[i]), "*t"), (amplitude, f"*cos({angle})")])
     return texts
 
 

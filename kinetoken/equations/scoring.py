@@ -7,6 +7,7 @@ equations.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
@@ -15,14 +16,23 @@ from numpy.typing import NDArray
 
 from kinetoken.equations.facts import Facts, check_facts, facts_of, render_sentence
 from kinetoken.equations.grammar import EquationError, Expression, parse
-from kinetoken.equations.offline import Description
+from kinetoken.equations.offline import Description, Evidence
+from kinetoken.law_fit import Priors, predict_known_law
 from kinetoken.laws import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CORRECT_NMSE = 0.01  # below it an equation is correct on the held-out quarter
 WORST_NMSE = 1.0  # means cap each row here; a row without equations counts as this
 NODES = 41  # Chebyshev points: exact to rounding for everything a law of this laboratory can do in one clip
 SAME = 0.01  # relative: the rounding of constants in a text is far below it, a different law far above
 BOOTSTRAP_DRAWS = 1000
+HEADLINES = (
+    "parsed", "finite", "form_match", "equation_correct", "equation_correct_true_points", "description_correct",
+)
+ERRORS = ("nmse_in_range", "nmse_extrapolated")
+FLOORS = ("position", "velocity")
 VELOCITY_FRAMES = 4  # at the end of the past, from which the constant-velocity floor takes its line
 
 
@@ -72,11 +82,6 @@ def nmse(paths: Array, truth: Array, past: int) -> tuple[Array, Array]:
     return squares[:, :past].mean(1) / spread, squares[:, past:].mean(1) / spread
 
 
-def correct(paths: Array, truth: Array, past: int) -> NDArray[np.bool_]:
-    """Which of the paths (N, T, 3) count as correct on the extrapolated frames."""
-    return np.asarray(nmse(paths, truth, past)[1] < CORRECT_NMSE)
-
-
 def form_of(expressions: Sequence[Expression], duration: float) -> str:
     """The law that x(t), y(t), z(t) obey over the clip: one of CLASSES, or "none".
 
@@ -93,7 +98,8 @@ def form_of(expressions: Sequence[Expression], duration: float) -> str:
     if np.abs(coefficients[-3:]).max() > 1e-9 * np.abs(coefficients).max():
         return "none"  # not smooth enough to be any law
     velocity, acceleration, jerk, snap = (
-        chebyshev.chebval(nodes, chebyshev.chebder(coefficients, order, scl=2 / duration)).T for order in (1, 2, 3, 4)
+        np.asarray(chebyshev.chebval(nodes, chebyshev.chebder(coefficients, order, scl=2 / duration)).T, np.float64)
+        for order in (1, 2, 3, 4)
     )  # (NODES, 3) each
     reach = np.linalg.norm(values - values[0], axis=-1).max()
     bend = np.linalg.norm(acceleration, axis=-1).max()
@@ -121,6 +127,58 @@ def _round_form(velocity: Array, acceleration: Array, jerk: Array, snap: Array, 
     return "helical" if across < SAME else "none"
 
 
+def score_rows(
+    evidence: Evidence, told: Sequence[Description], told_exactly: Sequence[Description], labels: NDArray[np.str_],
+    truth: Array, t: Array, priors: Priors | None,
+) -> "pd.DataFrame":
+    """One row a clip with every rung; the floors and the oracle are made from the very same points.
+
+    `told_exactly` are the descriptions from the true points of the past; labels (N,), truth (N, T, 3).
+    """
+    import pandas as pd
+
+    past, rows = len(evidence.times), []
+    for one, exact, law, path in zip(told, told_exactly, labels.tolist(), truth, strict=True):
+        best = score_equations(exact.equations, t, path, past, law)
+        verdicts = check_description(one, law, path, t)
+        rows.append({
+            **dataclasses.asdict(score_equations(one.equations, t, path, past, law)),
+            "equation_correct_true_points": best.equation_correct, "form_match_true_points": best.form_match,
+            **{f"description_{name}": verdict for name, verdict in verdicts.items()},
+            "description_correct": all(verdicts.values()),
+        })
+    table = pd.DataFrame(rows)
+    seen, exact_past = evidence.points, truth[:, :past]
+    for name, paths in {
+        "oracle": predict_known_law(labels, evidence.times, seen, t, evidence.whitening, priors=priors),
+        "position": constant_position(seen, len(t)), "velocity": constant_velocity(evidence.times, seen, t),
+        "true_position": constant_position(exact_past, len(t)),
+        "true_velocity": constant_velocity(evidence.times, exact_past, t),
+    }.items():
+        table[f"{name}.in_range"], table[f"{name}.extrapolated"] = nmse(paths, truth, past)
+        table[f"{name}.correct"] = table[f"{name}.extrapolated"] < CORRECT_NMSE
+    return table
+
+
+def summarise(rows: "pd.DataFrame", labels: NDArray[np.str_], truth: Array, t: Array, seed: int) -> dict[str, float]:
+    """Means over the rows of `score_rows`, with intervals, floors (the better of the two) and ceilings."""
+    columns = {name: rows[name].to_numpy(float) for name in HEADLINES}
+    columns["equation_correct_oracle_form"] = rows["oracle.correct"].to_numpy(float)
+    metrics = with_intervals(columns | {name: capped(rows[name].to_numpy(float)) for name in ERRORS}, seed)
+    for name, floors in (("", FLOORS), ("_oracle_form", FLOORS), ("_true_points", [f"true_{f}" for f in FLOORS])):
+        metrics[f"equation_correct{name}_floor"] = max(float(rows[f"{floor}.correct"].mean()) for floor in floors)
+    metrics["equation_correct_ceiling"] = metrics["equation_correct_oracle_form"]
+    for name in ERRORS:
+        rung = name.removeprefix("nmse_")
+        metrics[f"{name}_floor"] = min(float(capped(rows[f"{floor}.{rung}"].to_numpy()).mean()) for floor in FLOORS)
+        metrics[f"{name}_ceiling"] = float(capped(rows[f"oracle.{rung}"].to_numpy()).mean())
+    metrics["form_match_floor"] = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    metrics["description_correct_floor"] = facts_floor(labels.tolist(), truth, t)
+    for fact in dataclasses.fields(Facts):
+        metrics[f"description.{fact.name}"] = float(rows[f"description_{fact.name}"].mean())
+    return metrics | {"clips": len(rows)}
+
+
 def constant_position(points: Array, frames: int) -> Array:
     """Floor: the last of the points (N, K, 3) for ever, (N, frames, 3)."""
     return np.repeat(points[:, -1:], frames, axis=1)
@@ -145,12 +203,13 @@ def facts_floor(labels: Sequence[str], truths: Array, t: Array) -> float:
     """Share of clips for which the most common facts, said of every clip, would be correct."""
     facts = [facts_of(law, truth, t) for law, truth in zip(labels, truths, strict=True)]
     usual: Facts = max(sorted(set(facts), key=repr), key=facts.count)
-    return float(np.mean([all(check_facts(usual, law, truth, t).values()) for law, truth in zip(labels, truths, strict=True)]))
+    clips = zip(labels, truths, strict=True)
+    return float(np.mean([all(check_facts(usual, law, truth, t).values()) for law, truth in clips]))
 
 
 def capped(errors: Sequence[float | None] | Array) -> Array:
     """Errors for a mean: at most WORST_NMSE each, which also stands for rows that have none."""
-    return np.array([WORST_NMSE if error is None else min(float(error), WORST_NMSE) for error in errors])
+    return np.array([WORST_NMSE if error is None or not error < WORST_NMSE else float(error) for error in errors])
 
 
 def with_intervals(columns: Mapping[str, Array], seed: int) -> dict[str, float]:

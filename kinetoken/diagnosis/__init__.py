@@ -1,0 +1,1 @@
+"""Where in the chain pixels → latents → codes → pooled codes the motion was lost, and why."""

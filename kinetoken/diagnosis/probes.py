@@ -1,0 +1,310 @@
+"""Probes: how much of the class can be read at one point of the chain pixels → latents → codes → pooled codes.
+
+The same family of probes runs at every point, on the same grid of tokens (N, T', H', W', D), so that a fall
+between two points is a loss of information there and not a change of reader:
+
+- ``linear``: logistic regression on principal components (Alain & Bengio 2017, 1610.01644);
+- ``knn``: the votes of the nearest training clips among the same components;
+- ``moments``: attention over each time slice that returns where and what (soft-argmax and mean values,
+  Finn et al. 2016, 1509.06113), then a small network over the slices. A class of motion is a product of
+  position and time, which no linear reading of a grid can form.
+
+Training clips fit, validation clips choose strength and temperature, test clips are scored once.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kinetoken.errors import UserError
+from kinetoken.params import Positive
+from kinetoken.stage import Context
+from kinetoken.training import Batch, TensorBatches, TrainingParams, fit
+
+Tokens = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+COMPONENTS = 96  # principal components that linear and kNN probes read
+STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of the logistic regression, chosen on validation
+NEIGHBOURS = (5, 15, 45)
+TEMPERATURES = np.geomspace(0.5, 8, 25)  # of the probabilities, chosen on validation
+VALUES = 12  # numbers that each attention head of the moments probe reads beside its position
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MomentsParams(TrainingParams):
+    """Section diagnose_codes.probe: the moments probe and its training."""
+
+    width: Positive
+    heads: Positive  # places that each time slice is read at
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Tokens (N, T', H', W', D) of one split and the index of each clip's class (N,)."""
+
+    tokens: Tokens
+    target: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """What a probe is fitted, chosen and scored on."""
+
+    train: Labelled
+    val: Labelled
+    test: Labelled
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        for field in ("train", "val", "test"):
+            found = np.unique(getattr(self, field).target)
+            if len(found) == 0:
+                raise UserError(f"diagnosis: split '{field}' is empty")
+            if field != "val" and len(found) < 2:
+                raise UserError(f"diagnosis: split '{field}' holds one class only; a probe needs at least two")
+
+    def map(self, change: Callable[[Tokens], Tokens]) -> "Splits":
+        """The same clips with other tokens."""
+        parts = {name: getattr(self, name) for name in ("train", "val", "test")}
+        changed = {name: Labelled(change(part.tokens), part.target) for name, part in parts.items()}
+        return Splits(**changed, num_classes=self.num_classes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats."""
+
+    probe: str
+    probabilities: Array
+    target: NDArray[np.int64]
+    val_cross_entropy: float
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether each test clip was named rightly."""
+        return np.asarray(self.probabilities.argmax(-1) == self.target)
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.mean())
+
+    @property
+    def bits(self) -> Array:
+        """(N,) −log2 of the probability given to each test clip's true class."""
+        return -np.log2(np.maximum(self.probabilities[np.arange(len(self.target)), self.target], 1e-12))
+
+
+def majority_accuracy(splits: Splits) -> float:
+    """Test accuracy of always naming the commonest training class: the floor of every probe."""
+    commonest = np.bincount(splits.train.target, minlength=splits.num_classes).argmax()
+    return float((splits.test.target == commonest).mean())
+
+
+def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, Reading]:
+    """Every probe of PROBES at one point of the chain; the label names it in progress and curves."""
+    return {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
+
+
+def strongest(readings: Mapping[str, Reading]) -> Reading:
+    """The probe of the least validation cross-entropy: chosen without a look at the test clips."""
+    return min(readings.values(), key=lambda reading: reading.val_cross_entropy)
+
+
+def linear_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
+    """Multinomial logistic regression on standardised principal components."""
+    from sklearn.linear_model import LogisticRegression
+
+    train, val, test = _components(splits)
+    best: tuple[float, Array] | None = None
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=300).fit(train, splits.train.target)
+        chosen = _calibrated(model.predict_log_proba(val), model.predict_log_proba(test), splits, model.classes_)
+        best = chosen if best is None or chosen[0] < best[0] else best
+    assert best is not None
+    return Reading("linear", best[1], splits.test.target, best[0])
+
+
+def knn_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
+    """Votes of the nearest training clips by Euclidean distance among the components, one pseudo-vote a class."""
+    from sklearn.neighbors import NearestNeighbors
+
+    train, val, test = _components(splits, standardise=False)
+    most = min(max(NEIGHBOURS), len(train))
+    index = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(train)
+    near_val, near_test = (splits.train.target[index.kneighbors(x, return_distance=False)] for x in (val, test))
+    best: tuple[float, Array] | None = None
+    for count in NEIGHBOURS:
+        votes = [_votes(near[:, :count], splits.num_classes) for near in (near_val, near_test)]
+        chosen = _calibrated(np.log(votes[0]), np.log(votes[1]), splits, np.arange(splits.num_classes))
+        best = chosen if best is None or chosen[0] < best[0] else best
+    assert best is not None
+    return Reading("knn", best[1], splits.test.target, best[0])
+
+
+def moments_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
+    """Attention over space that reports where and what in each time slice, then a network over the slices."""
+    torch.manual_seed(params.seed)
+    shape = splits.train.tokens.shape
+    mean, scale = _channel_scale(splits.train.tokens)
+    scaled = splits.map(lambda tokens: np.ascontiguousarray((tokens - mean) / scale, dtype=np.float32))
+    network = MomentsNetwork(shape[1:4], shape[4], splits.num_classes, params)
+    batches = TensorBatches(
+        tokens=torch.from_numpy(scaled.train.tokens), target=torch.from_numpy(scaled.train.target)
+    )
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        scores = _scores(module, scaled.val.tokens)
+        return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(scaled.val.target)))}
+
+    fit(network, _probe_step, batches, params, context, label=label, validate=validate, monitor="val_loss")
+    log_val, log_test = (_scores(network, part.tokens).log_softmax(-1).numpy() for part in (scaled.val, scaled.test))
+    entropy, probabilities = _calibrated(log_val, log_test, splits, np.arange(splits.num_classes))
+    return Reading("moments", probabilities, splits.test.target, entropy)
+
+
+PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], Reading]] = {
+    "linear": linear_probe, "knn": knn_probe, "moments": moments_probe,
+}
+
+
+class MomentsNetwork(nn.Module):
+    """Tokens (B, T', H', W', D) → class scores (B, C)."""
+
+    def __init__(self, grid: tuple[int, ...], channels: int, num_classes: int, params: MomentsParams) -> None:
+        super().__init__()
+        slices, height, width = grid
+        self.embed = nn.Linear(channels, params.width)
+        self.place = nn.Parameter(torch.randn(height, width, params.width) * 0.02)
+        self.near = nn.Conv2d(params.width, params.width, 3, padding=1, groups=params.width)
+        self.mix = nn.Linear(params.width, params.width)
+        self.attend = nn.Linear(params.width, params.heads)
+        self.value = nn.Linear(params.width, VALUES)
+        self.over_time = nn.Sequential(
+            nn.Linear(slices * params.heads * (2 + VALUES), 4 * params.width), nn.GELU(),
+            nn.Linear(4 * params.width, 2 * params.width), nn.GELU(), nn.Linear(2 * params.width, num_classes),
+        )
+        rows, columns = torch.meshgrid(
+            torch.linspace(-1, 1, height) if height > 1 else torch.zeros(1),
+            torch.linspace(-1, 1, width) if width > 1 else torch.zeros(1), indexing="ij",
+        )
+        self.register_buffer("where", torch.stack([columns, rows], -1).reshape(-1, 2), persistent=False)  # (H'W', 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        batch, slices = tokens.shape[:2]
+        found = nn.functional.gelu(self.embed(rearrange(tokens, "b t h w d -> (b t) h w d")) + self.place)
+        found = found + rearrange(self.near(rearrange(found, "n h w d -> n d h w")), "n d h w -> n h w d")
+        found = rearrange(nn.functional.gelu(self.mix(found)), "n h w d -> n (h w) d")
+        weight = self.attend(found).softmax(1)  # (B T', H'W', heads)
+        read = torch.cat([self.where.expand(len(found), -1, -1), self.value(found)], -1)
+        slots = torch.einsum("nph,npv->nhv", weight, read)  # (B T', heads, 2 + VALUES)
+        scores: Tensor = self.over_time(rearrange(slots, "(b t) h v -> b (t h v)", b=batch, t=slices))
+        return scores
+
+
+def _probe_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    return nn.functional.cross_entropy(module(batch["tokens"]), batch["target"]), {}
+
+
+@torch.no_grad()
+def _scores(module: nn.Module, tokens: Tokens) -> Tensor:
+    device = next(module.parameters()).device
+    parts = [module(torch.from_numpy(tokens[i : i + 256]).to(device)).float().cpu() for i in range(0, len(tokens), 256)]
+    return torch.cat(parts)
+
+
+def _channel_scale(tokens: Tokens) -> tuple[Tokens, Tokens]:
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    return flat.mean(0), np.maximum(flat.std(0), 1e-6)
+
+
+def _components(splits: Splits, *, standardise: bool = True) -> tuple[Tokens, Tokens, Tokens]:
+    """Principal components (Hotelling 1933) of the whole clip's tokens, fitted on train, of train, val and test."""
+    from sklearn.decomposition import PCA
+
+    train, val, test = (rearrange(s.tokens, "n t h w d -> n (t h w d)") for s in (splits.train, splits.val, splits.test))
+    if train.shape[1] > COMPONENTS and len(train) > COMPONENTS:
+        model = PCA(COMPONENTS, svd_solver="randomized", random_state=0, iterated_power=3).fit(train)
+        train, val, test = (model.transform(x).astype(np.float32) for x in (train, val, test))
+    if not standardise:
+        return train, val, test
+    mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
+    return (train - mean) / scale, (val - mean) / scale, (test - mean) / scale
+
+
+def _votes(labels: NDArray[np.int64], num_classes: int) -> Array:
+    """(N, k) classes of neighbours → (N, C) shares, smoothed so that none is 0."""
+    counts = (labels[:, :, None] == np.arange(num_classes)).sum(1) + 1.0
+    return np.asarray(counts / counts.sum(-1, keepdims=True))
+
+
+def _calibrated(log_val: Any, log_test: Any, splits: Splits, classes: NDArray[Any]) -> tuple[float, Array]:  # noqa: ANN401
+    """(validation cross-entropy in nats, test probabilities) at the temperature that is best on validation.
+
+    Guo et al. 2017, 1706.04599. Classes that a model never saw get a probability of almost 0.
+    """
+    full_val, full_test = (_all_classes(np.asarray(x, np.float64), classes, splits.num_classes) for x in (log_val, log_test))
+    rows = np.arange(len(splits.val))
+
+    def entropy(temperature: float) -> float:
+        return float(-_log_softmax(full_val / temperature)[rows, splits.val.target].mean())
+
+    best = min(TEMPERATURES, key=entropy)
+    return entropy(best), np.exp(_log_softmax(full_test / best))
+
+
+def _all_classes(scores: Array, classes: NDArray[Any], num_classes: int) -> Array:
+    full = np.full((len(scores), num_classes), -30.0)
+    full[:, classes] = np.maximum(scores, -30.0)
+    return full
+
+
+def _log_softmax(scores: Array) -> Array:
+    shifted = scores - scores.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def label_information_bits(reading: Reading) -> float:
+    """max(0, H(label) − held-out cross-entropy) in bits, at most H(label): a lower bound of what the tokens tell.
+
+    The variational bound of Barber & Agakov (2003) with the probe as the decoder.
+    """
+    return max(0.0, label_entropy_bits(reading.target) - float(reading.bits.mean()))
+
+
+def label_entropy_bits(target: NDArray[np.int64]) -> float:
+    """Entropy of the labels (N,) in bits: the ceiling of label_information_bits."""
+    share = np.bincount(target) / len(target)
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum())
+
+
+def accuracy_interval(reading: Reading, seed: int, draws: int = 1000) -> tuple[float, float]:
+    """95 % interval of the accuracy by the percentile bootstrap over test clips (Efron 1979)."""
+    rows = _resamples(len(reading.target), seed, draws)
+    return _percentiles(reading.correct[rows].mean(1))
+
+
+def information_interval(reading: Reading, seed: int, draws: int = 1000) -> tuple[float, float]:
+    """95 % interval of label_information_bits by the percentile bootstrap over test clips."""
+    rows = _resamples(len(reading.target), seed, draws)
+    prior = np.array([label_entropy_bits(target) for target in reading.target[rows]])
+    return _percentiles(np.maximum(prior - reading.bits[rows].mean(1), 0))
+
+
+def _resamples(count: int, seed: int, draws: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, count, (draws, count))
+
+
+def _percentiles(values: Array) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
