@@ -110,7 +110,10 @@ class ClipStore:
     def read(self, *splits: str, limit: int | None = None) -> Clips:
         """The clips of the splits (all if none is named), at most the first `limit` of them, in order."""
         wanted = np.isin(self.split, splits) if splits else np.ones(len(self), bool)
-        rows = np.flatnonzero(wanted)[:limit]
+        return self.take(np.flatnonzero(wanted)[:limit])
+
+    def take(self, rows: np.ndarray) -> Clips:
+        """The clips at these ascending rows of the store; shards that hold none of them are not read."""
         frames, height, width = self.shape
         pixels = np.empty((len(rows), frames, height, width, 3), np.uint8)
         start = filled = 0

@@ -94,7 +94,7 @@ def _commit(root: Path, stages: list[str]) -> None:
 
     with Repo(str(root)) as repo:
         for stage in stages:
-            repo.commit(stage, force=True, allow_missing=True)
+            repo.commit(f"{root.resolve() / 'dvc.yaml'}:{stage}", force=True, allow_missing=True)
 
 
 def _read_lock(root: Path) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FAST, SLOW = 1.75, 1.45  # m/s: the bounds of "medium"
+FAST, SLOW = 1.85, 1.65  # m/s: the bounds of "medium"
 LEVEL = 0.15  # of the speed: a vertical drift below it is called level
-SPEED_SLACK = 0.10  # relative; a truth this near a bound is rightly called by either side's word
+SPEED_SLACK = 0.05  # relative; a truth this near a bound is rightly called by either side's word
 LEVEL_SLACK = 0.08  # of the speed
 DIRECTION_SLACK = np.radians(10)
 

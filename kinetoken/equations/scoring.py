@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kinetoken.equations.facts import Facts, check_facts, facts_of, render_sentence
 from kinetoken.equations.grammar import EquationError, Expression, parse
 from kinetoken.equations.offline import Description, Evidence
+from kinetoken.heads.scoring import with_interval
 from kinetoken.law_fit import Priors, predict_known_law
 from kinetoken.laws import Array
 
@@ -27,7 +28,6 @@ CORRECT_NMSE = 0.01  # below it an equation is correct on the held-out quarter
 WORST_NMSE = 1.0  # means cap each row here; a row without equations counts as this
 NODES = 41  # Chebyshev points: exact to rounding for everything a law of this laboratory can do in one clip
 SAME = 0.01  # relative: the rounding of constants in a text is far below it, a different law far above
-BOOTSTRAP_DRAWS = 1000
 HEADLINES = (
     "parsed", "finite", "form_match", "equation_correct", "equation_correct_true_points", "description_correct",
 )
@@ -164,7 +164,8 @@ def summarise(rows: "pd.DataFrame", labels: NDArray[np.str_], truth: Array, t: A
     """Means over the rows of `score_rows`, with intervals, floors (the better of the two) and ceilings."""
     columns = {name: rows[name].to_numpy(float) for name in HEADLINES}
     columns["equation_correct_oracle_form"] = rows["oracle.correct"].to_numpy(float)
-    metrics = with_intervals(columns | {name: capped(rows[name].to_numpy(float)) for name in ERRORS}, seed)
+    columns |= {name: capped(rows[name].to_numpy(float)) for name in ERRORS}
+    metrics = {key: number for name, each in columns.items() for key, number in with_interval(name, each, seed).items()}
     for name, floors in (("", FLOORS), ("_oracle_form", FLOORS), ("_true_points", [f"true_{f}" for f in FLOORS])):
         metrics[f"equation_correct{name}_floor"] = max(float(rows[f"{floor}.correct"].mean()) for floor in floors)
     metrics["equation_correct_ceiling"] = metrics["equation_correct_oracle_form"]
@@ -210,15 +211,3 @@ def facts_floor(labels: Sequence[str], truths: Array, t: Array) -> float:
 def capped(errors: Sequence[float | None] | Array) -> Array:
     """Errors for a mean: at most WORST_NMSE each, which also stands for rows that have none."""
     return np.array([WORST_NMSE if error is None or not error < WORST_NMSE else float(error) for error in errors])
-
-
-def with_intervals(columns: Mapping[str, Array], seed: int) -> dict[str, float]:
-    """The mean of each column (N,), with `_ci95_low` and `_ci95_high` by bootstrap over the same draws of clips."""
-    names = list(columns)
-    values = np.stack([np.asarray(columns[name], np.float64) for name in names], -1)  # (N, columns)
-    draws = np.random.default_rng(seed).integers(0, len(values), (BOOTSTRAP_DRAWS, len(values)))
-    counts = np.stack([np.bincount(draw, minlength=len(values)) for draw in draws])  # (draws, N)
-    low, high = np.percentile(counts @ values / len(values), [2.5, 97.5], axis=0)
-    found = {name: float(mean) for name, mean in zip(names, values.mean(0), strict=True)}
-    found |= {f"{name}_ci95_low": float(value) for name, value in zip(names, low, strict=True)}
-    return found | {f"{name}_ci95_high": float(value) for name, value in zip(names, high, strict=True)}

@@ -1,0 +1,127 @@
+"""How a codebook is used: over all tokens, at each place of the grid, and where the ball is.
+
+On clips that are mostly background most tokens say "background", so figures over all tokens are low for a
+healthy codebook and tell little; the foreground ones do.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from einops import reduce
+from numpy.typing import NDArray
+
+from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+CHUNK = 64  # clips whose coverage is held at once
+BOOTSTRAP_DRAWS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """Figures of one distribution over codebook entries; floors are those of a single code, ceilings of a uniform one."""
+
+    usage: float  # share of the codebook seen at least once, in (0, 1]
+    perplexity: float  # 2^entropy: from 1 (one code) to the codebook's size
+    entropy_bits: float
+    top1_share: float  # of the commonest code, in (0, 1]
+    dead_codes: int  # never seen
+
+
+def usage_of(counts: NDArray[np.int64] | Array) -> Usage:
+    """Usage from how often each code was seen (K,). ValueError if nothing was seen (Shannon 1948 for the entropy)."""
+    total = float(counts.sum())
+    if total <= 0:
+        raise ValueError("no token was counted")
+    share = counts[counts > 0] / total
+    entropy = float(-(share * np.log2(share)).sum())
+    return Usage(len(share) / len(counts), 2**entropy, entropy, float(share.max()), int(len(counts) - len(share)))
+
+
+def clip_counts(codes: Indices, codebook_size: int, mask: Mask | None = None) -> NDArray[np.int64]:
+    """How often each clip (N, T', H', W') uses each code, of the masked tokens if a mask is given: (N, K)."""
+    flat = codes.reshape(len(codes), -1)
+    place = flat + codebook_size * np.arange(len(codes))[:, None]
+    kept = place.ravel() if mask is None else place[mask.reshape(flat.shape)]
+    return np.bincount(kept, minlength=len(codes) * codebook_size).reshape(len(codes), codebook_size)
+
+
+def usage_intervals(counts: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
+    """95 % intervals of usage and perplexity over clips, counts (N, K).
+
+    The estimate ± 1.96 bootstrap standard deviations: a resample holds fewer distinct clips, so percentiles
+    would lie below the estimate itself.
+    """
+    rng = np.random.default_rng(seed)
+    weight = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), BOOTSTRAP_DRAWS)
+    drawn = [usage_of(row) for row in weight.astype(np.float64) @ counts if row.sum() > 0]
+    whole = usage_of(counts.sum(0))
+    size = counts.shape[1]
+    return {
+        name: _around(getattr(whole, name), float(np.std([getattr(one, name) for one in drawn])), low, high)
+        for name, low, high in (("usage", 1 / size, 1.0), ("perplexity", 1.0, float(size)))
+    }
+
+
+def _around(value: float, deviation: float, low: float, high: float) -> tuple[float, float]:
+    return max(low, value - 1.96 * deviation), min(high, value + 1.96 * deviation)
+
+
+def foreground_tokens(scene: Scene, points: Array, grid: tuple[int, int, int]) -> Mask:
+    """Tokens whose cell of pixels and frames meets the ball's mask. points (N, T, 3) m → (N, T', H', W').
+
+    The cell is the block of frames and pixels that the token stands for (its stride), not the wider field
+    that the network sees.
+    """
+    slices, rows, columns = grid
+    parts = []
+    for start in range(0, len(points), CHUNK):
+        mask = ball_coverage(scene, points[start : start + CHUNK]) > MASK_COVERAGE  # (n, T, H, W)
+        parts.append(
+            reduce(mask, "n (t f) (h a) (w b) -> n t h w", "max", t=slices, h=rows, w=columns)
+        )
+    return np.concatenate(parts)
+
+
+def by_position(codes: Indices, codebook_size: int, mask: Mask) -> "pd.DataFrame":
+    """One row a place of the grid: slice, row, column, perplexity, usage, top1_share, foreground_share."""
+    import pandas as pd
+
+    rows = []
+    for slice_, row, column in np.ndindex(*codes.shape[1:]):
+        found = usage_of(np.bincount(codes[:, slice_, row, column], minlength=codebook_size))
+        rows.append({
+            "slice": slice_, "row": row, "column": column, "perplexity": found.perplexity, "usage": found.usage,
+            "top1_share": found.top1_share, "foreground_share": float(mask[:, slice_, row, column].mean()),
+        })
+    return pd.DataFrame(rows)
+
+
+def level_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
+    """Index of each FSQ channel's level, (...) → (..., L): mixed radix, first channel least (Mentzer 2023, 2309.15505)."""
+    basis = np.cumprod([1, *levels[:-1]])
+    return np.asarray(codes[..., None] // basis % np.array(levels), np.int64)
+
+
+def level_histograms(codes: Indices, levels: tuple[int, ...], mask: Mask) -> "pd.DataFrame":
+    """Share of tokens at each level of each FSQ channel: channel, level, share, share_foreground. Empty without levels."""
+    import pandas as pd
+
+    digits = level_digits(codes, levels) if levels else np.zeros((*codes.shape, 0), np.int64)
+    rows = []
+    for channel, count in enumerate(levels):
+        everywhere = np.bincount(digits[..., channel].ravel(), minlength=count)
+        ball = np.bincount(digits[..., channel][mask], minlength=count)
+        rows += [
+            {"channel": channel, "level": level, "share": everywhere[level] / everywhere.sum(),
+             "share_foreground": ball[level] / max(ball.sum(), 1)}
+            for level in range(count)
+        ]
+    return pd.DataFrame(rows, columns=["channel", "level", "share", "share_foreground"])

@@ -1,0 +1,1 @@
+"""Models that read codes or clips: classifiers, position, generator, predictor."""

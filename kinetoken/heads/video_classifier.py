@@ -1,0 +1,164 @@
+"""A small direct network on pixels that knows where things are: the pixel judge.
+
+Each frame, less the still background, goes through a few convolutions; every one of K attention maps then
+tells its expected place in the image (soft-argmax: Levine et al. 2016, arXiv 1504.00702), its spread, and the
+features found there. A small transformer reads the frames in order.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinetoken.artifacts import load_weights, read_config, save_model
+from kinetoken.params import Positive, Range
+from kinetoken.training import Batch, TrainingParams, index_batches
+
+Pixels = NDArray[np.uint8]
+
+BACKGROUND_CLIPS = 256
+TRANSFORMER_HEADS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BaselinesParams(TrainingParams):
+    """Section train_baselines: the direct network on pixels."""
+
+    channels: Positive  # of the convolutions
+    maps: Positive  # K attention maps a frame
+    width: Annotated[int, Range(ge=TRANSFORMER_HEADS)]  # of the transformer over frames; a multiple of 4
+    layers: Positive
+    mirror: bool  # train on left-right mirror images too: right where a mirrored motion keeps its class
+    reverse: bool  # and on clips played backwards, likewise
+
+    def __post_init__(self) -> None:
+        if self.width % TRANSFORMER_HEADS:
+            raise ValueError(f"width ({self.width}) must be a multiple of {TRANSFORMER_HEADS}")
+
+
+class VideoClassifier(nn.Module):
+    """clips (B, T, H, W, 3) uint8 → logits (B, C), for the T it was built for."""
+
+    background: Tensor
+
+    def __init__(
+        self, classes: tuple[str, ...], shape: tuple[int, int, int], *, channels: int, maps: int, width: int,
+        layers: int, mirror: bool = False, reverse: bool = False,
+    ) -> None:
+        """shape: frames, height, width of a clip."""
+        super().__init__()
+        self.classes, self.shape, self.mirror, self.reverse = classes, shape, mirror, reverse
+        frames, height, image_width = shape
+        self.register_buffer("background", torch.zeros(height, image_width, 3))  # in [0, 1]
+        self.stem = nn.Conv2d(3, channels, 4, stride=4)
+        self.body = nn.Conv2d(channels, channels, 3, padding=1)
+        self.maps = nn.Conv2d(channels, maps, 1)
+        self.frame = nn.Sequential(nn.Linear(maps * (channels + 4), width), nn.GELU(), nn.Linear(width, width))
+        self.place = nn.Parameter(torch.randn(frames, width) * 0.02)
+        block = nn.TransformerEncoderLayer(
+            width, TRANSFORMER_HEADS, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.time = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(classes)))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        moving = clips.float().div_(255).sub_(self.background)  # (B, T, H, W, 3)
+        if self.training:
+            moving = self._augmented(moving)
+        features = self.frame(self._read_frames(moving)) + self.place  # (B, T, width)
+        logits: Tensor = self.read(self.time(features).mean(1))
+        return logits
+
+    def _augmented(self, moving: Tensor) -> Tensor:
+        """The difference from the background, mirrored and reversed by the toss of a coin for each batch half."""
+        half = len(moving) // 2
+        if self.mirror and torch.rand(()) < 0.5:
+            moving = moving.flip(3)
+        if self.reverse and half:
+            moving = torch.cat([moving[:half].flip(1), moving[half:]])
+        return moving
+
+    def _read_frames(self, moving: Tensor) -> Tensor:
+        """(B, T, H, W, 3) → (B, T, K (C + 4)): where each map looks, how wide, and what is there."""
+        frames = moving.shape[1]
+        images = rearrange(moving, "b t h w c -> (b t) c h w")  # channels last in memory
+        features = functional.gelu(self.stem(images))
+        features = features + functional.gelu(self.body(features))  # (B T, C, H/4, W/4)
+        weights = rearrange(self.maps(features), "n k h w -> n k (h w)").softmax(-1)
+        height, width = features.shape[-2:]
+        grid = centred_grid(height, width).to(weights.device)  # (h w, 2)
+        mean = weights @ grid  # (B T, K, 2)
+        spread = (weights @ grid**2 - mean**2).clamp_min(1e-6).sqrt()
+        found = torch.einsum("nkp,ncp->nkc", weights, rearrange(features, "n c h w -> n c (h w)"))
+        return rearrange(torch.cat([mean, spread, found], -1), "(b t) k f -> b t (k f)", t=frames)
+
+    def probabilities(self, clips: Pixels, batch_size: int = 64) -> NDArray[np.float64]:
+        """clips (N, T, H, W, 3) uint8 → (N, C). Raises ValueError for another clip shape."""
+        if clips.shape[1:] != (*self.shape, 3):
+            raise ValueError(f"clips of shape {clips.shape[1:]}, the judge reads {(*self.shape, 3)}")
+        self.eval()
+        device = self.background.device
+        with torch.no_grad():
+            parts = [
+                self(torch.from_numpy(np.ascontiguousarray(clips[rows])).to(device)).double().softmax(-1).cpu().numpy()
+                for rows in index_batches(len(clips), batch_size)
+            ]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
+
+
+def centred_grid(height: int, width: int) -> Tensor:
+    """(h w, 2) places (x, y) of the cells of an image, from −1 to 1, row-major."""
+    y, x = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    return torch.stack([repeat(x, "w -> (h w)", h=height), repeat(y, "h -> (h w)", w=width)], -1)
+
+
+def still_background(clips: Pixels) -> Tensor:
+    """(H, W, 3) in [0, 1]: the median of the first clips over time and clips, which moving things leave alone."""
+    frames = rearrange(clips[:BACKGROUND_CLIPS, ::4], "n t h w c -> (n t) h w c")
+    return torch.from_numpy(np.median(frames, axis=0).astype(np.float32) / 255)
+
+
+def build_video_classifier(
+    params: BaselinesParams, classes: tuple[str, ...], shape: tuple[int, int, int], background: Tensor
+) -> VideoClassifier:
+    """An untrained network; its weights come from the params' seed."""
+    torch.manual_seed(params.seed)
+    module = VideoClassifier(
+        classes, shape, channels=params.channels, maps=params.maps, width=params.width, layers=params.layers,
+        mirror=params.mirror, reverse=params.reverse,
+    )
+    module.background.copy_(background)
+    return module
+
+
+def classification_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of batch["target"] (B,) given batch["clips"] (B, T, H, W, 3) uint8."""
+    logits = module(batch["clips"])
+    loss = functional.cross_entropy(logits, batch["target"])
+    accuracy = (logits.argmax(-1) == batch["target"]).float().mean()
+    return loss, {"train_accuracy": accuracy}
+
+
+def save_video_classifier(folder: Path, module: VideoClassifier, params: BaselinesParams) -> None:
+    """models/video_classifier: weights, and a config that rebuilds it."""
+    size = {name: getattr(params, name) for name in ("channels", "maps", "width", "layers")}
+    save_model(folder, module, {"classes": list(module.classes), "shape": list(module.shape), "network": size})
+
+
+def load_video_classifier(folder: Path) -> VideoClassifier:
+    """The trained judge, in eval mode; UserError if the folder is damaged or another kind of model."""
+    config = read_config(folder)
+    if not {"classes", "shape", "network"} <= set(config):
+        from kinetoken.errors import UserError
+
+        raise UserError(f"{folder}: not a video classifier")
+    module = VideoClassifier(tuple(config["classes"]), tuple(config["shape"]), **config["network"])
+    load_weights(folder, module)
+    return module.eval()

@@ -1,0 +1,195 @@
+"""Small charts as inline SVG: a few kilobytes each, no script, the same bytes for the same numbers.
+
+Colours are classes (`c0` … `c7`) that the page's style sheet fills in, so that one drawing serves the light
+and the dark page. Every point carries its value as a tooltip.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 460, 270
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 44
+TICKS = 5
+MOST_DOTS = 40  # a line with more points shows no dots
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: y over x, an optional band low…high, and its look: colour 0…7, dashed for what is no model."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    colour: int = 0
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from data to drawing with its tick values."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: tuple[float, ...]
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
+        place = math.log10(max(value, self.low)) if self.log else value
+        return self.start + (place - low) / (high - low) * (self.end - self.start)
+
+
+def nice_ticks(low: float, high: float, count: int = TICKS) -> tuple[float, ...]:
+    """Round values (1, 2 or 5 times a power of ten apart) that span low…high from just outside."""
+    raw = max(high - low, 1e-12) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return tuple(round(place * step, 12) for place in range(first, last + 1))
+
+
+def linear_axis(values: Sequence[float], start: float, end: float, bounds: tuple[float, float] | None = None) -> Axis:
+    """An axis over the finite values, or over `bounds`, from tick to tick."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = bounds or (min(finite), max(finite))
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    ticks = nice_ticks(low, high)
+    return Axis(ticks[0], ticks[-1], start, end, ticks)
+
+
+def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
+    """An axis in powers of ten over the positive values."""
+    positive = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
+    low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+    high = max(high, low + 1)
+    stride = max(1, math.ceil((high - low) / TICKS))
+    ticks = tuple(10.0**power for power in range(low, high + 1, stride))
+    return Axis(10.0**low, 10.0**high, start, end, ticks, log=True)
+
+
+def short(value: float) -> str:
+    """A tick or a tooltip's number: at most three or four significant digits, no exponent where it can be helped."""
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.4g}"
+
+
+def line_chart(
+    series: Sequence[Series], x_label: str, y_label: str, *, bounds: tuple[float, float] | None = None,
+    log: bool = False, diagonal: bool = False, x_ticks: Sequence[float] = (),
+) -> Markup:
+    """Lines with bands over shared axes; `diagonal` draws y = x, `x_ticks` replaces the round values."""
+    xs = [value for one in series for value in one.x]
+    ys = [value for one in series for value in (*one.y, *one.low, *one.high)]
+    across = linear_axis(xs, LEFT, WIDTH - RIGHT)
+    if x_ticks:
+        pad = 0.04 * (max(xs) - min(xs) or 1)
+        across = Axis(min(xs) - pad, max(xs) + pad, LEFT, WIDTH - RIGHT, tuple(x_ticks))
+    up = log_axis(ys, HEIGHT - BOTTOM, TOP) if log else linear_axis(ys, HEIGHT - BOTTOM, TOP, bounds)
+    parts = [_frame(across, up, x_label, y_label)]
+    if diagonal:
+        parts.append(Markup('<path class="diagonal" d="{}"/>').format(_path([(0, 0), (1, 1)], across, up)))
+    parts += [_band(one, across, up) for one in series if len(one.low)]
+    parts += [_line(one, across, up) for one in series]
+    return _svg(parts, WIDTH, HEIGHT, f"{y_label} over {x_label}") + legend(series)
+
+
+def legend(series: Sequence[Series]) -> Markup:
+    """Names with their colours, as HTML so that it wraps on a narrow page."""
+    if len(series) < 2:
+        return Markup("")
+    entry = Markup('<li><i class="c{}{}"></i>{}</li>')
+    entries = Markup("").join(entry.format(one.colour, " dashed" if one.dashed else "", one.name) for one in series)
+    return Markup('<ul class="legend">{}</ul>').format(entries)
+
+
+def scatter(groups: Sequence[tuple[str, Sequence[tuple[float, float]]]], label: str) -> Markup:
+    """Points by group without axes: an embedding has no units."""
+    side, edge = 260, 8
+    points = [point for _, members in groups for point in members]
+    across = _span([x for x, _ in points], edge, side - edge)
+    up = _span([y for _, y in points], side - edge, edge)
+    dot = Markup('<circle class="c{}" cx="{}" cy="{}" r="2.4"/>')
+    drawn = [dot.format(i, _n(across(x)), _n(up(y))) for i, (_, members) in enumerate(groups) for x, y in members]
+    return _svg(drawn, side, side, label)
+
+
+def heat_grid(values: Sequence[Sequence[float]], label: str, tip: Callable[[int, int, float], str]) -> Markup:
+    """A grid of cells shaded from 0 to its largest value; `tip(row, column, value)` is a cell's tooltip."""
+    cell, gap = 22, 2
+    peak = max((value for row in values for value in row), default=0) or 1
+    rect = Markup('<rect class="heat" x="{}" y="{}" width="{}" height="{}" rx="3" fill-opacity="{}"><title>{}</title></rect>')
+    drawn = [
+        rect.format(j * cell, i * cell, cell - gap, cell - gap, _n(0.06 + 0.94 * value / peak), tip(i, j, value))
+        for i, row in enumerate(values) for j, value in enumerate(row)
+    ]
+    width = cell * max((len(row) for row in values), default=1)
+    return _svg(drawn, width - gap, cell * len(values) - gap, label)
+
+
+def _span(values: Sequence[float], start: float, end: float) -> Axis:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return Axis(low, high if high > low else low + 1, start, end, ())
+
+
+def _svg(parts: Sequence[Markup], width: float, height: float, label: str) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        _n(width), _n(height), label, Markup("").join(parts)
+    )
+
+
+def _frame(across: Axis, up: Axis, x_label: str, y_label: str) -> Markup:
+    parts = []
+    for tick in up.ticks:
+        y = _n(up(tick))
+        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, WIDTH - RIGHT))
+        parts.append(Markup('<text x="{}" y="{}" dy=".32em" text-anchor="end">{}</text>').format(LEFT - 7, y, short(tick)))
+    for tick in across.ticks:
+        place = Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>')
+        parts.append(place.format(_n(across(tick)), HEIGHT - BOTTOM + 17, short(tick)))
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(Markup('<text class="label" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+        _n((LEFT + WIDTH - RIGHT) / 2), HEIGHT - 7, x_label))
+    parts.append(Markup('<text class="label" transform="translate(12 {})rotate(-90)" text-anchor="middle">{}</text>').format(
+        _n(middle), y_label))
+    return Markup("").join(parts)
+
+
+def _line(one: Series, across: Axis, up: Axis) -> Markup:
+    points = [(x, y) for x, y in zip(one.x, one.y, strict=True) if math.isfinite(y)]
+    look = " dashed" if one.dashed else ""
+    drawn = Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, look, _path(points, across, up))
+    if len(points) > MOST_DOTS:
+        return drawn
+    dot = Markup('<circle class="c{}" cx="{}" cy="{}" r="3"><title>{}</title></circle>')
+    tips = [f"{one.name}: {short(y)} at {short(x)}" for x, y in points]
+    dots = [dot.format(one.colour, _n(across(x)), _n(up(y)), tip) for (x, y), tip in zip(points, tips, strict=True)]
+    return drawn + Markup("").join(dots)
+
+
+def _band(one: Series, across: Axis, up: Axis) -> Markup:
+    upper = list(zip(one.x, one.high, strict=True))
+    lower = list(zip(one.x, one.low, strict=True))
+    return Markup('<path class="band c{}" d="{}Z"/>').format(one.colour, _path(upper + lower[::-1], across, up))
+
+
+def _path(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:
+    return "M" + "L".join(f"{_n(across(x))} {_n(up(y))}" for x, y in points) if points else "M0 0"
+
+
+def _n(value: float) -> str:
+    """A coordinate: a tenth of a unit is below what can be seen."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{value:.1f}".removesuffix(".0")
+
+
+def table_cell(value: float, peak: float) -> Markup:
+    """The shade of a cell of an HTML table, as a style value between 0 and 1."""
+    return Markup("--heat:{}").format(escape(_n(value / peak if peak else 0)))

@@ -1,0 +1,226 @@
+"""The first screen: did the codes keep the motion, where along the way was it lost, and the table of marks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from kinetoken.params import NonNegative, Positive
+from kinetoken.report.results import Results
+
+Unit = Literal["share", "dB", "px", "%", "×", ""]
+
+CHAIN = (
+    ("probe.pixels", "Pixels", "the clips themselves"),
+    ("probe.latents", "Latents", "the encoder's output, before quantizing"),
+    ("probe.codes", "Codes", "after quantizing, every token in its place"),
+    ("probe.codes_pooled", "Averaged codes", "the same codes, averaged over space"),
+)
+# share of what pixels allow over chance that the codes still hold, for each word of the answer
+ANSWERS = ((0.95, "Yes."), (0.8, "Mostly."), (0.2, "In part."), (-1.0, "No."))
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """Section build_report."""
+
+    seed: NonNegative  # of the generated clips that are shown
+    clips_per_class: Positive  # shown of each kind
+    descriptions: NonNegative  # rows shown that are right, and as many that are wrong
+    marks: dict[str, float]  # stage.key of a headline → what it is held to; see `Headline.counted_from`
+
+    def __post_init__(self) -> None:
+        known = {one.name for one in HEADLINES}
+        if unknown := sorted(set(self.marks) - known):
+            raise ValueError(f"marks: '{unknown[0]}' is no headline; known are {', '.join(sorted(known))}")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A row of the table. Its mark counts from zero, from below the ceiling, or from beyond the floor."""
+
+    stage: str
+    key: str  # a key ending in .* stands for the least of the numbers under it
+    title: str
+    unit: Unit
+    lower_is_better: bool = False
+    counted_from: Literal["zero", "ceiling", "floor"] = "zero"
+    floor: str = ""  # stage.key where it is not <key>_floor
+    ceiling: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}.{self.key}"
+
+
+HEADLINES = (
+    Headline("train_tokenizer", "psnr_db", "Reconstruction, all pixels (PSNR)", "dB"),
+    Headline("train_tokenizer", "foreground_psnr_db", "Reconstruction, the ball (PSNR)", "dB"),
+    Headline("train_tokenizer", "centroid_error_px", "Ball's place in the reconstruction", "px", True),
+    Headline("train_baselines", "coordinates.accuracy", "Class from true positions", "share",
+             floor="train_baselines.majority.accuracy"),
+    Headline("train_baselines", "video.accuracy", "Class from pixels", "share",
+             floor="train_baselines.majority.accuracy", ceiling="train_baselines.coordinates.accuracy"),
+    Headline("train_classifier", "accuracy", "Class from codes, position kept", "share",
+             ceiling="train_baselines.video.accuracy"),
+    Headline("train_classifier", "per_class.*", "… its worst class", "share"),
+    Headline("train_classifier", "pooling.spatial_mean.accuracy", "Class from codes, averaged over space", "share",
+             floor="train_classifier.accuracy_floor", ceiling="train_classifier.accuracy"),
+    Headline("train_position", "error_px", "Ball's place read from codes", "px", True),
+    Headline("train_position", "error_depth_percent", "Ball's depth read from codes", "%", True),
+    Headline("train_predictor", "transformer.centroid_error_px", "Ball's place foretold (transformer)", "px", True, "floor"),
+    Headline("train_predictor", "lstm.centroid_error_px", "Ball's place foretold (LSTM)", "px", True, "floor"),
+    Headline("train_predictor", "transformer.error_over_oracle", "… over a fit that knows the law", "×", True),
+    Headline("train_predictor", "transformer.ood_ratio", "… beyond the training bands", "×", True),
+    Headline("train_generator", "class_gaussian.class_match", "Generated clips of the asked class", "share",
+             False, "ceiling"),
+    Headline("train_generator", "class_gaussian.coverage", "… cover the real motions", "share", False, "ceiling"),
+    Headline("train_generator", "class_gaussian.memorised", "… copied from training", "share", True),
+    Headline("describe_motion", "equation_correct_true_points", "Law found from true points", "share"),
+    Headline("describe_motion", "equation_correct", "Law found from codes", "share", False, "ceiling"),
+    Headline("describe_motion", "description_correct", "Sentence right in every fact", "share"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A headline with what this run found; texts are ready to print, places run 0…1 along the row's own scale."""
+
+    title: str
+    name: str
+    value: str
+    floor: str
+    ceiling: str
+    interval: str
+    mark: str
+    met: bool | None  # None: there is no mark, or the mark's own reference is missing
+    places: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One bar of the information chain; shares of test clips."""
+
+    name: str
+    about: str
+    value: float
+    low: float | None
+    high: float | None
+    floor: float | None
+    lost: bool  # the largest drop of the chain leads here
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer in a word and a sentence."""
+
+    word: str
+    sentence: str
+
+
+def headline_rows(results: Results, marks: Mapping[str, float]) -> list[Row]:
+    """The table: every headline whose number this run holds, in the order of the pipeline."""
+    rows = [_row(one, results, marks.get(one.name)) for one in HEADLINES]
+    return [row for row in rows if row is not None]
+
+
+def shown(value: float | None, unit: Unit) -> str:
+    """A number with its unit, to the digits that a test set of some thousand clips can carry."""
+    if value is None:
+        return "–"
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    digits = {"dB": 1, "px": 2, "%": 2, "×": 2, "": 3}[unit]
+    return f"{value:.{digits}f}{' ' if unit else ''}{unit}".replace(" ×", "×")
+
+
+def _row(one: Headline, results: Results, mark: float | None) -> Row | None:
+    value = _value(results, one.stage, one.key)
+    if value is None:
+        return None
+    floor = _reference(results, one, one.floor, "_floor")
+    ceiling = _reference(results, one, one.ceiling, "_ceiling")
+    low, high = (results.number(one.stage, f"{one.key}_ci95_{side}") for side in ("low", "high"))
+    held = _mark(one, mark, floor, ceiling)
+    interval = "–" if low is None or high is None else f"{shown(low, one.unit)} … {shown(high, one.unit)}"
+    met = None if held is None else (value <= held + 1e-9 if one.lower_is_better else value >= held - 1e-9)
+    sign = "≤" if one.lower_is_better else "≥"
+    points = {"floor": floor, "ceiling": ceiling, "low": low, "high": high, "value": value, "mark": held}
+    return Row(
+        one.title, one.name, shown(value, one.unit), shown(floor, one.unit), shown(ceiling, one.unit), interval,
+        "–" if held is None else f"{sign} {shown(held, one.unit)}", met, _places(points, one),
+    )
+
+
+def _value(results: Results, stage: str, key: str) -> float | None:
+    if not key.endswith(".*"):
+        return results.number(stage, key)
+    ends = ("_floor", "_ceiling", "_low", "_high")
+    under = [v for k, v in results.metrics.get(stage, {}).items() if k.startswith(key[:-1]) and not k.endswith(ends)]
+    return min(under, default=None)
+
+
+def _reference(results: Results, one: Headline, name: str, suffix: str) -> float | None:
+    stage, _, key = name.partition(".")
+    return results.number(stage, key) if name else results.number(one.stage, one.key + suffix)
+
+
+def _mark(one: Headline, mark: float | None, floor: float | None, ceiling: float | None) -> float | None:
+    if mark is None or one.counted_from == "zero":
+        return mark
+    if one.counted_from == "ceiling":
+        return None if ceiling is None else ceiling + (mark if one.lower_is_better else -mark)
+    return None if floor is None else floor + (-mark if one.lower_is_better else mark)
+
+
+def _places(points: Mapping[str, float | None], one: Headline) -> dict[str, float]:
+    """Each number's place on a scale of its own, worse at 0 and better at 1."""
+    known = {name: value for name, value in points.items() if value is not None}
+    if one.unit == "share":
+        low, high = 0.0, 1.0
+    else:
+        low, high = min(known.values()), max(known.values())
+        if one.lower_is_better:
+            low = min(low, 0.0)
+    span = (high - low) or 1.0
+    return {
+        name: round((high - value if one.lower_is_better else value - low) / span, 4) for name, value in known.items()
+    }
+
+
+def chain(results: Results) -> list[Link]:
+    """Class readable at each point from pixels to averaged codes; empty if diagnose_codes did not run."""
+    stage = "diagnose_codes"
+    found = [(key, name, about) for key, name, about in CHAIN if results.number(stage, key) is not None]
+    values = [results.metrics[stage][key] for key, _, _ in found]
+    drops = [before - after for before, after in zip(values, values[1:], strict=False)]
+    worst = drops.index(max(drops)) + 1 if drops and max(drops) > 0.02 else -1
+    majority = results.number("train_baselines", "majority.accuracy")
+    links = []
+    for place, (key, name, about) in enumerate(found):
+        low, high, floor = (results.number(stage, f"{key}_{end}") for end in ("ci95_low", "ci95_high", "floor"))
+        links.append(Link(name, about, values[place], low, high, majority if floor is None else floor, place == worst))
+    return links
+
+
+def answer(results: Results) -> Answer:
+    """Did the codes keep the motion? By the best reader of the codes against the best reader of the pixels."""
+    codes = _best(results, "diagnose_codes.probe.codes", "train_classifier.accuracy")
+    pixels = _best(results, "diagnose_codes.probe.pixels", "train_baselines.video.accuracy")
+    chance = _best(results, "train_baselines.majority.accuracy", "diagnose_codes.probe.codes_floor",
+                   "train_classifier.accuracy_floor")
+    if codes is None or pixels is None or chance is None:
+        return Answer("Not told yet.", "This run holds no reader of the codes beside one of the pixels: "
+                      "train_baselines and train_classifier, or diagnose_codes, have still to run.")
+    kept = (codes - chance) / max(pixels - chance, 1e-9)
+    word = next(word for least, word in ANSWERS if kept >= least or least < 0)
+    sentence = (f"Of test clips, {codes:.1%} are read right from the codes and {pixels:.1%} from the pixels they "
+                f"stand for; guessing gets {chance:.1%}.")
+    pooled = _best(results, "train_classifier.pooling.spatial_mean.accuracy", "diagnose_codes.probe.codes_pooled")
+    if pooled is not None and codes - pooled > 0.05:
+        sentence += f" Averaging the same codes over space leaves {pooled:.1%}: what is lost there is not the codes' fault."
+    return Answer(word, sentence)
+
+
+def _best(results: Results, *names: str) -> float | None:
+    found = [results.number(*name.split(".", 1)) for name in names]
+    return max((value for value in found if value is not None), default=None)

@@ -1,0 +1,111 @@
+"""What a run left behind, read for the report: numbers, plot tables and the verdict; gaps are noted, not fatal."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinetoken.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Numbers = dict[str, float]
+
+# in the order of the pipeline; a file of another name in the metrics folder is no part of this report
+STAGES = (
+    "train_tokenizer", "extract_codes_motion", "train_baselines", "diagnose_codes", "train_classifier",
+    "train_position", "train_predictor", "train_generator", "train_i3d_magvit", "train_gasm_cast",
+    "detect_persistence", "describe_motion",
+)
+
+
+@dataclass
+class Results:
+    """`metrics`: stage → dotted key → number. `missing`: what the page asked for and did not find."""
+
+    metrics: dict[str, Numbers]
+    plots: Path
+    missing: list[str] = field(default_factory=list)
+
+    def number(self, stage: str, key: str) -> float | None:
+        return self.metrics.get(stage, {}).get(key)
+
+    def table(self, name: str, columns: Sequence[str]) -> "pd.DataFrame | None":
+        """The plot table `name` under the plots folder; None, noted in `missing`, if it is not there.
+
+        Raises UserError naming the file for one that is no CSV or lacks one of `columns`.
+        """
+        import pandas as pd
+
+        path = self.plots / name
+        if not path.exists():
+            self.note(f"plots/{name}")
+            return None
+        try:
+            frame = pd.read_csv(path)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{path}: not a CSV table: {' '.join(str(error).split())}") from None
+        if absent := [column for column in columns if column not in frame]:
+            raise UserError(f"{path}: no column '{absent[0]}'; it has {', '.join(frame.columns)}")
+        return frame
+
+    def text(self, name: str) -> str | None:
+        """The text file `name` under the plots folder; None, noted in `missing`, if it is not there."""
+        path = self.plots / name
+        if not path.exists():
+            self.note(f"plots/{name}")
+            return None
+        return path.read_text(encoding="utf-8")
+
+    def note(self, what: str) -> None:
+        if what not in self.missing:
+            self.missing.append(what)
+
+
+def read_results(metrics: Path, plots: Path) -> Results:
+    """All metrics of the stages that ran. Raises UserError if there are none, or naming a file that holds no numbers."""
+    found = {stage: _read_numbers(metrics / f"{stage}.json") for stage in STAGES if (metrics / f"{stage}.json").exists()}
+    if not found:
+        raise UserError(f"{metrics}: no metrics of any stage (such as train_tokenizer.json); run dvc repro first")
+    return Results(found, plots)
+
+
+def _read_numbers(path: Path) -> Numbers:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not JSON: {' '.join(str(error).split())}") from None
+    return flatten(content, path)
+
+
+def flatten(content: object, path: Path, where: str = "") -> Numbers:
+    """Nested keys joined by dots. Raises UserError naming the file and the key of anything that is no number."""
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected keys and numbers, found {type(content).__name__}")
+    numbers: Numbers = {}
+    for key, value in content.items():
+        here = f"{where}.{key}".lstrip(".")
+        if isinstance(value, dict):
+            numbers |= flatten(value, path, here)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UserError(f"{path}: '{here}' is not a number: {value!r}")
+        else:
+            numbers[here] = float(value)
+    return numbers
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A JSON Lines file as a list; UserError naming the file and the line that is none."""
+    rows = []
+    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}: line {place}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: line {place}: expected one object a line")
+        rows.append(row)
+    return rows

@@ -1,0 +1,113 @@
+"""Clips to look at: originals beside reconstructions, the future foretold beside what came, clips made up.
+
+Always the first test clips of each class in the order of the store, never chosen by how they turned out.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.clips import Clips, ClipStore, Pixels
+from kinetoken.codes import CodesTable, Indices
+from kinetoken.report.sprites import Card, sprite
+from kinetoken.tracking import Floats, track_ball
+
+DIFFERENCE_GAIN = 4  # differences are shown this much stronger
+
+
+class Decoder(Protocol):
+    """A tokenizer: codes (N, T', H', W') → (N, T, H, W, 3) in [0, 1]."""
+
+    def decode(self, indices: Any) -> Any: ...  # noqa: ANN401 - a tensor, named without importing torch
+
+
+def first_rows(label: np.ndarray, split: np.ndarray, count: int) -> NDArray[np.intp]:
+    """Ascending rows of the first `count` test clips of each class."""
+    chosen = [np.flatnonzero((label == name) & (split == "test"))[:count] for name in sorted(set(label))]
+    return np.sort(np.concatenate(chosen))
+
+
+def first_clips(store: ClipStore, count: int) -> Clips:
+    """The first `count` test clips of each class, by class."""
+    clips = store.take(first_rows(store.label, store.split, count))
+    order = np.argsort(clips.label, kind="stable")
+    return Clips(clips.track_id[order], clips.label[order], clips.split[order], clips.pixels[order], clips.fps)
+
+
+def codes_of(table: CodesTable, track_id: NDArray[np.int32]) -> Indices | None:
+    """(N, T', H', W') codes of the tracks in their order; None if the table lacks one of them."""
+    place = {int(track): row for row, track in enumerate(table.track_id)}
+    rows = [place.get(int(track)) for track in track_id]
+    return None if None in rows else table.codes[np.array(rows)]
+
+
+def decode(tokenizer: Decoder, codes: Indices) -> Pixels:
+    """(N, T', H', W') codes → (N, T, H, W, 3) uint8."""
+    import torch
+
+    with torch.no_grad():
+        decoded = tokenizer.decode(torch.from_numpy(np.ascontiguousarray(codes, np.int64)))
+    return np.asarray(decoded.clamp(0, 1).mul(255).add(0.5).byte().cpu().numpy())
+
+
+def reconstruction_cards(clips: Clips, decoded: Pixels) -> list[Card]:
+    """Original, reconstruction and their difference, with the clip's PSNR."""
+    cards = []
+    for row, track in enumerate(clips.track_id):
+        original, rebuilt = clips.pixels[row], decoded[row]
+        apart = np.abs(original.astype(np.int16) - rebuilt)
+        stronger = np.minimum(apart * DIFFERENCE_GAIN, 255).astype(np.uint8)
+        cards.append(Card(
+            f"{clips.label[row]}, track {track}", f"{psnr_db(original, rebuilt):.1f} dB",
+            [sprite(original, "original"), sprite(rebuilt, "from its codes"),
+             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}")],
+        ))
+    return cards
+
+
+def prediction_cards(
+    clips: Clips, decoded: Pixels, foretold: dict[str, Pixels], past: int, background: Floats | None
+) -> list[Card]:
+    """Original, its decoded codes, and each model's future after the first `past` frames, with the error in px."""
+    cards = []
+    for row, track in enumerate(clips.track_id):
+        sprites = [sprite(clips.pixels[row], "original"), sprite(decoded[row], "true codes")]
+        notes = []
+        for model, pixels in foretold.items():
+            sprites.append(sprite(pixels[row], model, past))
+            if background is not None:
+                notes.append(f"{model} {apart_px(pixels[row, -1], clips.pixels[row, -1], background):.1f} px off at the end")
+        cards.append(Card(f"{clips.label[row]}, track {track}", "; ".join(notes), sprites))
+    return cards
+
+
+def generation_cards(made: dict[str, dict[str, Pixels]]) -> list[Card]:
+    """prior → class → (N, T, H, W, 3): a card for each class of each prior."""
+    return [
+        Card(f"{label}", prior.replace("_", " "), [sprite(one, f"sample {i + 1}") for i, one in enumerate(pixels)])
+        for prior, by_class in made.items() for label, pixels in by_class.items()
+    ]
+
+
+def psnr_db(original: Pixels, other: Pixels) -> float:
+    """Peak signal-to-noise ratio of one clip in dB, at most 99."""
+    error = float(np.mean(((original.astype(np.float64) - other) / 255) ** 2))
+    return min(-10 * np.log10(max(error, 1e-12)), 99.0)
+
+
+def apart_px(frame: Pixels, truth: Pixels, background: Floats) -> float:
+    """Distance in pixels between the ball found in two frames (H, W, 3)."""
+    found = track_ball(np.stack([frame, truth]).astype(np.float32) / 255, background)
+    return float(np.hypot(found.u[0] - found.u[1], found.v[0] - found.v[1]))
+
+
+def join_future(codes: Indices, future: Indices) -> Indices:
+    """Codes (N, T', H', W') with their last slices replaced by `future` (N, S, H', W')."""
+    return np.concatenate([codes[:, : codes.shape[1] - future.shape[1]], np.asarray(future, codes.dtype)], 1)
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Class names in the order used for labels everywhere: sorted."""
+    return tuple(sorted(set(labels)))

@@ -1,0 +1,1 @@
+"""The video tokenizer: clips to discrete codes and back."""

@@ -1,0 +1,221 @@
+"""Causal (2+1)D convolutional tokenizer over a patch or Haar stem.
+
+Clips (B, T, H, W, 3) → stem of 2×4×4 patches → residual blocks → one 2×2×2 downsampling → residual
+blocks → latents → quantizer, and the mirror of it back. Each residual block is a 1×3×3 convolution over
+space and a 3×1×1 convolution over time (Tran et al. 2018, arXiv:1711.11248); those over time are causal
+(MAGVIT-v2, arXiv:2310.05737): codes of time slice k depend on frames up to 4k+3 only, and so does what is
+decoded from them.
+
+Activations are kept channel-last, (B, T, H, W, C): both convolutions are then plain 2-D ones on a view,
+which is the fastest layout on a CPU.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinetoken.artifacts import hash_path, load_weights, read_config, save_model
+from kinetoken.errors import UserError
+from kinetoken.params import Positive, Range, build
+from kinetoken.tokenizer.quantizers import Quantizer, QuantizerName, build_quantizer
+
+PATCH = (2, 4, 4)  # frames, rows, columns of the stem
+STRIDE = (4, 8, 8)  # of a token, after the downsampling
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkParams:
+    """The network's shape; part of section train_tokenizer."""
+
+    stem: Literal["patch", "haar"]
+    causal: bool
+    fine_channels: Positive  # at 2×4×4 pixels a cell
+    fine_blocks: Annotated[int, Range(ge=0)]  # in the encoder, and as many in the decoder
+    coarse_channels: Positive  # at 4×8×8 pixels a cell
+    coarse_blocks: Annotated[int, Range(ge=0)]
+    quantizer: QuantizerName
+    levels: tuple[int, ...]  # of FSQ
+    codebook_size: Annotated[int, Range(ge=2)]  # of the other quantizers
+    code_dim: Positive  # latent channels of vq and simvq
+
+    def __post_init__(self) -> None:
+        build_quantizer(self.quantizer, self.levels, self.codebook_size, self.code_dim)
+
+
+class Block(nn.Module):
+    """Residual (2+1)D block on (B, T, H, W, C), position-wise normalized so that time stays causal."""
+
+    def __init__(self, channels: int, causal: bool) -> None:
+        super().__init__()
+        self.norm_space, self.norm_time = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.space = nn.Conv2d(channels, channels, 3, padding=1)
+        self.time = nn.Conv2d(channels, channels, (3, 1))
+        self.padding = (2, 0) if causal else (1, 1)  # zero frames before and after
+        nn.init.normal_(self.time.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, h, _, _ = x.shape
+        frames = rearrange(F.silu(self.norm_space(x)), "b t h w c -> (b t) c h w")
+        x = x + rearrange(self.space(frames), "(b t) c h w -> b t h w c", b=b)
+        padded = F.pad(F.silu(self.norm_time(x)), (0, 0, 0, 0, 0, 0, *self.padding))  # (B, T+2, H, W, C)
+        columns = rearrange(padded, "b t h w c -> b c t (h w)")
+        return x + rearrange(self.time(columns), "b c t (h w) -> b t h w c", h=h)
+
+
+class Stem(nn.Module):
+    """Clip ↔ cells of 2×4×4 pixels, lossless: (B, T, H, W, 3) ↔ (B, T/2, H/4, W/4, 96).
+
+    `haar` turns each patch by the orthonormal 3-D Haar basis, `patch` leaves its pixels as they are.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        basis = torch.eye(32) if kind == "patch" else torch.from_numpy(haar_basis())
+        self.turns = kind != "patch"
+        self.register_buffer("basis", basis, persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        p, q, r = PATCH
+        cells = rearrange(clips, "b (t p) (h q) (w r) c -> b t h w c (p q r)", p=p, q=q, r=r)
+        return (cells @ self.basis.T if self.turns else cells).flatten(-2)
+
+    def inverse(self, cells: Tensor) -> Tensor:
+        p, q, r = PATCH
+        pixels = cells.unflatten(-1, (3, p * q * r))
+        pixels = pixels @ self.basis if self.turns else pixels
+        return rearrange(pixels, "b t h w c (p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
+
+
+def haar_basis() -> np.ndarray:
+    """(32, 32) orthonormal: one Haar level over 2 frames, two over 4 rows and 4 columns; rows are wavelets."""
+    half = np.sqrt(0.5)
+    two = np.array([[half, half], [half, -half]])
+    four = np.array([[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, -0.5, -0.5], [half, -half, 0, 0], [0, 0, half, -half]])
+    return np.kron(two, np.kron(four, four)).astype(np.float32)
+
+
+class Tokenizer(nn.Module):
+    """Encoder, quantizer and decoder for clips of a square `image_size`."""
+
+    def __init__(self, shape: NetworkParams, image_size: int) -> None:
+        """Raises ValueError for an image size that is no multiple of 8."""
+        super().__init__()
+        if image_size % STRIDE[1]:
+            raise ValueError(f"image size {image_size} is no multiple of {STRIDE[1]}")
+        self.shape, self.image_size = shape, image_size
+        self.hash = ""
+        fine, coarse, side = shape.fine_channels, shape.coarse_channels, image_size // STRIDE[1]
+        self.quantizer: Quantizer = build_quantizer(
+            shape.quantizer, shape.levels, shape.codebook_size, shape.code_dim
+        )
+        self.stem = Stem(shape.stem)
+        cell = 3 * PATCH[0] * PATCH[1] * PATCH[2]
+        self.embed = nn.Linear(cell, fine)
+        self.fine_encoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
+        self.down = nn.Linear(8 * fine, coarse)
+        self.place_in = nn.Parameter(torch.zeros(side, side, coarse))
+        self.coarse_encoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
+        self.to_latent = nn.Sequential(nn.LayerNorm(coarse), nn.Linear(coarse, self.quantizer.dim))
+        self.from_latent = nn.Linear(self.quantizer.dim, coarse)
+        self.place_out = nn.Parameter(torch.zeros(side, side, coarse))
+        self.coarse_decoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
+        self.up = nn.Linear(coarse, 8 * fine)
+        self.fine_decoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
+        self.to_cell = nn.Sequential(nn.LayerNorm(fine), nn.Linear(fine, cell))
+
+    @property
+    def codebook_size(self) -> int:
+        return self.quantizer.codebook_size
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Of FSQ; empty for the other quantizers."""
+        return self.quantizer.levels
+
+    @property
+    def quantizer_name(self) -> str:
+        return self.shape.quantizer
+
+    @property
+    def temporal_stride(self) -> int:
+        """Frames in one time slice of codes."""
+        return STRIDE[0]
+
+    def grid(self, num_frames: int) -> tuple[int, int, int]:
+        """Time slices, rows and columns of the codes of a clip of that many frames."""
+        return num_frames // STRIDE[0], self.image_size // STRIDE[1], self.image_size // STRIDE[2]
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """For training: (B, T, H, W, 3) → reconstruction of the same shape, not clipped; quantizer loss ()."""
+        quantized, _, loss = self.quantize(self.latents(clips))
+        return self.decode_latents(quantized), loss
+
+    def latents(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, 3), uint8 or float in [0, 1] → (B, D, T/4, H/8, W/8), before quantizing.
+
+        Raises ValueError for another image size or a number of frames that is no multiple of 4.
+        """
+        size = (self.image_size, self.image_size, 3)
+        if clips.ndim != 5 or tuple(clips.shape[2:]) != size or clips.shape[1] % STRIDE[0] or not clips.shape[1]:
+            raise ValueError(f"clips {tuple(clips.shape)}: expected (B, T, {size[0]}, {size[1]}, 3), T a multiple of 4")
+        x = clips.to(self.embed.weight.dtype) / 255 if clips.dtype == torch.uint8 else clips
+        x = self.fine_encoder(self.embed(self.stem(x - 0.5)))  # (B, T/2, H/4, W/4, fine)
+        x = rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
+        x = self.coarse_encoder(self.down(x) + self.place_in)  # (B, T/4, H/8, W/8, coarse)
+        return rearrange(self.to_latent(x), "b t h w d -> b d t h w")
+
+    def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, D, T', H', W') → quantized of the same shape, indices (B, T', H', W') int64, loss ()."""
+        quantized: tuple[Tensor, Tensor, Tensor] = self.quantizer(latents)
+        return quantized
+
+    def codes_to_latents(self, indices: Tensor) -> Tensor:
+        """Indices (B, T', H', W') → quantized coordinates (B, D, T', H', W')."""
+        return self.quantizer.codes(indices)
+
+    def decode_latents(self, quantized: Tensor) -> Tensor:
+        """Quantized coordinates (B, D, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3), not clipped."""
+        x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d")) + self.place_out
+        x = self.up(self.coarse_decoder(x))
+        x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
+        return self.stem.inverse(self.to_cell(self.fine_decoder(x))) + 0.5
+
+    @torch.no_grad()
+    def encode(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, 3), uint8 or float in [0, 1] → indices (B, T/4, H/8, W/8) int64."""
+        return self.quantize(self.latents(clips))[1]
+
+    @torch.no_grad()
+    def decode(self, indices: Tensor) -> Tensor:
+        """Indices (B, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3) float in [0, 1]."""
+        return self.decode_latents(self.codes_to_latents(indices)).clamp(0, 1)
+
+    @torch.no_grad()
+    def reconstruct(self, clips: Tensor) -> Tensor:
+        """What the codes keep of the clips: (B, T, H, W, 3) float in [0, 1]."""
+        return self.decode(self.encode(clips))
+
+
+def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    """Weights and config; FSQ's own constants are rebuilt from the levels."""
+    config: dict[str, Any] = {"image_size": tokenizer.image_size, "network": dataclasses.asdict(tokenizer.shape)}
+    save_model(folder, tokenizer, config)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in eval mode, `hash` set to that of its folder. UserError if it is no tokenizer's folder."""
+    folder = Path(folder)
+    config = read_config(folder)
+    if "network" not in config or "image_size" not in config:
+        raise UserError(f"{folder}/config.json: not a tokenizer (no 'network')")
+    shape = build(NetworkParams, {**config["network"]}, f"{folder}/config.json: network")
+    tokenizer = Tokenizer(shape, int(config["image_size"]))
+    load_weights(folder, tokenizer)
+    tokenizer.hash = hash_path(folder)
+    return tokenizer

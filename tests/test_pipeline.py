@@ -1,0 +1,284 @@
+"""dvc.yaml, params.yaml and dvc.lock against the code; the whole pipeline with the smoke profile."""
+
+import ast
+import dataclasses
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kinetoken.imports import closure, code_deps, stage_script
+from kinetoken.params import load_params, overlay
+from kinetoken.relock import stale
+from kinetoken.smoke import clone, differences, dvc_process, output_hashes, run_all
+from kinetoken.stage import Hardware, Input, Output, marked_paths
+
+ROOT = Path(__file__).parents[1]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+STAGES: dict[str, Any] = PIPELINE["stages"]
+SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+NO_METRICS = {"generate_trajectories", "render_videos", "extract_codes", "build_report"}
+each_stage = pytest.mark.parametrize("name", sorted(STAGES))
+
+
+def body(name: str) -> dict[str, Any]:
+    return STAGES[name].get("do", STAGES[name])
+
+
+def datasets(name: str) -> dict[str, dict[str, str]]:
+    """The names that a stage's foreach runs over; one nameless entry for a plain stage."""
+    return STAGES[name].get("foreach", {"": {}})
+
+
+def expanded(text: str, name: str, dataset: str) -> str:
+    """DVC's templates in one string of dvc.yaml, filled in."""
+    for key, value in (datasets(name)[dataset] or {}).items():
+        text = text.replace(f"${{item.{key}}}", value)
+    text = text.replace("${key}", dataset)
+    for dotted in re.findall(r"\$\{([\w.]+)\}", text):
+        node = PARAMS
+        for part in dotted.split("."):
+            node = node[part]
+        text = text.replace(f"${{{dotted}}}", str(node))
+    return text
+
+
+def paths_of(name: str, key: str, dataset: str) -> set[str]:
+    """The paths under one key of a stage (`deps`, `outs`, `metrics`, `plots`)."""
+    entries = [entry if isinstance(entry, str) else next(iter(entry)) for entry in body(name).get(key, [])]
+    return {expanded(entry, name, dataset) for entry in entries}
+
+
+def run_stage_call(name: str) -> ast.Call:
+    tree = ast.parse((ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8"))
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "run_stage"]
+    assert len(calls) == 1, f"stages/{name}.py must call run_stage once"
+    return calls[0]
+
+
+def uses_hardware(name: str) -> bool:
+    words = {word.arg: word.value for word in run_stage_call(name).keywords}
+    return "hardware" in words and ast.literal_eval(words["hardware"])
+
+
+def params_class(name: str) -> type[Any]:
+    return getattr(importlib.import_module(f"stages.{name}"), ast.unparse(run_stage_call(name).args[1]))
+
+
+# ---- dvc.yaml against the code
+
+
+def test_scripts_and_stages_are_the_same() -> None:
+    assert SCRIPTS == sorted(STAGES)
+
+
+@each_stage
+def test_stage_has_its_name_in_every_place(name: str) -> None:
+    assert stage_script(body(name)["cmd"]) == f"stages/{name}.py"
+    assert name in PARAMS, f"params.yaml has no section {name}"
+    assert (ROOT / "tests" / "stages" / f"test_{name}.py").is_file()
+    assert body(name)["desc"]
+    if name not in NO_METRICS:
+        expected = {f"metrics/{name}_{d}.json" if d else f"metrics/{name}.json" for d in datasets(name)}
+        assert expected == {path for d in datasets(name) for path in paths_of(name, "metrics", d)}
+    for entry in body(name).get("metrics", []) + body(name).get("plots", []):
+        assert next(iter(entry.values())) == {"cache": False}, f"{entry}: metrics and small plots live in git"
+
+
+@each_stage
+def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
+    listed, right = code_deps(STAGES[name], ROOT)
+    assert listed == right, (
+        f"dvc.yaml, {name}: code deps differ; run `python -m kinetoken.imports --write dvc.yaml`, or paste:\n"
+        + "\n".join(f"      - {file}" for file in right)
+    )
+
+
+@each_stage
+def test_code_deps_are_what_is_really_imported(name: str) -> None:
+    """Every project file that importing the script loads is in its closure."""
+    program = (
+        f"import sys, stages.{name}; "
+        "print([m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('kinetoken', 'stages')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {Path(file).relative_to(ROOT).as_posix() for file in ast.literal_eval(done.stdout) if file}
+    assert f"stages/{name}.py" in loaded
+    assert loaded <= set(closure(f"stages/{name}.py", ROOT))
+
+
+@each_stage
+def test_params_are_the_stages_own_section(name: str) -> None:
+    section = f"{name}.${{key}}" if "foreach" in STAGES[name] else name
+    assert body(name)["params"] == [section, *(["hardware"] if uses_hardware(name) else [])]
+    if "foreach" in STAGES[name]:
+        assert f"--section {section} " in body(name)["cmd"] + " "
+        assert set(PARAMS[name]) == set(datasets(name)), f"params.yaml, {name}: one section a dataset"
+
+
+@pytest.mark.parametrize("profile", [None, "smoke", "gpu"])
+def test_params_load(profile: str | None, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    if profile is not None:
+        assert overlay(ROOT / "profiles" / f"{profile}.yaml", params) > 0
+    load_params(params, "hardware", Hardware)
+    for name in STAGES:
+        for dataset in datasets(name):
+            load_params(params, f"{name}.{dataset}".rstrip("."), params_class(name))
+    assert set(PARAMS) == {*STAGES, "hardware"}, "a section that no stage reads"
+
+
+@each_stage
+def test_flags_and_recorded_paths_agree(name: str) -> None:
+    """Each file in the command is a dep or an out, under the flag that the script knows it by, and none is left out."""
+    paths_class = importlib.import_module(f"stages.{name}").Paths
+    for dataset in datasets(name):
+        words = expanded(body(name)["cmd"], name, dataset).split()[3:]
+        flags = {flag.lstrip("-").replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+        names = {field.name for field in dataclasses.fields(paths_class)}
+        assert set(flags) <= names | {"section"}, f"unknown flags {set(flags) - names}"
+        paths = paths_class(**{n: Path(v) for n, v in flags.items() if n in names})
+        inputs = {flags.get(n) for n in marked_paths(paths, Input)}
+        outputs = {flags.get(n) for n in marked_paths(paths, Output)}
+        assert None not in inputs | outputs, "every input and output is a flag of the command"
+        deps = {dep for dep in paths_of(name, "deps", dataset) if not dep.endswith(".py")}
+        assert deps == inputs
+        recorded = set().union(*(paths_of(name, key, dataset) for key in ("outs", "metrics", "plots")))
+        assert recorded == outputs
+
+
+def test_top_level_plots_are_recorded_files() -> None:
+    recorded = {p for n in STAGES for d in datasets(n) for key in ("outs", "plots") for p in paths_of(n, key, d)}
+    for entry in PIPELINE.get("plots", []):
+        name, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+        y = (options or {}).get("y")
+        for path in y if isinstance(y, dict) else [name]:
+            assert path in recorded, f"dvc.yaml plots: no stage writes {path}"
+
+
+# ---- files that must stay as plain as they are
+
+
+def test_params_are_plain() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert "${" not in text
+    assert not re.search(r":\s+[-+]?\d+(\.\d*)?[eE]", text), "write 0.001, not 1e-3: YAML reads that as text"
+
+
+def test_no_tracked_file_names_this_machine_or_an_index() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")
+    folders = b"|".join(re.escape(f"{folder}/".encode()) for folder in (ROOT, Path.home()))
+    absolute = re.compile(rb"(?<![\w.~/-])(" + folders + rb")")
+    for name in filter(None, listed):
+        path = ROOT / name
+        if path.is_file() and path.stat().st_size < 2**20:
+            assert not absolute.search(path.read_bytes()), f"{name} names a path of this machine"
+    assert "://" not in (ROOT / "requirements.txt").read_text(encoding="utf-8")
+
+
+# ---- what is committed was computed by what is committed
+
+
+def test_lock_is_fresh() -> None:
+    changes = stale(ROOT)
+    told = "\n".join(f"  {stage}: {what} {how}" for stage, each in changes.items() for what, how in each.items())
+    assert not changes, f"dvc.lock does not describe this tree; run make repro (or make relock) and commit:\n{told}"
+
+
+@each_stage
+def test_committed_metrics_are_numbers(name: str) -> None:
+    def leaves(node: Any) -> list[Any]:
+        return [leaf for value in node.values() for leaf in leaves(value)] if isinstance(node, dict) else [node]
+
+    for dataset in datasets(name):
+        for path in paths_of(name, "metrics", dataset):
+            numbers = leaves(json.loads((ROOT / path).read_text(encoding="utf-8")))
+            assert numbers and all(type(number) in (int, float) for number in numbers), path
+
+
+# ---- the whole pipeline, tiny, for real
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two clones in which the pipeline ran from nothing with the smoke profile."""
+    folders = tuple(tmp_path_factory.mktemp("smoke") / name for name in ("one", "two"))
+    for folder in folders:
+        clone(ROOT, folder)
+    run_all(folders)
+    return folders  # type: ignore[return-value]
+
+
+def dvc(folder: Path, *words: str) -> str:
+    """The output of a dvc command that must succeed."""
+    log = folder / "run_info" / "dvc.log"
+    code = dvc_process(folder, *words, log=log).wait()
+    text = log.read_text(encoding="utf-8")
+    assert code == 0, text
+    return text
+
+
+def reran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def test_two_runs_give_the_same_bytes(smoke: tuple[Path, Path]) -> None:
+    hashes = output_hashes(smoke[0])
+    assert "plots/report.html" in hashes and "models/tokenizer/model.safetensors" in hashes
+    assert differences(*smoke) == []
+
+
+def test_every_stage_ends_done(smoke: tuple[Path, Path]) -> None:
+    for name in STAGES:
+        for dataset in datasets(name):
+            label = f"{name}_{dataset}".rstrip("_")
+            status = json.loads((smoke[0] / "run_info" / label / "status.json").read_text(encoding="utf-8"))
+            assert (status["state"], status["reason"]) == ("done", None)
+
+
+def test_nothing_changed_nothing_reruns(smoke: tuple[Path, Path]) -> None:
+    output = dvc(smoke[0], "repro")
+    assert "up to date" in output and not reran(output)
+
+
+def test_one_param_reruns_its_stage_and_its_readers(smoke: tuple[Path, Path]) -> None:
+    epochs = yaml.safe_load((smoke[0] / "params.yaml").read_text(encoding="utf-8"))["train_classifier"]["epochs"] + 1
+    output = dvc(smoke[0], "exp", "run", "-S", f"train_classifier.epochs={epochs}")
+    assert reran(output) == {"train_classifier", "describe_motion", "build_report"}
+    params = smoke[0] / "params.yaml"
+    assert load_params(params, "train_classifier", params_class("train_classifier")).epochs == epochs
+    for name in STAGES:
+        for dataset in datasets(name):
+            load_params(params, f"{name}.{dataset}".rstrip("."), params_class(name))
+
+
+def test_a_users_tracks_rerun_what_reads_them(smoke: tuple[Path, Path]) -> None:
+    import pandas as pd
+
+    folder = smoke[1]
+    tracks = pd.read_parquet(folder / "data/motion/trajectories.parquet").drop(columns="t")
+    tracks.to_csv(folder / "data/sources/mine.csv", index=False)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("sources/synthetic.csv", "sources/mine.csv"))
+    first = {"generate_trajectories@motion", "render_videos@motion"}
+    assert reran(dvc(folder, "repro", "render_videos@motion")) == first
+    tracks["z"] += 0.01  # the user edits the file
+    tracks.to_csv(folder / "data/sources/mine.csv", index=False)
+    assert set(json.loads(dvc(folder, "status", "--json", "generate_trajectories@motion"))) == {
+        "generate_trajectories@motion"
+    }
+    assert reran(dvc(folder, "repro", "render_videos@motion")) == first
+    readers = {name for name in STAGES for d in datasets(name) if "data/motion/videos" in paths_of(name, "deps", d)}
+    changed = {name.split("@")[0] for name in json.loads(dvc(folder, "status", "--json", "dvc.yaml"))}
+    assert len(readers) >= 4 and readers <= changed
