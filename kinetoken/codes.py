@@ -83,7 +83,8 @@ def write_codes(path: Path, meta: CodesMeta, parts: Iterable[CodesTable]) -> Non
 
     width = int(np.prod(meta.grid))
     schema = pa.schema(
-        [("track_id", pa.int32()), ("class", pa.string()), ("split", pa.string()), ("codes", pa.list_(pa.int32(), width))],
+        [("track_id", pa.int32()), ("class", pa.string()), ("split", pa.string()),
+         ("codes", pa.list_(pa.int32(), width))],
         metadata={"codes": json.dumps(dataclasses.asdict(meta), sort_keys=True)},
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,13 +20,13 @@ UP = np.array([0.0, 1.0, 0.0])
 
 def linear(t: Array, start: Array, velocity: Array) -> Array:
     """p(t) = p0 + v t. start (N, 3) m, velocity (N, 3) m/s → (N, T, 3) m."""
-    return start[..., None, :] + velocity[..., None, :] * t[:, None]
+    return np.asarray(start[..., None, :] + velocity[..., None, :] * t[:, None])
 
 
 def parabolic(t: Array, start: Array, velocity: Array, gravity: Array) -> Array:
     """p(t) = p0 + v t − ½ g t² ŷ. gravity (N,) in m/s², positive downward → (N, T, 3) m."""
     fall = 0.5 * gravity[..., None, None] * UP * t[:, None] ** 2
-    return linear(t, start, velocity) - fall
+    return np.asarray(linear(t, start, velocity) - fall)
 
 
 def helical(

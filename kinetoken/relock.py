@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,9 @@ def _commit(root: Path, stages: list[str]) -> None:
     """`dvc commit --force` of these stages; outputs absent here keep what dvc.lock says of them."""
     from dvc.repo import Repo
 
-    with Repo(str(root)) as repo:
+    with chdir(root), Repo() as repo:  # DVC looks for a stage's name from the working directory
         for stage in stages:
-            repo.commit(f"{root.resolve() / 'dvc.yaml'}:{stage}", force=True, allow_missing=True)
+            repo.commit(stage, force=True, allow_missing=True)
 
 
 def _read_lock(root: Path) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ class Tracked:
 
 def deviation(frames: Floats, background: Floats) -> Floats:
     """max(0, |x − background| − 0.1), averaged over colours first. (..., H, W, 3) in [0, 1] → (..., H, W)."""
-    return np.maximum(np.abs(frames - background).mean(-1) - THRESHOLD, 0)
+    return np.asarray(np.maximum(np.abs(frames - background).mean(-1) - THRESHOLD, 0))
 
 
 def track_ball(frames: Floats, background: Floats) -> Tracked:

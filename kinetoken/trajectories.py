@@ -15,7 +15,7 @@ import numpy as np
 from kinetoken.artifacts import read_table, write_table
 from kinetoken.errors import UserError
 from kinetoken.laws import CLASSES, Array, axis_frame, direction, helical, linear, parabolic
-from kinetoken.params import Fraction, NonNegative, Positive, PositiveFloat, Range
+from kinetoken.params import Fraction, NonNegative, PositiveFloat, Range
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -388,7 +388,7 @@ def _read_frame(path: Path) -> "pd.DataFrame":
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".parquet":
-        return read_table(path).to_pandas()
+        return pd.DataFrame(read_table(path).to_pandas())
     if path.suffix == ".csv":
         try:
             return pd.read_csv(path)
@@ -496,10 +496,13 @@ def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None
         **{a: pa.array(tracks.points[..., i].ravel(), pa.float32()) for i, a in enumerate("xyz")},
     })
     write_table(trajectories, rows.replace_schema_metadata(meta))
-    once = {"track_id": pa.array(tracks.track_id, pa.int32()), "class": tracks.label.tolist(),
-            "split": tracks.split.tolist()}
-    numbers = {name: pa.array(tracks.drawn[name].to_numpy(), pa.float32()) for name in tracks.drawn}
-    write_table(track_params, pa.table({**once, **numbers}).replace_schema_metadata(meta))
+    once: dict[str, object] = {
+        "track_id": pa.array(tracks.track_id, pa.int32()),
+        "class": tracks.label.tolist(), "split": tracks.split.tolist(),
+    }
+    for name, values in tracks.drawn.items():
+        once[str(name)] = pa.array(values.to_numpy(), pa.float32())
+    write_table(track_params, pa.table(once).replace_schema_metadata(meta))
 
 
 def read_tracks(trajectories: Path, track_params: Path) -> Tracks:

@@ -14,7 +14,7 @@ Training clips fit, validation clips choose strength and temperature, test clips
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinetoken.errors import UserError
+from kinetoken.heads.scoring import bootstrap_interval, fitted_temperature, log_softmax
 from kinetoken.params import Positive
 from kinetoken.stage import Context
 from kinetoken.training import Batch, TensorBatches, TrainingParams, fit
@@ -33,7 +34,8 @@ Array = NDArray[np.float64]
 COMPONENTS = 96  # principal components that linear and kNN probes read
 STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of the logistic regression, chosen on validation
 NEIGHBOURS = (5, 15, 45)
-TEMPERATURES = np.geomspace(0.5, 8, 25)  # of the probabilities, chosen on validation
+RIDGES = (1.0, 10.0, 100.0, 1000.0)
+LEAST_LOG = -30.0  # log-probability of a class that a probe never saw
 VALUES = 12  # numbers that each attention head of the moments probe reads beside its position
 
 
@@ -79,6 +81,17 @@ class Splits:
         changed = {name: Labelled(change(part.tokens), part.target) for name, part in parts.items()}
         return Splits(**changed, num_classes=self.num_classes)
 
+    @cached_property
+    def components(self) -> tuple[Tokens, Tokens, Tokens]:
+        """Principal components (Hotelling 1933) of whole clips, fitted on train: (N, F) of train, val and test."""
+        from sklearn.decomposition import PCA
+
+        flat = [rearrange(part.tokens, "n t h w d -> n (t h w d)") for part in (self.train, self.val, self.test)]
+        if min(flat[0].shape) > COMPONENTS:
+            model = PCA(COMPONENTS, svd_solver="randomized", random_state=0, iterated_power=3).fit(flat[0])
+            flat = [model.transform(x).astype(np.float32) for x in flat]
+        return flat[0], flat[1], flat[2]
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
@@ -104,12 +117,6 @@ class Reading:
         return -np.log2(np.maximum(self.probabilities[np.arange(len(self.target)), self.target], 1e-12))
 
 
-def majority_accuracy(splits: Splits) -> float:
-    """Test accuracy of always naming the commonest training class: the floor of every probe."""
-    commonest = np.bincount(splits.train.target, minlength=splits.num_classes).argmax()
-    return float((splits.test.target == commonest).mean())
-
-
 def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, Reading]:
     """Every probe of PROBES at one point of the chain; the label names it in progress and curves."""
     return {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
@@ -117,38 +124,36 @@ def read_all(splits: Splits, params: MomentsParams, context: Context, label: str
 
 def strongest(readings: Mapping[str, Reading]) -> Reading:
     """The probe of the least validation cross-entropy: chosen without a look at the test clips."""
-    return min(readings.values(), key=lambda reading: reading.val_cross_entropy)
+    return min(readings.values(), key=_val_cross_entropy)
 
 
 def linear_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
     """Multinomial logistic regression on standardised principal components."""
     from sklearn.linear_model import LogisticRegression
 
-    train, val, test = _components(splits)
-    best: tuple[float, Array] | None = None
+    mean, scale = _channel_scale(splits.components[0])
+    train, val, test = ((x - mean) / scale for x in splits.components)
+    tried = []
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=300).fit(train, splits.train.target)
-        chosen = _calibrated(model.predict_log_proba(val), model.predict_log_proba(test), splits, model.classes_)
-        best = chosen if best is None or chosen[0] < best[0] else best
-    assert best is not None
-    return Reading("linear", best[1], splits.test.target, best[0])
+        scores = (_all_classes(model.predict_log_proba(x), model.classes_, splits.num_classes) for x in (val, test))
+        tried.append(_calibrated("linear", *scores, splits))
+    return min(tried, key=_val_cross_entropy)
 
 
 def knn_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
     """Votes of the nearest training clips by Euclidean distance among the components, one pseudo-vote a class."""
     from sklearn.neighbors import NearestNeighbors
 
-    train, val, test = _components(splits, standardise=False)
+    train, val, test = splits.components
     most = min(max(NEIGHBOURS), len(train))
     index = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(train)
     near_val, near_test = (splits.train.target[index.kneighbors(x, return_distance=False)] for x in (val, test))
-    best: tuple[float, Array] | None = None
+    tried = []
     for count in NEIGHBOURS:
-        votes = [_votes(near[:, :count], splits.num_classes) for near in (near_val, near_test)]
-        chosen = _calibrated(np.log(votes[0]), np.log(votes[1]), splits, np.arange(splits.num_classes))
-        best = chosen if best is None or chosen[0] < best[0] else best
-    assert best is not None
-    return Reading("knn", best[1], splits.test.target, best[0])
+        votes = (np.log(_votes(near[:, :count], splits.num_classes)) for near in (near_val, near_test))
+        tried.append(_calibrated("knn", *votes, splits))
+    return min(tried, key=_val_cross_entropy)
 
 
 def moments_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
@@ -167,9 +172,8 @@ def moments_probe(splits: Splits, params: MomentsParams, context: Context, label
         return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(scaled.val.target)))}
 
     fit(network, _probe_step, batches, params, context, label=label, validate=validate, monitor="val_loss")
-    log_val, log_test = (_scores(network, part.tokens).log_softmax(-1).numpy() for part in (scaled.val, scaled.test))
-    entropy, probabilities = _calibrated(log_val, log_test, splits, np.arange(splits.num_classes))
-    return Reading("moments", probabilities, splits.test.target, entropy)
+    val, test = (_scores(network, part.tokens).numpy().astype(np.float64) for part in (scaled.val, scaled.test))
+    return _calibrated("moments", val, test, splits)
 
 
 PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], Reading]] = {
@@ -227,50 +231,31 @@ def _channel_scale(tokens: Tokens) -> tuple[Tokens, Tokens]:
     return flat.mean(0), np.maximum(flat.std(0), 1e-6)
 
 
-def _components(splits: Splits, *, standardise: bool = True) -> tuple[Tokens, Tokens, Tokens]:
-    """Principal components (Hotelling 1933) of the whole clip's tokens, fitted on train, of train, val and test."""
-    from sklearn.decomposition import PCA
-
-    train, val, test = (rearrange(s.tokens, "n t h w d -> n (t h w d)") for s in (splits.train, splits.val, splits.test))
-    if train.shape[1] > COMPONENTS and len(train) > COMPONENTS:
-        model = PCA(COMPONENTS, svd_solver="randomized", random_state=0, iterated_power=3).fit(train)
-        train, val, test = (model.transform(x).astype(np.float32) for x in (train, val, test))
-    if not standardise:
-        return train, val, test
-    mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
-    return (train - mean) / scale, (val - mean) / scale, (test - mean) / scale
-
-
 def _votes(labels: NDArray[np.int64], num_classes: int) -> Array:
     """(N, k) classes of neighbours → (N, C) shares, smoothed so that none is 0."""
     counts = (labels[:, :, None] == np.arange(num_classes)).sum(1) + 1.0
     return np.asarray(counts / counts.sum(-1, keepdims=True))
 
 
-def _calibrated(log_val: Any, log_test: Any, splits: Splits, classes: NDArray[Any]) -> tuple[float, Array]:  # noqa: ANN401
-    """(validation cross-entropy in nats, test probabilities) at the temperature that is best on validation.
-
-    Guo et al. 2017, 1706.04599. Classes that a model never saw get a probability of almost 0.
-    """
-    full_val, full_test = (_all_classes(np.asarray(x, np.float64), classes, splits.num_classes) for x in (log_val, log_test))
-    rows = np.arange(len(splits.val))
-
-    def entropy(temperature: float) -> float:
-        return float(-_log_softmax(full_val / temperature)[rows, splits.val.target].mean())
-
-    best = min(TEMPERATURES, key=entropy)
-    return entropy(best), np.exp(_log_softmax(full_test / best))
+def _calibrated(probe: str, val: Array, test: Array, splits: Splits) -> Reading:
+    """The reading of scores (N, C) at the temperature that is best on validation."""
+    temperature = fitted_temperature(val, splits.val.target)
+    logs = log_softmax(val / temperature)
+    entropy = float(-logs[np.arange(len(logs)), splits.val.target].mean())
+    return Reading(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy)
 
 
-def _all_classes(scores: Array, classes: NDArray[Any], num_classes: int) -> Array:
-    full = np.full((len(scores), num_classes), -30.0)
-    full[:, classes] = np.maximum(scores, -30.0)
+def _val_cross_entropy(reading: Reading) -> float:
+    return reading.val_cross_entropy
+
+
+def _all_classes(scores: Array, classes: NDArray[np.int64], num_classes: int) -> Array:
+    full = np.full((len(scores), num_classes), LEAST_LOG)
+    full[:, classes] = np.maximum(scores, LEAST_LOG)
     return full
 
 
-def _log_softmax(scores: Array) -> Array:
-    shifted = scores - scores.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+# --- what a reading is worth -----------------------------------------------------------------------
 
 
 def label_information_bits(reading: Reading) -> float:
@@ -288,23 +273,23 @@ def label_entropy_bits(target: NDArray[np.int64]) -> float:
     return float(-(share * np.log2(share)).sum())
 
 
-def accuracy_interval(reading: Reading, seed: int, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the accuracy by the percentile bootstrap over test clips (Efron 1979)."""
-    rows = _resamples(len(reading.target), seed, draws)
-    return _percentiles(reading.correct[rows].mean(1))
+def information_interval(reading: Reading, seed: int) -> tuple[float, float]:
+    """95 % interval of label_information_bits by the bootstrap over test clips, the labels' entropy held fixed."""
+    low, high = bootstrap_interval(label_entropy_bits(reading.target) - reading.bits, seed)
+    return max(0.0, low), max(0.0, high)
 
 
-def information_interval(reading: Reading, seed: int, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of label_information_bits by the percentile bootstrap over test clips."""
-    rows = _resamples(len(reading.target), seed, draws)
-    prior = np.array([label_entropy_bits(target) for target in reading.target[rows]])
-    return _percentiles(np.maximum(prior - reading.bits[rows].mean(1), 0))
+def ridge_r2(splits: Splits, train: Array, val: Array, test: Array) -> float:
+    """R² on test of a ridge regression from whole clips to physical quantities (N, Q), the mean over quantities.
 
+    1 is exact, 0 is no better than the train mean; the penalty is chosen on validation.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import r2_score
 
-def _resamples(count: int, seed: int, draws: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, count, (draws, count))
-
-
-def _percentiles(values: Array) -> tuple[float, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    features = [rearrange(part.tokens, "n t h w d -> n (t h w d)") for part in (splits.train, splits.val, splits.test)]
+    mean, scale = features[0].mean(0), np.maximum(features[0].std(0), 1e-3)
+    known, seen, judged = ((x - mean) / scale for x in features)
+    models = [Ridge(alpha=alpha).fit(known, train) for alpha in RIDGES]
+    best = max(models, key=lambda model: r2_score(val, model.predict(seen)))
+    return float(r2_score(test, best.predict(judged)))

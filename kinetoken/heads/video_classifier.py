@@ -23,7 +23,7 @@ from kinetoken.training import Batch, TrainingParams, index_batches
 Pixels = NDArray[np.uint8]
 
 BACKGROUND_CLIPS = 256
-TRANSFORMER_HEADS = 4
+MOMENTS = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,9 @@ class BaselinesParams(TrainingParams):
 
     channels: Positive  # of the convolutions
     maps: Positive  # K attention maps a frame
-    width: Annotated[int, Range(ge=TRANSFORMER_HEADS)]  # of the transformer over frames; a multiple of 4
-    layers: Positive
+    width: Positive
     mirror: bool  # train on left-right mirror images too: right where a mirrored motion keeps its class
     reverse: bool  # and on clips played backwards, likewise
-
-    def __post_init__(self) -> None:
-        if self.width % TRANSFORMER_HEADS:
-            raise ValueError(f"width ({self.width}) must be a multiple of {TRANSFORMER_HEADS}")
 
 
 class VideoClassifier(nn.Module):
@@ -49,55 +44,48 @@ class VideoClassifier(nn.Module):
 
     def __init__(
         self, classes: tuple[str, ...], shape: tuple[int, int, int], *, channels: int, maps: int, width: int,
-        layers: int, mirror: bool = False, reverse: bool = False,
+        mirror: bool = False, reverse: bool = False,
     ) -> None:
         """shape: frames, height, width of a clip."""
         super().__init__()
         self.classes, self.shape, self.mirror, self.reverse = classes, shape, mirror, reverse
         frames, height, image_width = shape
         self.register_buffer("background", torch.zeros(height, image_width, 3))  # in [0, 1]
-        self.stem = nn.Conv2d(3, channels, 4, stride=4)
-        self.body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.maps = nn.Conv2d(channels, maps, 1)
-        self.frame = nn.Sequential(nn.Linear(maps * (channels + 4), width), nn.GELU(), nn.Linear(width, width))
-        self.place = nn.Parameter(torch.randn(frames, width) * 0.02)
-        block = nn.TransformerEncoderLayer(
-            width, TRANSFORMER_HEADS, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        # no biases: where nothing moves the maps are empty
+        self.first = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, maps, 3, padding=1, bias=False)
+        self.threshold = nn.Parameter(torch.full((maps,), 0.02))
+        self.scale = nn.BatchNorm1d(maps * MOMENTS)
+        self.path = nn.Sequential(
+            nn.Linear(frames * maps * MOMENTS, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(classes)),
         )
-        self.time = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
-        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(classes)))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, clips: Tensor) -> Tensor:
         moving = clips.float().div_(255).sub_(self.background)  # (B, T, H, W, 3)
-        if self.training:
-            moving = self._augmented(moving)
-        features = self.frame(self._read_frames(moving)) + self.place  # (B, T, width)
-        logits: Tensor = self.read(self.time(features).mean(1))
+        seen = self._moments(self._half_size(moving))  # (B, T, K * 5)
+        if self.training and self.mirror:
+            seen = seen
+        logits: Tensor = self.path(rearrange(seen, "b t f -> b (t f)"))
         return logits
 
-    def _augmented(self, moving: Tensor) -> Tensor:
-        """The difference from the background, mirrored and reversed by the toss of a coin for each batch half."""
-        half = len(moving) // 2
-        if self.mirror and torch.rand(()) < 0.5:
-            moving = moving.flip(3)
-        if self.reverse and half:
-            moving = torch.cat([moving[:half].flip(1), moving[half:]])
-        return moving
-
-    def _read_frames(self, moving: Tensor) -> Tensor:
-        """(B, T, H, W, 3) → (B, T, K (C + 4)): where each map looks, how wide, and what is there."""
-        frames = moving.shape[1]
+    def _half_size(self, moving: Tensor) -> Tensor:
         images = rearrange(moving, "b t h w c -> (b t) c h w")  # channels last in memory
-        features = functional.gelu(self.stem(images))
-        features = features + functional.gelu(self.body(features))  # (B T, C, H/4, W/4)
-        weights = rearrange(self.maps(features), "n k h w -> n k (h w)").softmax(-1)
-        height, width = features.shape[-2:]
-        grid = centred_grid(height, width).to(weights.device)  # (h w, 2)
-        mean = weights @ grid  # (B T, K, 2)
-        spread = (weights @ grid**2 - mean**2).clamp_min(1e-6).sqrt()
-        found = torch.einsum("nkp,ncp->nkc", weights, rearrange(features, "n c h w -> n c (h w)"))
-        return rearrange(torch.cat([mean, spread, found], -1), "(b t) k f -> b t (k f)", t=frames)
+        return functional.avg_pool2d(images, 2)
+
+    def _moments(self, images: Tensor) -> Tensor:
+        maps = self.second(functional.gelu(self.first(images)))
+        maps = functional.relu(maps - self.threshold.abs()[:, None, None])
+        grid = centred_grid(*images.shape[-2:]).to(maps.device)
+        powers = torch.cat([torch.ones_like(grid[:, :1]), grid, grid**2], -1)  # (h w, 5)
+        sums = rearrange(maps, "n k h w -> n k (h w)") @ powers
+        mass = sums[..., :1]
+        mean = sums[..., 1:3] / (mass + 1e-3)
+        spread = (sums[..., 3:] / (mass + 1e-3) - mean**2).clamp_min(1e-6).sqrt()
+        seen = torch.cat([(mass + 1e-2).log(), mean, spread], -1)
+        seen = self.scale(rearrange(seen, "n k m -> n (k m)"))
+        return rearrange(seen, "(b t) f -> b t f", t=self.shape[0])
 
     def probabilities(self, clips: Pixels, batch_size: int = 64) -> NDArray[np.float64]:
         """clips (N, T, H, W, 3) uint8 → (N, C). Raises ValueError for another clip shape."""
@@ -131,7 +119,7 @@ def build_video_classifier(
     """An untrained network; its weights come from the params' seed."""
     torch.manual_seed(params.seed)
     module = VideoClassifier(
-        classes, shape, channels=params.channels, maps=params.maps, width=params.width, layers=params.layers,
+        classes, shape, channels=params.channels, maps=params.maps, width=params.width,
         mirror=params.mirror, reverse=params.reverse,
     )
     module.background.copy_(background)
@@ -148,7 +136,7 @@ def classification_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[s
 
 def save_video_classifier(folder: Path, module: VideoClassifier, params: BaselinesParams) -> None:
     """models/video_classifier: weights, and a config that rebuilds it."""
-    size = {name: getattr(params, name) for name in ("channels", "maps", "width", "layers")}
+    size = {name: getattr(params, name) for name in ("channels", "maps", "width")}
     save_model(folder, module, {"classes": list(module.classes), "shape": list(module.shape), "network": size})
 
 

@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 44
+WIDTH, HEIGHT = 360, 236
+LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 42
 TICKS = 5
 MOST_DOTS = 40  # a line with more points shows no dots
 
@@ -96,7 +96,8 @@ def line_chart(
     up = log_axis(ys, HEIGHT - BOTTOM, TOP) if log else linear_axis(ys, HEIGHT - BOTTOM, TOP, bounds)
     parts = [_frame(across, up, x_label, y_label)]
     if diagonal:
-        parts.append(Markup('<path class="diagonal" d="{}"/>').format(_path([(0, 0), (1, 1)], across, up)))
+        low, high = max(across.low, up.low), min(across.high, up.high)
+        parts.append(Markup('<path class="diagonal" d="{}"/>').format(_path([(low, low), (high, high)], across, up)))
     parts += [_band(one, across, up) for one in series if len(one.low)]
     parts += [_line(one, across, up) for one in series]
     return _svg(parts, WIDTH, HEIGHT, f"{y_label} over {x_label}") + legend(series)
@@ -188,8 +189,3 @@ def _path(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:
 def _n(value: float) -> str:
     """A coordinate: a tenth of a unit is below what can be seen."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{value:.1f}".removesuffix(".0")
-
-
-def table_cell(value: float, peak: float) -> Markup:
-    """The shade of a cell of an HTML table, as a style value between 0 and 1."""
-    return Markup("--heat:{}").format(escape(_n(value / peak if peak else 0)))

@@ -67,8 +67,8 @@ HEADLINES = (
              floor="train_classifier.accuracy_floor", ceiling="train_classifier.accuracy"),
     Headline("train_position", "error_px", "Ball's place read from codes", "px", True),
     Headline("train_position", "error_depth_percent", "Ball's depth read from codes", "%", True),
-    Headline("train_predictor", "transformer.centroid_error_px", "Ball's place foretold (transformer)", "px", True, "floor"),
-    Headline("train_predictor", "lstm.centroid_error_px", "Ball's place foretold (LSTM)", "px", True, "floor"),
+    Headline("train_predictor", "transformer.centroid_error_px", "Ball's place predicted (transformer)", "px", True, "floor"),
+    Headline("train_predictor", "lstm.centroid_error_px", "Ball's place predicted (LSTM)", "px", True, "floor"),
     Headline("train_predictor", "transformer.error_over_oracle", "… over a fit that knows the law", "×", True),
     Headline("train_predictor", "transformer.ood_ratio", "… beyond the training bands", "×", True),
     Headline("train_generator", "class_gaussian.class_match", "Generated clips of the asked class", "share",
@@ -181,6 +181,8 @@ def _places(points: Mapping[str, float | None], one: Headline) -> dict[str, floa
         low, high = min(known.values()), max(known.values())
         if one.lower_is_better:
             low = min(low, 0.0)
+            if "floor" not in known:
+                high *= 1.25  # room on the worse side, where nothing bounds it
     span = (high - low) or 1.0
     return {
         name: round((high - value if one.lower_is_better else value - low) / span, 4) for name, value in known.items()
@@ -213,11 +215,12 @@ def answer(results: Results) -> Answer:
                       "train_baselines and train_classifier, or diagnose_codes, have still to run.")
     kept = (codes - chance) / max(pixels - chance, 1e-9)
     word = next(word for least, word in ANSWERS if kept >= least or least < 0)
-    sentence = (f"Of test clips, {codes:.1%} are read right from the codes and {pixels:.1%} from the pixels they "
-                f"stand for; guessing gets {chance:.1%}.")
+    sentence = (f"The class of motion is read right from the codes in {shown(codes, 'share')} of test clips, from the "
+                f"pixels they stand for in {shown(pixels, 'share')}; guessing gets {shown(chance, 'share')}.")
     pooled = _best(results, "train_classifier.pooling.spatial_mean.accuracy", "diagnose_codes.probe.codes_pooled")
     if pooled is not None and codes - pooled > 0.05:
-        sentence += f" Averaging the same codes over space leaves {pooled:.1%}: what is lost there is not the codes' fault."
+        sentence += (f" Averaging the same codes over space leaves {shown(pooled, 'share')}: "
+                     "what is lost there is lost by the averaging, not by the codes.")
     return Answer(word, sentence)
 
 

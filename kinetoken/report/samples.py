@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from kinetoken.clips import Clips, ClipStore, Pixels
 from kinetoken.codes import CodesTable, Indices
+from kinetoken.errors import UserError
+from kinetoken.rendering import to_bytes
 from kinetoken.report.sprites import Card, sprite
 from kinetoken.tracking import Floats, track_ball
 
 DIFFERENCE_GAIN = 4  # differences are shown this much stronger
+NOISE = 0.03  # deviation from the background, of full scale, that a path does not show
+FAINTEST = 0.1  # share of the ball's own colour at the path's beginning
 
 
 class Decoder(Protocol):
@@ -52,8 +56,8 @@ def decode(tokenizer: Decoder, codes: Indices) -> Pixels:
     return np.asarray(decoded.clamp(0, 1).mul(255).add(0.5).byte().cpu().numpy())
 
 
-def reconstruction_cards(clips: Clips, decoded: Pixels) -> list[Card]:
-    """Original, reconstruction and their difference, with the clip's PSNR."""
+def reconstruction_cards(clips: Clips, decoded: Pixels, background: Floats) -> list[Card]:
+    """Original, reconstruction, their difference and the path, with the clip's PSNR."""
     cards = []
     for row, track in enumerate(clips.track_id):
         original, rebuilt = clips.pixels[row], decoded[row]
@@ -62,24 +66,22 @@ def reconstruction_cards(clips: Clips, decoded: Pixels) -> list[Card]:
         cards.append(Card(
             f"{clips.label[row]}, track {track}", f"{psnr_db(original, rebuilt):.1f} dB",
             [sprite(original, "original"), sprite(rebuilt, "from its codes"),
-             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}")],
+             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}"), sprite(trail(rebuilt, background), "path, from codes")],
         ))
     return cards
 
 
-def prediction_cards(
-    clips: Clips, decoded: Pixels, foretold: dict[str, Pixels], past: int, background: Floats | None
-) -> list[Card]:
-    """Original, its decoded codes, and each model's future after the first `past` frames, with the error in px."""
+def prediction_cards(clips: Clips, decoded: Pixels, predicted: Pixels, past: int, background: Floats) -> list[Card]:
+    """Original, its own codes decoded, and the predicted future after the first `past` frames."""
     cards = []
     for row, track in enumerate(clips.track_id):
-        sprites = [sprite(clips.pixels[row], "original"), sprite(decoded[row], "true codes")]
-        notes = []
-        for model, pixels in foretold.items():
-            sprites.append(sprite(pixels[row], model, past))
-            if background is not None:
-                notes.append(f"{model} {apart_px(pixels[row, -1], clips.pixels[row, -1], background):.1f} px off at the end")
-        cards.append(Card(f"{clips.label[row]}, track {track}", "; ".join(notes), sprites))
+        original, pixels = clips.pixels[row], predicted[row]
+        off = apart_px(pixels[-1], original[-1], background)
+        cards.append(Card(
+            f"{clips.label[row]}, track {track}", f"{off:.1f} px off in the last frame",
+            [sprite(original, "what came"), sprite(decoded[row], "its codes"), sprite(pixels, "predicted", past),
+             sprite(trail(pixels, background), "path, predicted")],
+        ))
     return cards
 
 
@@ -91,15 +93,34 @@ def generation_cards(made: dict[str, dict[str, Pixels]]) -> list[Card]:
     ]
 
 
+def trail(pixels: Pixels, background: Floats) -> Pixels:
+    """The whole path in one image, the past fading: (T, H, W, 3) uint8 → (1, H, W, 3) uint8."""
+    canvas = background.copy()
+    for place, frame in enumerate(pixels.astype(np.float32) / 255, 1):
+        moved = np.clip((np.abs(frame - background).mean(-1, keepdims=True) - NOISE) / NOISE, 0, 1)  # (H, W, 1)
+        shown = moved * (FAINTEST + (1 - FAINTEST) * place / len(pixels))
+        canvas = canvas + shown * (frame - canvas)
+    return to_bytes(canvas)[None]
+
+
+def background_of(store: ClipStore, clips: Clips) -> Floats:
+    """(H, W, 3) in [0, 1] of the scene, or the clips' median where they do not say how they were drawn."""
+    try:
+        return store.scene.background()
+    except UserError:
+        return np.asarray(np.median(clips.pixels, (0, 1)) / 255, np.float32)
+
+
 def psnr_db(original: Pixels, other: Pixels) -> float:
     """Peak signal-to-noise ratio of one clip in dB, at most 99."""
     error = float(np.mean(((original.astype(np.float64) - other) / 255) ** 2))
-    return min(-10 * np.log10(max(error, 1e-12)), 99.0)
+    return float(min(-10 * np.log10(max(error, 1e-12)), 99.0))
 
 
 def apart_px(frame: Pixels, truth: Pixels, background: Floats) -> float:
     """Distance in pixels between the ball found in two frames (H, W, 3)."""
-    found = track_ball(np.stack([frame, truth]).astype(np.float32) / 255, background)
+    both = np.asarray(np.stack([frame, truth]) / 255, np.float32)
+    found = track_ball(both, background)
     return float(np.hypot(found.u[0] - found.u[1], found.v[0] - found.v[1]))
 
 

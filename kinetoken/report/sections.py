@@ -57,7 +57,7 @@ def training_curves(results: Results) -> list[tuple[str, list[Figure]]]:
         table = results.table(f"{stage}/curves.csv", ("model", "epoch", "step"))
         if table is None or table.empty:
             continue
-        numbers = [c for c in table.select_dtypes("number") if c not in ("epoch", "step") and table[c].notna().any()]
+        numbers = [c for c in map(str, table.select_dtypes("number")) if c not in ("epoch", "step") and table[c].notna().any()]
         checked = [c for c in numbers if "val" in c]
         wanted = [*(["loss"] if "loss" in numbers else []), *(c for c in checked)][:MOST_CURVES]
         figures = [_curve(table, column) for column in wanted or numbers[:MOST_CURVES]]
@@ -121,7 +121,7 @@ def horizon(results: Results) -> Figure | None:
         lines.append(Series(
             name.replace("_", " "), rows["step"].tolist(), rows[value].tolist(), colour=place, dashed=name not in learned))
     return Figure("Error by frames ahead", charts.line_chart(
-        lines, "frames ahead", "distance from the true centre, px", x_ticks=sorted(set(means["step"]))))
+        lines, "frames ahead", "px from the true centre", x_ticks=sorted(set(means["step"]))))
 
 
 def error_by_frame(results: Results) -> Figure | None:

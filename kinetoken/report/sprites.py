@@ -20,7 +20,7 @@ class Sprite:
     source: str
     caption: str
     frames: int
-    future: int | None = None  # first frame that a model foretold
+    future: int | None = None  # first frame that a model predicted
 
 
 @dataclass(frozen=True)

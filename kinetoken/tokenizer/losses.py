@@ -4,10 +4,9 @@ import dataclasses
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kinetoken.params import NonNegativeFloat, PositiveFloat
-
-CHARBONNIER = 0.01  # where the error turns from squared to absolute, of full scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,26 +15,22 @@ class LossParams:
 
     foreground: NonNegativeFloat  # added weight of a pixel that differs fully from the background
     saturation: PositiveFloat  # deviation from the background, of full scale, that counts as full
-    squared: NonNegativeFloat  # weight of the squared error, beside the absolute one's 1
+    turn: PositiveFloat  # error, of full scale, above which it counts absolutely and not squared
     quantizer: NonNegativeFloat  # weight of the quantizer's own loss
 
 
+@torch.no_grad()
 def foreground_weight(target: Tensor, background: Tensor, params: LossParams) -> Tensor:
     """(B, T, H, W, 3) clips in [0, 1] and their background, broadcast → (B, T, H, W, 1), 1 on the background."""
-    deviation = (target - background).abs().mean(-1, keepdim=True)
-    return 1 + params.foreground * (deviation / params.saturation).clamp(max=1)
+    deviation = (target - background).abs_().mean(-1, keepdim=True)
+    return deviation.mul_(1 / params.saturation).clamp_(max=1).mul_(params.foreground).add_(1)
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, background: Tensor, params: LossParams) -> Tensor:
-    """Weighted mean of a Charbonnier and a squared error. (B, T, H, W, 3) each → ().
+    """Weighted mean of the Huber error over its turn, so that it reads like an absolute error. (B, T, H, W, 3) → ().
 
-    Charbonnier et al. (1994), Two deterministic half-quadratic regularization algorithms. The weights are
-    those of the target and of the output's own deviation, so that a ball painted where there is none costs
-    as much as a ball left out.
+    Huber (1964), Robust estimation of a location parameter.
     """
-    weight = torch.maximum(
-        foreground_weight(target, background, params), foreground_weight(output.detach(), background, params)
-    )
-    square = (output - target) ** 2
-    error = (square + CHARBONNIER**2).sqrt() - CHARBONNIER + params.squared * square
-    return (weight * error).mean() / weight.mean()
+    weight = foreground_weight(target, background, params)
+    error = F.huber_loss(output, target, reduction="none", delta=params.turn)
+    return (weight * error).mean() / (weight.mean() * params.turn)

@@ -12,7 +12,7 @@ which is the fastest layout on a CPU.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from kinetoken.artifacts import hash_path, load_weights, read_config, save_model
 from kinetoken.errors import UserError
 from kinetoken.params import Positive, Range, build
 from kinetoken.tokenizer.quantizers import Quantizer, QuantizerName, build_quantizer
+
+if TYPE_CHECKING:
+    from kinetoken.clips import ClipStore
 
 PATCH = (2, 4, 4)  # frames, rows, columns of the stem
 STRIDE = (4, 8, 8)  # of a token, after the downsampling
@@ -104,10 +107,10 @@ class Tokenizer(nn.Module):
     """Encoder, quantizer and decoder for clips of a square `image_size`."""
 
     def __init__(self, shape: NetworkParams, image_size: int) -> None:
-        """Raises ValueError for an image size that is no multiple of 8."""
+        """Raises UserError for an image size that is no multiple of 8."""
         super().__init__()
         if image_size % STRIDE[1]:
-            raise ValueError(f"image size {image_size} is no multiple of {STRIDE[1]}")
+            raise UserError(f"the tokenizer needs an image size that is a multiple of {STRIDE[1]}, not {image_size}")
         self.shape, self.image_size = shape, image_size
         self.hash = ""
         fine, coarse, side = shape.fine_channels, shape.coarse_channels, image_size // STRIDE[1]
@@ -219,3 +222,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     load_weights(folder, tokenizer)
     tokenizer.hash = hash_path(folder)
     return tokenizer
+
+
+def check_shape(tokenizer: Tokenizer, store: "ClipStore") -> None:
+    """UserError unless the store's clips have the tokenizer's image size and a number of frames it can slice."""
+    frames, height, width = store.shape
+    size = tokenizer.image_size
+    if (height, width) != (size, size):
+        raise UserError(f"{store.folder}: clips are {width}×{height}, the tokenizer takes {size}×{size}")
+    if frames % STRIDE[0]:
+        raise UserError(f"{store.folder}: clips have {frames} frames, the tokenizer needs a multiple of {STRIDE[0]}")

@@ -6,6 +6,7 @@ is drawn into a share of the training clips. All draws come from torch's generat
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinetoken.clips import Pixels
-from kinetoken.params import Fraction, NonNegativeFloat
+from kinetoken.params import Fraction, NonNegativeFloat, Positive
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
-from kinetoken.training import Batch, Step
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer
+from kinetoken.training import Batch, Step, TrainingParams, Validate, index_batches
 
 SHAPES = 3  # at most, in a clip that gets some
 SHAPE_REACH = (1.5, 4.0)  # px, half the side or the radius
@@ -35,6 +37,16 @@ class AugmentationParams:
     brightness: NonNegativeFloat  # background's gain: 1 ± this
     texture: NonNegativeFloat  # standard deviation of the texture, of full scale
     noise_std: NonNegativeFloat  # greatest standard deviation of the noise, of full scale
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerParams(TrainingParams):
+    """Section train_tokenizer."""
+
+    network: NetworkParams
+    loss: LossParams
+    augmentation: AugmentationParams
+    validation_clips: Positive  # of the val split, after each epoch
 
 
 class ClipBatches:
@@ -71,68 +83,78 @@ def training_step(background: Tensor, loss: LossParams, augmentation: Augmentati
     return step
 
 
+def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size: int = 40) -> Validate:
+    """For `training.fit`: `val_loss`, that of training on clips as they are, and `val_psnr_db`."""
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        assert isinstance(module, Tokenizer)
+        device = module.place_in.device
+        total = squared = 0.0
+        for rows in index_batches(len(pixels), batch_size):
+            clips = torch.from_numpy(pixels[rows]).to(device).float() / 255
+            output = module.reconstruct(clips)
+            total += len(rows) * reconstruction_loss(output, clips, background.to(device), loss).item()
+            squared += len(rows) * F.mse_loss(output, clips).item()
+        return {"val_loss": total / len(pixels), "val_psnr_db": -10 * math.log10(max(squared / len(pixels), 1e-10))}
+
+    return validate
+
+
 def vary(clips: Tensor, background: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor, Tensor]:
     """Clips (B, T, H, W, 3) in [0, 1], background (H, W, 3) → input, target, each clip's own background.
 
-    The background comes as (B, 1, H, W, 3); the target is the input without noise.
+    The background comes as (B, 1, H, W, 3); the target is the input without noise. Each kind of variety is
+    worked out for the clips that get it only.
     """
-    target = clips
-    if params.other_ball > 0:
-        target = _with_other_ball(target, background, params.other_ball)
-    behind = repeat(background, "h w c -> b 1 h w c", b=len(clips))
-    if params.background > 0:
-        change = _background_change(behind, params)
-        target, behind = (target + change).clamp(0, 1), (behind + change).clamp(0, 1)
-    if params.shapes > 0:
-        target = _with_shapes(target, params.shapes)
-    if params.noise == 0:
-        return target, target, behind
-    strength = params.noise_std * torch.rand(len(clips), 1, 1, 1, 1, device=clips.device)
-    chosen = _chosen(len(clips), params.noise, clips.device)
-    return torch.where(chosen, target + strength * torch.randn_like(target), target).clamp(0, 1), target, behind
-
-
-def _chosen(count: int, share: float, device: torch.device) -> Tensor:
-    """(B, 1, 1, 1, 1) bool, true for about that share."""
-    return torch.rand(count, 1, 1, 1, 1, device=device) < share
-
-
-def _with_other_ball(clips: Tensor, background: Tensor, share: float) -> Tensor:
-    others = clips.roll(1, 0)
+    target = clips.clone()
+    behind = repeat(background, "h w c -> b 1 h w c", b=len(clips)).clone()
+    rows = _chosen(clips, params.other_ball)
+    others = clips[(rows + 1) % len(clips)]  # (K, T, H, W, 3)
     present = (others - background).abs().amax(-1, keepdim=True) > PRESENT
-    return torch.where(present & _chosen(len(clips), share, clips.device), others, clips)
+    target[rows] = torch.where(present, others, clips[rows])
+    rows = _chosen(clips, params.background)
+    change = _background_change(behind[rows], params)
+    target[rows], behind[rows] = (target[rows] + change).clamp_(0, 1), (behind[rows] + change).clamp_(0, 1)
+    rows = _chosen(clips, params.shapes)
+    target[rows] = _with_shapes(target[rows])
+    rows = _chosen(clips, params.noise)
+    given = target.clone()
+    strength = params.noise_std * torch.rand(len(rows), 1, 1, 1, 1, device=clips.device)
+    given[rows] = (given[rows] + strength * torch.randn_like(given[rows])).clamp_(0, 1)
+    return given, target, behind
+
+
+def _chosen(clips: Tensor, share: float) -> Tensor:
+    """(K,) rows of the batch, each taken with probability `share`."""
+    return torch.nonzero(torch.rand(len(clips), device=clips.device) < share).squeeze(-1)
 
 
 def _background_change(behind: Tensor, params: AugmentationParams) -> Tensor:
-    """(B, 1, H, W, 3) to be added; zero for the clips that keep their background."""
+    """(K, 1, H, W, 3) to be added: another brightness and a soft texture."""
     count, _, height, width, _ = behind.shape
     gain = params.brightness * (2 * torch.rand(count, 1, 1, 1, 1, device=behind.device) - 1)
     coarse = params.texture * torch.randn(count, 3, 8, 8, device=behind.device)
-    texture = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-    change = behind * gain + rearrange(texture, "b c h w -> b 1 h w c")
-    return change * _chosen(count, params.background, behind.device)
+    texture = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False) if count else coarse[:, :, :1]
+    return behind * gain + rearrange(texture, "b c h w -> b 1 h w c")
 
 
-def _with_shapes(clips: Tensor, share: float) -> Tensor:
-    """Up to `SHAPES` squares or discs of one colour each, on straight paths, in about that share of the clips."""
+def _with_shapes(clips: Tensor) -> Tensor:
+    """One to `SHAPES` squares or discs of one colour each, on straight paths. (K, T, H, W, 3) → the same."""
     count, frames, height, width, _ = clips.shape
     device = clips.device
-    draws = torch.rand(SHAPES, count, 9, device=device)
-    chosen = _chosen(count, share, device)
+    draws = torch.rand(SHAPES, count, 10, device=device)
     times = torch.arange(frames, device=device) - (frames - 1) / 2
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    for draw in draws:  # (B, 9)
+    for number, draw in enumerate(draws):  # (K, 10)
         moving = (draw[:, 4] < 0.5).float() * SHAPE_SPEED
-        u = draw[:, :1] * width + (moving * (2 * draw[:, 2] - 1))[:, None] * times  # (B, T)
+        u = draw[:, :1] * width + (moving * (2 * draw[:, 2] - 1))[:, None] * times  # (K, T)
         v = draw[:, 1:2] * height + (moving * (2 * draw[:, 3] - 1))[:, None] * times
         reach = (SHAPE_REACH[0] + (SHAPE_REACH[1] - SHAPE_REACH[0]) * draw[:, 5])[:, None, None, None]
-        across, down = columns - u[..., None], rows - v[..., None]  # (B, T, W), (B, T, H)
-        square = torch.maximum(down.abs()[..., :, None], across.abs()[..., None, :])
-        disc = (down.square()[..., :, None] + across.square()[..., None, :]).sqrt()
-        distance = torch.where((draw[:, 6] < 0.5)[:, None, None, None], square, disc)  # (B, T, H, W)
-        # the smallest draw decides how many shapes a chosen clip has
-        here = chosen & (draw[:, 7] < 0.6)[:, None, None, None, None]
-        coverage = ((reach - distance + 0.5).clamp(0, 1))[..., None] * here
-        colour = torch.stack([draw[:, 8], draw[:, 6] * 2 % 1, draw[:, 5]], -1)[:, None, None, None]
-        clips = clips + coverage * (colour - clips)
+        across, down = (columns - u[..., None])[..., None, :], (rows - v[..., None])[..., :, None]
+        box = torch.maximum(down.abs(), across.abs())  # (K, T, H, W)
+        disc = (down.square() + across.square()).sqrt()
+        distance = torch.where((draw[:, 6] < 0.5)[:, None, None, None], box, disc)
+        here = (draw[:, 9] < (1.0 if number == 0 else 0.5))[:, None, None, None]
+        coverage = ((reach - distance + 0.5).clamp(0, 1) * here)[..., None]
+        clips = torch.lerp(clips, draw[:, None, None, None, 6:9].expand_as(clips), coverage)
     return clips

@@ -1,0 +1,193 @@
+"""How well the next frames were foretold: against floors that know no law and an oracle that knows it.
+
+Everything that foretells is given the codes of the past alone: `past_codes` is the only way in, and
+floors and oracle read the ball tracked in frames decoded from those codes.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinetoken import law_fit, laws
+from kinetoken.heads.paths import FLOORS, Array, extrapolate
+from kinetoken.heads.scoring import bootstrap_interval
+from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.tracking import Tracked, centroid_errors, track_ball
+from kinetoken.training import index_batches
+
+Pixels = NDArray[np.uint8]
+Codes = NDArray[np.int32]
+
+DECODE_BATCH = 64
+
+
+@dataclasses.dataclass
+class Truth:
+    """What really happened next, for N clips of one split; H frames ahead."""
+
+    label: np.ndarray
+    frames: Pixels  # (N, H, H', W', 3)
+    points: Array  # (N, T, 3) m, the whole clip
+    past_frames: int
+
+
+@dataclasses.dataclass
+class Forecast:
+    """One forecaster's result on N clips: where the ball is seen (N, H), and errors (N, H) each."""
+
+    u: Array
+    v: Array
+    centroid: Array  # px
+    missed: NDArray[np.bool_] | None = None
+    squared: Array | None = None  # mean over pixels
+    squared_foreground: Array | None = None  # sum over the mask's values
+    foreground: Array | None = None  # values in the mask
+
+
+class Oracle:
+    """A reader that knows each clip's true law and fits it to the ball tracked in the past.
+
+    The tracker's errors (pixels across, share of the depth, bias of the radius) are measured once on clips
+    whose truth is known, so that the fit trusts each measurement as far as it deserves.
+    """
+
+    def __init__(self, scene: Scene, tracked: tuple[Array, Array, Array], truth: Array) -> None:
+        """tracked: u, v, radius (N, T) px of clips with true positions `truth` (N, T, 3) m; lost balls have radius 0."""
+        self._scene = scene
+        u, v, radius = scene.project(truth)
+        seen = tracked[2] > 0
+        across = np.concatenate([(tracked[0] - u)[seen], (tracked[1] - v)[seen]])
+        size = np.log(tracked[2][seen] / radius[seen])
+        # the median is unmoved by the few frames in which the ball was not the thing found
+        self.bias = float(np.median(size)) if seen.any() else 0.0
+        self.across_px = max(1.4826 * float(np.median(np.abs(across))), 1e-3) if seen.any() else 1.0
+        self.depth_fraction = max(1.4826 * float(np.median(np.abs(size - self.bias))), 1e-3) if seen.any() else 1.0
+
+    def predict(self, tracked: tuple[Array, Array, Array], label: np.ndarray, times: Array, at: Array) -> tuple[Array, Array]:
+        """u, v (N, len(at)) px, kept inside the image, from the past's u, v, radius (N, len(times)) px."""
+        scene, size = self._scene, self._scene.look.image_size
+        # a lost ball still needs a depth: the farthest there is
+        radius = np.maximum(tracked[2] / np.exp(self.bias), scene.focal * scene.world.ball_radius / scene.world.far / 2)
+        points = scene.unproject(tracked[0], tracked[1], radius)
+        whitening = law_fit.camera_whitening(points, self.across_px, self.depth_fraction, scene.focal)
+        ahead = law_fit.predict_known_law(label, times, points, at, whitening)
+        ahead[..., 2] = np.maximum(ahead[..., 2], 1e-2)
+        u, v, _ = scene.project(ahead)
+        return np.clip(u, 0, size - 1), np.clip(v, 0, size - 1)
+
+    @staticmethod
+    def knows(classes: tuple[str, ...]) -> bool:
+        """Are all classes laws of motion that can be fitted?"""
+        return set(classes) <= set(laws.CLASSES)
+
+
+def past_codes(codes: Codes, past_slices: int) -> Codes:
+    """The slices that may be seen, (N, past_slices, H', W'), copied: nothing later is reachable from them."""
+    return codes[:, :past_slices].copy()
+
+
+def decode_in_batches(tokenizer: Tokenizer, codes: Codes, last: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, frames (B, T, H, W, 3) float32 in [0, 1]) batch by batch; only the `last` frames if given."""
+    device = next(tokenizer.parameters()).device
+    for rows in index_batches(len(codes), DECODE_BATCH):
+        frames = tokenizer.decode(torch.from_numpy(codes[rows].astype(np.int64)).to(device))
+        yield rows, (frames if last is None else frames[:, -last:]).cpu().numpy()
+
+
+def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.float32]) -> Tracked:
+    """The ball tracked in every frame decoded from the codes: (N, T) each."""
+    parts = [track_ball(frames, background) for _, frames in decode_in_batches(tokenizer, codes)]
+    return Tracked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Tracked)))
+
+
+def judge_frames(
+    tokenizer: Tokenizer, codes: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
+) -> Forecast:
+    """Decode whole clips of codes (N, K + 1, H', W') and compare their last frames with what happened."""
+    horizon = truth.frames.shape[1]
+    count = len(codes)
+    result = Forecast(*(np.zeros((count, horizon)) for _ in range(3)), np.zeros((count, horizon), bool),
+                      *(np.zeros((count, horizon)) for _ in range(3)))
+    assert result.missed is not None and result.squared is not None
+    assert result.squared_foreground is not None and result.foreground is not None
+    for rows, frames in decode_in_batches(tokenizer, codes, horizon):
+        original = truth.frames[rows].astype(np.float32) / 255
+        points = truth.points[rows, truth.past_frames :]
+        true_u, true_v, _ = scene.project(points)
+        found = track_ball(frames, background)
+        result.u[rows], result.v[rows] = found.u, found.v
+        result.centroid[rows], result.missed[rows] = centroid_errors(frames, original, background, true_u, true_v)
+        squared = np.square(frames - original)
+        mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
+        result.squared[rows] = squared.mean((-1, -2, -3))
+        result.squared_foreground[rows] = (squared.sum(-1) * mask).sum((-1, -2))
+        result.foreground[rows] = 3 * mask.sum((-1, -2))
+    return result
+
+
+def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:
+    """The same for a forecaster that tells positions (N, H) px and draws nothing."""
+    true_u, true_v, _ = scene.project(truth.points[:, truth.past_frames :])
+    return Forecast(u, v, np.hypot(u - true_u, v - true_v))
+
+
+def trivial_forecasts(past: Tracked, truth: Truth, scene: Scene) -> dict[str, Forecast]:
+    """The floors: each rule of FLOORS carried on from the ball tracked in the decoded past."""
+    horizon, size = truth.frames.shape[1], scene.look.image_size
+    path = np.stack([past.u, past.v], -1)  # (N, P, 2)
+    ahead = {rule: np.clip(extrapolate(path, rule, horizon), 0, size - 1) for rule in FLOORS}
+    return {rule: judge_positions(where[..., 0], where[..., 1], truth, scene) for rule, where in ahead.items()}
+
+
+def oracle_forecast(oracle: Oracle, past: Tracked, truth: Truth, scene: Scene) -> Forecast:
+    """The fit of each clip's true law to the ball tracked in the decoded past."""
+    times = scene.world.times
+    u, v = oracle.predict(
+        (past.u, past.v, past.radius), truth.label, times[: truth.past_frames], times[truth.past_frames :]
+    )
+    return judge_positions(u, v, truth, scene)
+
+
+def velocity_error(forecast: Forecast, truth: Truth, scene: Scene) -> float:
+    """|v̂ − v| / |v| of the image velocity between foretold frames, the means taken before the quotient.
+
+    So a clip whose ball stands still in the image for a moment does not decide the figure.
+    """
+    true_u, true_v, _ = scene.project(truth.points[:, truth.past_frames :])
+    du, dv = np.diff(true_u, axis=1), np.diff(true_v, axis=1)
+    off = np.hypot(np.diff(forecast.u, axis=1) - du, np.diff(forecast.v, axis=1) - dv)
+    return float(off.mean() / np.hypot(du, dv).mean())
+
+
+def pixel_metrics(forecast: Forecast) -> dict[str, float]:
+    """mse, foreground_mse and missed_rate of a forecaster that draws."""
+    assert forecast.squared is not None and forecast.squared_foreground is not None
+    assert forecast.foreground is not None and forecast.missed is not None
+    return {
+        "mse": float(forecast.squared.mean()),
+        "foreground_mse": float(forecast.squared_foreground.sum() / max(forecast.foreground.sum(), 1.0)),
+        "missed_rate": float(forecast.missed.mean()),
+    }
+
+
+def centroid_metrics(forecast: Forecast, draws: int, seed: int) -> dict[str, float]:
+    """centroid_error_px with its interval over clips."""
+    low, high = bootstrap_interval(forecast.centroid, seed, draws)
+    return {
+        "centroid_error_px": float(forecast.centroid.mean()),
+        "centroid_error_px_ci95_low": low, "centroid_error_px_ci95_high": high,
+    }
+
+
+def horizon_rows(name: str, kind: str, forecast: Forecast, label: np.ndarray) -> list[dict[str, object]]:
+    """Rows model, kind (model, floor, oracle, ceiling), step (from 1), class ('all' first), centroid_error_px."""
+    groups = {"all": np.ones(len(label), bool), **{str(c): label == c for c in sorted(set(label))}}
+    return [
+        {"model": name, "kind": kind, "step": step + 1, "class": group, "centroid_error_px": float(error)}
+        for group, rows in groups.items()
+        for step, error in enumerate(forecast.centroid[rows].mean(0))
+    ]

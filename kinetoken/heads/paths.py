@@ -1,0 +1,85 @@
+"""The ball's path in the image: as numbers a network can read, as new paths by symmetry, carried on by rule.
+
+A path is (u, v, radius) in each frame. Its *path coordinates* are centred and scaled so that all three are
+of order one: ((u − c) / s, (v − c) / s, 4 log(radius / r0)) with s a quarter and r0 a sixteenth of the image.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinetoken.rendering import Scene
+from kinetoken.trajectories import World
+
+Array = NDArray[np.float64]
+
+COORDINATES = 3  # u, v, radius
+RADIUS_GAIN = 4.0
+VIEW_TRIES = 6  # placements tried for each new path before the original stands in
+
+# what a reader with no knowledge of the laws can do: degree of the polynomial, and how many frames it is fitted to
+FLOORS = {
+    "copy": (0, 1), "constant_velocity": (1, 2), "constant_acceleration": (2, 5), "quadratic": (2, 8),
+}
+
+
+def to_path_coordinates(u: Array, v: Array, radius: Array, image_size: int) -> Tensor:
+    """Pixels (...) each → path coordinates (..., 3) float32."""
+    quarter, middle = image_size / 4, (image_size - 1) / 2
+    size = RADIUS_GAIN * np.log(np.maximum(radius, 1e-3) / (image_size / 16))
+    return torch.from_numpy(np.stack([(u - middle) / quarter, (v - middle) / quarter, size], -1).astype(np.float32))
+
+
+def to_pixels(path: Tensor, image_size: int) -> tuple[Array, Array, Array]:
+    """Path coordinates (..., 3) → u, v, radius in pixels, (...) each."""
+    quarter, middle = image_size / 4, (image_size - 1) / 2
+    x, y, size = np.moveaxis(path.detach().cpu().numpy().astype(np.float64), -1, 0)
+    return middle + quarter * x, middle + quarter * y, image_size / 16 * np.exp(size / RADIUS_GAIN)
+
+
+def scene_path(scene: Scene, points: Array) -> Tensor:
+    """Positions (N, T, 3) m → their path coordinates (N, T, 3)."""
+    return to_path_coordinates(*scene.project(points), scene.look.image_size)
+
+
+def symmetric_copies(
+    points: Array, world: World, copies: int, scale: tuple[float, float], seed: int
+) -> Array:
+    """New paths that obey the same laws: (N, T, 3) m → (copies · N, T, 3) m, all in view.
+
+    The laws of motion keep their form when a path is turned about the vertical, mirrored, enlarged or
+    moved. A copy that would leave the view is placed anew, and is the original after six failures.
+    """
+    rng = np.random.default_rng([seed, 7])
+    return np.concatenate([_one_copy(points, world, scale, rng) for _ in range(copies)])
+
+
+def _one_copy(points: Array, world: World, scale: tuple[float, float], rng: np.random.Generator) -> Array:
+    count = len(points)
+    middle = points.mean(1, keepdims=True)  # (N, 1, 3)
+    turn, size = rng.uniform(0, 2 * np.pi, (count, 1)), rng.uniform(*scale, (count, 1, 1))
+    mirror = np.where(rng.random((count, 1, 1)) < 0.5, np.array([-1.0, 1.0, 1.0]), 1.0)
+    x, y, z = np.moveaxis((points - middle) * size * mirror, -1, 0)  # (N, T) each
+    turned = np.stack([np.cos(turn) * x - np.sin(turn) * z, y, np.sin(turn) * x + np.cos(turn) * z], -1)
+    placed, spread = points.copy(), middle.std(0)
+    waiting = np.ones(count, bool)
+    for _ in range(VIEW_TRIES):
+        tried = turned + middle + spread * rng.standard_normal((count, 1, 3))
+        good = waiting & world.in_view(tried)
+        placed[good], waiting = tried[good], waiting & ~good
+    return placed
+
+
+def extrapolation_matrix(degree: int, window: int, horizon: int) -> Array:
+    """(horizon, window): least-squares polynomial through the last `window` values, read at the next `horizon`."""
+    past, future = np.arange(1 - window, 1.0), np.arange(1.0, horizon + 1)
+    return np.vander(future, degree + 1) @ np.linalg.pinv(np.vander(past, degree + 1))
+
+
+def extrapolate(past: Array, rule: str, horizon: int) -> Array:
+    """Carry (N, P, C) on by one of FLOORS → (N, horizon, C). Windows longer than the past shrink to it."""
+    degree, window = FLOORS[rule]
+    window = min(window, past.shape[1])
+    matrix = extrapolation_matrix(min(degree, window - 1), window, horizon)
+    return np.einsum("hp,npc->nhc", matrix, past[:, -window:])

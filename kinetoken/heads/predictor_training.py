@@ -1,0 +1,136 @@
+"""Train a predictor: reader and writer on the codes, then each dynamics network on paths.
+
+The dynamics networks learn from paths that symmetry makes of the training tracks, each disturbed by an
+error that the reader really made, on clips it was not trained on: they learn to trust it as far as it deserves.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinetoken.codes import CodesTable
+from kinetoken.heads.paths import RADIUS_GAIN, scene_path, symmetric_copies
+from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
+from kinetoken.rendering import Scene
+from kinetoken.stage import Context
+from kinetoken.trajectories import Tracks
+from kinetoken.training import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
+
+BACKGROUND_WEIGHT = 0.1  # of a token that is what its cell most often holds
+
+
+def train_predictor(
+    predictor: Predictor, codes: CodesTable, tracks: Tracks, scene: Scene, params: PredictorParams, context: Context
+) -> dict[str, History]:
+    """Fit all parts on `train`, choose the best model on `val`; nothing else is looked at. Histories by label.
+
+    `codes` and `tracks` hold the same clips in the same order.
+    """
+    device = fabric_device(context.hardware)
+    predictor.to(device)
+    clips = {split: torch.from_numpy(codes.codes[codes.split == split].astype(np.int64)) for split in ("train", "val")}
+    paths = {split: scene_path(scene, tracks.points[tracks.split == split]) for split in ("train", "val")}
+    translate = TensorBatches(codes=clips["train"], path=paths["train"])
+    history = {"translation": fit(
+        predictor.translator, translation_step(predictor, clips["train"]), translate, params.translation, context,
+        label="translation", validate=_validate_reading(predictor, clips["val"], paths["val"]), monitor="val_path_px",
+    )}
+    errors = reading_errors(predictor, clips["val"], paths["val"])
+    copies = symmetric_copies(
+        tracks.points[tracks.split == "train"], tracks.world, params.copies, params.copy_scale, params.seed
+    )
+    batches = TensorBatches(path=scene_path(scene, copies))
+    for name, network in predictor.dynamics.items():
+        validate = _validate_dynamics(predictor, clips["val"], paths["val"])
+        history[name] = fit(
+            network, dynamics_step(predictor.shape, errors), batches, params, context, label=name,
+            validate=validate, monitor="val_path_px",
+        )
+    predictor.best = min(predictor.dynamics, key=lambda name: history[name].best_value)
+    predictor.eval()
+    return history
+
+
+def translation_step(predictor: Predictor, train: Tensor) -> Step:
+    """Step of reader and writer. train (N, K, H, W): codes that say what each cell most often holds."""
+    shape, device = predictor.shape, predictor.table.device
+    digits, frames = predictor.digits(), shape.slice_frames
+    common = train.mode(0).values.to(device)  # (K, H, W)
+
+    def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        codes, path = batch["codes"], batch["path"]
+        row = torch.arange(len(codes), device=device)
+        # the slice to write: the one to be foretold, or one earlier, for twice the examples
+        target = shape.past_slices - torch.randint(0, min(2, shape.past_slices), (len(codes),), device=device)
+        window = target[:, None] * frames + torch.arange(-1, frames, device=device)
+        found, logits = module(predictor.coordinates(codes), path[row[:, None], window], target)
+        wanted = codes[row, target]  # (B, H, W)
+        parts = torch.split(logits, list(shape.levels), -1)
+        surprise = sum(
+            functional.cross_entropy(rearrange(part, "b h w c -> b c h w"), digits[wanted][..., i], reduction="none")
+            for i, part in enumerate(parts)
+        )
+        weight = torch.where(wanted == common[target], BACKGROUND_WEIGHT, 1.0)
+        writing = (weight * surprise).sum() / weight.sum()
+        reading = path_loss(found, path[:, : found.shape[1]], shape.image_size)
+        return reading + writing, {"reading": reading, "writing": writing}
+
+    return step
+
+
+def dynamics_step(shape: PredictorShape, errors: Tensor) -> Step:
+    """Step of a dynamics network. errors (M, P, 3): what the reader gets wrong, in path coordinates."""
+
+    def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        path = batch["path"]
+        past, ahead = path[:, : shape.past_frames], path[:, shape.past_frames :][:, : shape.slice_frames]
+        drawn = torch.randint(0, len(errors), (len(path),), device=path.device)
+        loss = path_loss(module(past + errors.to(path.device)[drawn]), ahead, shape.image_size)
+        return loss, {}
+
+    return step
+
+
+def path_loss(found: Tensor, path: Tensor, image_size: int) -> Tensor:
+    """Mean distance in the image in pixels, plus ten times the mean error of the radius as a share of it."""
+    across = (found - path)[..., :2].norm(dim=-1).mean() * image_size / 4
+    return across + 10 * (found - path)[..., 2].abs().mean() / RADIUS_GAIN
+
+
+@torch.no_grad()
+def reading_errors(predictor: Predictor, codes: Tensor, path: Tensor) -> Tensor:
+    """What the reader finds less the truth, in the past frames: (N, P, 3) in path coordinates."""
+    predictor.eval()
+    return _read(predictor, codes) - path[:, : predictor.shape.past_frames]
+
+
+def _read(predictor: Predictor, codes: Tensor) -> Tensor:
+    past = codes[:, : predictor.shape.past_slices].to(predictor.table.device)
+    found, _ = predictor.translator.reader(predictor.coordinates(past))
+    return torch.as_tensor(found).cpu()
+
+
+def _validate_reading(predictor: Predictor, codes: Tensor, path: Tensor) -> Validate:
+    def validate(module: nn.Module) -> dict[str, float]:
+        error = _read(predictor, codes) - path[:, : predictor.shape.past_frames]
+        pixels = error[..., :2].norm(dim=-1).mean() * predictor.shape.image_size / 4
+        return {"val_path_px": float(pixels), "val_radius_share": float(error[..., 2].abs().mean() / RADIUS_GAIN)}
+
+    return validate
+
+
+def _validate_dynamics(predictor: Predictor, codes: Tensor, path: Tensor) -> Callable[[nn.Module], dict[str, float]]:
+    past = _read(predictor, codes).detach()
+    first = predictor.shape.past_frames
+    ahead = path[:, first : first + predictor.shape.slice_frames]
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        found = module(past.to(predictor.table.device)).cpu()
+        distance = (found - ahead)[..., :2].norm(dim=-1).mean()
+        return {"val_path_px": float(distance) * predictor.shape.image_size / 4}
+
+    return validate

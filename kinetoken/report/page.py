@@ -1,0 +1,81 @@
+"""The page: what the sections found, put through the templates beside this file. No request, no date, all escaped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinetoken.report import sections
+from kinetoken.report.gaps import not_run
+from kinetoken.report.headline import BuildReport, answer, chain, headline_rows, shown
+from kinetoken.report.prose import to_html
+from kinetoken.report.results import Numbers, Results
+from kinetoken.report.sprites import Card
+
+TEMPLATES = Path(__file__).parent / "templates"
+ENDS = ("floor", "ceiling", "ci95_low", "ci95_high")
+
+
+@dataclass
+class Samples:
+    """What moves on the page, and rows of descriptions; empty where the model or file was not there."""
+
+    reconstructions: list[Card] = field(default_factory=list)
+    predictions: list[Card] = field(default_factory=list)
+    generations: list[Card] = field(default_factory=list)
+    descriptions: list[dict[str, Any]] = field(default_factory=list)
+    described: int = 0  # rows in the whole file
+    frames: int = 16
+    fps: float = 16.0
+
+
+def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu: bool) -> str:
+    """The whole page as HTML text. Raises UserError for a plot table that is damaged."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["shown"] = shown
+    verdict = results.text("diagnose_codes/verdict.md")
+    content = {
+        "answer": answer(results), "chain": chain(results), "rows": headline_rows(results, params.marks),
+        "verdict": None if verdict is None else to_html(verdict), "results": results, "samples": samples,
+        "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
+        "reading": present(sections.prefix(results), sections.reliability(results), sections.error_by_frame(results)),
+        "horizon": sections.horizon(results), "embeddings": sections.embeddings(results),
+        "usage": sections.usage(results), "scores": sections.score_table(results, "train_generator/scores.csv"),
+        "curves": sections.training_curves(results), "gaps": not_run(results, gpu=gpu),
+        "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
+        "classes": sorted({card.title.split(",")[0] for card in samples.reconstructions}),
+    }
+    # what is missing is known only now, when everything has asked for its file
+    return environment.get_template("report.html.j2").render(**content, missing=tuple(results.missing))
+
+
+def present(*figures: sections.Figure | None) -> list[sections.Figure]:
+    """The figures whose tables were there."""
+    return [figure for figure in figures if figure is not None]
+
+
+def number_rows(numbers: Numbers) -> list[tuple[str, str, dict[str, str]]]:
+    """Every number of a stage, its floor, ceiling and interval on the same row."""
+    attached = {f"{key}_{end}" for key in numbers for end in ENDS if f"{key}_{end}" in numbers}
+    rows = []
+    for key, value in numbers.items():
+        if key not in attached:
+            beside = {end: f"{numbers[f'{key}_{end}']:.6g}" if f"{key}_{end}" in numbers else "" for end in ENDS}
+            rows.append((key, f"{value:.6g}", beside))
+    return rows
+
+
+def choose_descriptions(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The first `count` rows whose equation is correct and the first `count` whose is not, spread over the laws."""
+    chosen = []
+    for correct in (True, False):
+        kept = [row for row in rows if bool(row.get("verdicts", {}).get("equation_correct")) is correct]
+        laws = sorted({str(row.get("true_law")) for row in kept})
+        queues = [[row for row in kept if str(row.get("true_law")) == law] for law in laws]
+        turns = [queue[turn] for turn in range(count) for queue in queues if turn < len(queue)]
+        chosen += turns[:count]
+    return chosen

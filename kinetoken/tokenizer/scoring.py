@@ -1,0 +1,132 @@
+"""How good reconstructions are: error in dB, over everything and over the ball, and where the ball is found.
+
+Definitions: the mask is where the renderer's ball coverage is above 0.5; PSNR is −10·log10 of the mean
+squared error pooled over all clips (over their masks for the foreground); the floor of each number is the
+mean video of the training clips, the ceiling of what is tracked is the original.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinetoken.clips import Clips, Pixels
+from kinetoken.errors import UserError
+from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.tracking import centroid_errors, track_ball
+from kinetoken.trajectories import Tracks
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+BATCH = 40
+BOOTSTRAP_DRAWS = 1000
+
+
+@dataclasses.dataclass
+class ClipScores:
+    """One row a clip, (N,) each: sums of squared errors and what they are sums over, means over frames."""
+
+    squared: Array  # summed over the clip's pixels, mean over colours
+    pixels: Array
+    squared_mask: Array  # the same over the ball's mask
+    pixels_mask: Array
+    centroid: Array  # px, mean over frames
+    missed: Array  # share of frames
+    radius: Array  # px, mean |tracked radius − the original's| over frames
+
+    @classmethod
+    def joined(cls, parts: Sequence["ClipScores"]) -> "ClipScores":
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def points_of(clips: Clips, tracks: Tracks) -> Array:
+    """The tracks of the clips, (N, T, 3) m; UserError for a clip without a track."""
+    rows = np.searchsorted(tracks.track_id, clips.track_id)
+    found = (rows < len(tracks)) & (tracks.track_id[np.minimum(rows, len(tracks) - 1)] == clips.track_id)
+    if not found.all():
+        raise UserError(
+            f"clip {clips.track_id[~found][0]} has no track: videos and trajectories are not of one dataset; "
+            "run render_videos again"
+        )
+    return tracks.points[rows]
+
+
+def score_clips(frames: Floats, original: Floats, scene: Scene, points: Array) -> ClipScores:
+    """Reconstructions against originals, (N, T, H, W, 3) in [0, 1] each (the first may broadcast); points (N, T, 3) m."""
+    u, v, _ = scene.project(points)
+    background = scene.background()
+    frames = np.broadcast_to(frames, original.shape)
+    mask = ball_coverage(scene, points) > MASK_COVERAGE  # (N, T, H, W)
+    squared = ((frames - original) ** 2).mean(-1, dtype=np.float64)
+    errors, missed = centroid_errors(frames, original, background, u, v)
+    radius = np.abs(track_ball(frames, background).radius - track_ball(original, background).radius)
+    every = (1, 2, 3)
+    return ClipScores(
+        squared.sum(every), np.full(len(original), float(squared[0].size)),
+        (squared * mask).sum(every), mask.sum(every).astype(np.float64),
+        errors.mean(1), missed.mean(1), radius.mean(1),
+    )
+
+
+@torch.no_grad()
+def score_tokenizer(
+    tokenizer: Tokenizer, clips: Clips, scene: Scene, points: Array, mean_video: Floats,
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[str, ClipScores]:
+    """Scores of the tokenizer (`reconstruction`), of the mean video (`floor`) and of the originals (`ceiling`)."""
+    device = tokenizer.place_in.device
+    parts: dict[str, list[ClipScores]] = {"reconstruction": [], "floor": [], "ceiling": []}
+    for start in range(0, len(clips), BATCH):
+        rows = slice(start, start + BATCH)
+        original = clips.pixels[rows].astype(np.float32) / 255
+        output = tokenizer.reconstruct(torch.from_numpy(clips.pixels[rows]).to(device)).cpu().numpy()
+        for name, frames in (("reconstruction", output), ("floor", mean_video), ("ceiling", original)):
+            parts[name].append(score_clips(frames, original, scene, points[rows]))
+        advance(len(original))
+    return {name: ClipScores.joined(scores) for name, scores in parts.items()}
+
+
+def mean_video(pixels: Pixels) -> Floats:
+    """(T, H, W, 3) in [0, 1]: the mean over clips (N, T, H, W, 3) uint8."""
+    total = np.zeros(pixels.shape[1:], np.int64)
+    for start in range(0, len(pixels), 256):
+        total += pixels[start : start + 256].sum(0, dtype=np.int64)
+    return (total / (255 * len(pixels))).astype(np.float32)
+
+
+def psnr(squared: Array, pixels: Array) -> float:
+    """dB of the pooled mean squared error, at most 100."""
+    return float(-10 * np.log10(max(squared.sum() / max(pixels.sum(), 1.0), 1e-10)))
+
+
+MEASURES: dict[str, Callable[[ClipScores], float]] = {
+    "psnr_db": lambda s: psnr(s.squared, s.pixels),
+    "foreground_psnr_db": lambda s: psnr(s.squared_mask, s.pixels_mask),
+    "centroid_error_px": lambda s: float(s.centroid.mean()),
+    "radius_error_px": lambda s: float(s.radius.mean()),
+    "missed_rate": lambda s: float(s.missed.mean()),
+}
+
+
+def reconstruction_metrics(scores: dict[str, ClipScores], seed: int) -> dict[str, float]:
+    """Each measure with its floor and 95 % interval (bootstrap over clips); the centroid's ceiling too."""
+    rng = np.random.default_rng(seed)
+    count = len(scores["reconstruction"].squared)
+    draws = rng.integers(0, count, (BOOTSTRAP_DRAWS, count))
+    metrics = {}
+    for name, measure in MEASURES.items():
+        metrics[name] = measure(scores["reconstruction"])
+        metrics[f"{name}_floor"] = measure(scores["floor"])
+        resampled = [measure(_take(scores["reconstruction"], rows)) for rows in draws]
+        metrics[f"{name}_ci95_low"], metrics[f"{name}_ci95_high"] = np.percentile(resampled, [2.5, 97.5])
+    metrics["centroid_error_px_ceiling"] = MEASURES["centroid_error_px"](scores["ceiling"])
+    return metrics
+
+
+def _take(scores: ClipScores, rows: np.ndarray) -> ClipScores:
+    return ClipScores(**{field.name: getattr(scores, field.name)[rows] for field in dataclasses.fields(scores)})

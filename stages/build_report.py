@@ -1,0 +1,131 @@
+"""Put everything a run found on one page that works with no network.
+
+Reads    all metrics, the plot tables; videos, codes, the tokenizer, the predictor and the generator for
+         clips that move; descriptions.jsonl. Whatever is not there is stated on the page as a gap
+Writes   plots/report.html
+
+Alone    python -m stages.build_report --metrics metrics --plots plots --report /tmp/report.html
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from kinetoken.clips import ClipStore, Pixels
+from kinetoken.codes import read_codes
+from kinetoken.errors import UserError
+from kinetoken.report import samples as clips_of
+from kinetoken.report.headline import BuildReport
+from kinetoken.report.page import Samples, choose_descriptions, render_page
+from kinetoken.report.results import Results, read_results, read_rows
+from kinetoken.report.sprites import Card
+from kinetoken.stage import Context, Output, run_stage
+
+if TYPE_CHECKING:
+    from kinetoken.clips import Clips
+    from kinetoken.codes import Indices
+    from kinetoken.tracking import Floats
+    from kinetoken.tokenizer.network import Tokenizer
+
+
+SAMPLES = 2  # generated clips shown for each original one: they take half the room
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Only the metrics folder must be there: the others are gaps on the page where they are missing."""
+
+    metrics: Annotated[Path, "folder of metrics"] = Path("metrics")
+    plots: Annotated[Path, "folder of plot tables"] = Path("plots")
+    videos: Annotated[Path, "clip store"] = Path("data/motion/videos")
+    codes: Annotated[Path, "codes table"] = Path("data/motion/codes.parquet")
+    tokenizer: Annotated[Path, "tokenizer that made the codes"] = Path("models/tokenizer")
+    predictor: Annotated[Path, "predictors on codes"] = Path("models/predictor")
+    generator: Annotated[Path, "generator of codes"] = Path("models/generator")
+    descriptions: Annotated[Path, "equations and sentences"] = Path("data/descriptions.jsonl")
+    report: Annotated[Path, Output("the page")] = Path("plots/report.html")
+
+
+def run(params: BuildReport, paths: Paths, context: Context) -> None:
+    import torch
+
+    torch.set_num_threads(context.hardware.threads)
+    results = read_results(paths.metrics, paths.plots)
+    context.progress.phase("decoding clips")
+    samples = gather_samples(params, paths, results)
+    context.progress.phase("drawing the page")
+    page = render_page(results, samples, params, gpu=torch.cuda.is_available())
+    paths.report.write_text(page, encoding="utf-8")
+    for name in results.missing:
+        context.progress.say(f"not found, stated on the page: {name}")
+
+
+def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Samples:
+    """Moving clips and descriptions, as far as their files are there."""
+    samples = Samples()
+    if found(paths.descriptions, results):
+        rows = read_rows(paths.descriptions)
+        samples.descriptions, samples.described = choose_descriptions(rows, params.descriptions), len(rows)
+    if not all([found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]):
+        return samples
+    from kinetoken.tokenizer.network import load_tokenizer
+
+    store, table, tokenizer = ClipStore(paths.videos), read_codes(paths.codes), load_tokenizer(paths.tokenizer)
+    table.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
+    samples.frames, samples.fps = store.shape[0], store.fps
+    clips = clips_of.first_clips(store, params.clips_per_class)
+    codes = clips_of.codes_of(table, clips.track_id)
+    if codes is None:
+        raise UserError(f"{paths.codes}: lacks test clips of {paths.videos}; run extract_codes again")
+    decoded = clips_of.decode(tokenizer, codes)
+    background = clips_of.background_of(store, clips)
+    samples.reconstructions = clips_of.reconstruction_cards(clips, decoded, background)
+    if found(paths.predictor, results):
+        samples.predictions = predictions(paths.predictor, clips, codes, decoded, tokenizer, background)
+    if found(paths.generator, results):
+        made = made_up(paths.generator, clips_of.class_names(store.label), params, tokenizer)
+        samples.generations = clips_of.generation_cards(made)
+    return samples
+
+
+def predictions(
+    folder: Path, clips: "Clips", codes: "Indices", decoded: Pixels, tokenizer: "Tokenizer", background: "Floats"
+) -> list[Card]:
+    """The predictor's last slice of each clip from all slices before it."""
+    from kinetoken.heads.predictor import load_predictor
+
+    future = load_predictor(folder).predict(codes[:, :-1])  # (N, 1, H', W')
+    predicted = clips_of.decode(tokenizer, clips_of.join_future(codes, future))
+    past = clips.pixels.shape[1] * (codes.shape[1] - 1) // codes.shape[1]
+    return clips_of.prediction_cards(clips, decoded, predicted, past, background)
+
+
+def made_up(
+    folder: Path, classes: tuple[str, ...], params: BuildReport, tokenizer: "Tokenizer"
+) -> dict[str, dict[str, Pixels]]:
+    """prior → class → clips."""
+    from kinetoken.heads.generator import load_generator
+
+    generator = load_generator(folder)
+    return {
+        prior: {
+            label: clips_of.decode(tokenizer, generator.sample(prior, label, SAMPLES * params.clips_per_class, params.seed))
+            for label in classes
+        }
+        for prior in generator.priors
+    }
+
+
+def found(path: Path, results: Results) -> bool:
+    """Whether an optional input is there; if not, it is noted as missing."""
+    if not path.exists():
+        results.note(str(path))
+    return path.exists()
+
+
+def main() -> int:
+    return run_stage(run, BuildReport, Paths, hardware=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,79 @@
+"""Encode every clip of a dataset into the codes table, shard by shard.
+
+Reads    params extract_codes.<dataset>, hardware; the clip store, the tokenizer
+Writes   codes.parquet, metrics/extract_codes_<dataset>.json
+
+Alone    python -m stages.extract_codes --section extract_codes.motion --videos data/motion/videos
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from kinetoken.artifacts import write_metrics
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable, write_codes
+from kinetoken.params import Positive
+from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
+from kinetoken.training import fabric_device
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Section extract_codes.<dataset>."""
+
+    batch_size: Positive
+
+
+@dataclass(frozen=True)
+class Paths:
+    videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
+    tokenizer: Annotated[Path, Input("the tokenizer")] = Path("models/tokenizer")
+    codes: Annotated[Path, Output("codes table")] = Path("data/motion/codes.parquet")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/extract_codes_motion.json")
+
+
+def run(params: Extraction, paths: Paths, context: Context) -> None:
+    store = ClipStore(paths.videos)
+    tokenizer = load_tokenizer(paths.tokenizer)
+    check_shape(tokenizer, store)
+    tokenizer.to(fabric_device(context.hardware))
+    grid = tokenizer.grid(store.shape[0])
+    size = tokenizer.codebook_size
+    meta = CodesMeta(grid, size, tokenizer.quantizer_name, tokenizer.levels, tokenizer.hash)
+    context.progress.phase("encoding", len(store), "clips")
+    counts = np.zeros(size, np.int64)
+    write_codes(paths.codes, meta, encoded(store, tokenizer, meta, params.batch_size, counts, context))
+    tokens = int(np.prod(grid))
+    write_metrics(paths.metrics, {
+        "clips": len(store), "tokens_per_clip": tokens, "codebook_size": size,
+        "bits_per_clip": tokens * np.log2(size), "codes_used_share": float((counts > 0).mean()),
+    })
+
+
+def encoded(
+    store: ClipStore, tokenizer: Tokenizer, meta: CodesMeta, batch_size: int, counts: np.ndarray, context: Context
+) -> Iterator[CodesTable]:
+    """One part of the codes table a shard; `counts` (codebook_size,) gathers how often each code occurs."""
+    device = tokenizer.place_in.device
+    for clips in store.stream():
+        codes = np.empty((len(clips), *meta.grid), np.int32)
+        for start in range(0, len(clips), batch_size):
+            rows = slice(start, start + batch_size)
+            codes[rows] = tokenizer.encode(torch.from_numpy(clips.pixels[rows]).to(device)).cpu().numpy()
+            context.progress.advance(len(codes[rows]))
+        counts += np.bincount(codes.ravel(), minlength=len(counts))
+        yield CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
+
+
+def main() -> int:
+    return run_stage(run, Extraction, Paths, hardware=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

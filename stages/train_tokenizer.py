@@ -1,0 +1,90 @@
+"""Train the video tokenizer on the motion clips, and score what it reconstructs of the test clips.
+
+Reads    params train_tokenizer, hardware; the clip store; trajectories and track_params for scoring only
+Writes   models/tokenizer/, metrics/train_tokenizer.json, plots/train_tokenizer/ curves.csv, reconstructions.png
+
+Alone    python -m stages.train_tokenizer --videos data/motion/videos --model models/tokenizer
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import nn
+
+from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.clips import Clips, ClipStore
+from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.tokenizer.network import Tokenizer, check_shape, save_tokenizer
+from kinetoken.tokenizer.scoring import mean_video, points_of, reconstruction_metrics, score_tokenizer
+from kinetoken.tokenizer.training_clips import ClipBatches, TokenizerParams, static_background, training_step, validation
+from kinetoken.training import curves_table, fabric_device, fit
+from kinetoken.trajectories import read_tracks
+
+SHOWN_PER_CLASS = 2
+SHOWN_FRAMES = 6
+
+
+@dataclass(frozen=True)
+class Paths:
+    videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
+    trajectories: Annotated[Path, Input("positions, for scoring only")] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("what was drawn, for scoring only")] = Path("data/motion/track_params.parquet")
+    model: Annotated[Path, Output("the tokenizer")] = Path("models/tokenizer")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_tokenizer.json")
+    plots: Annotated[Path, Output("curves.csv, reconstructions.png")] = Path("plots/train_tokenizer")
+
+
+def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
+    store = ClipStore(paths.videos)
+    store.require("train", "val", "test")
+    tracks = read_tracks(paths.trajectories, paths.track_params)
+    device = fabric_device(context.hardware)
+    torch.manual_seed(params.seed)
+    tokenizer = Tokenizer(params.network, store.shape[1])
+    check_shape(tokenizer, store)
+    train = store.read("train")
+    context.progress.say(f"{sum(p.numel() for p in tokenizer.parameters()):,} parameters, {len(train)} clips")
+    background = static_background(train.pixels)
+    step = training_step(background, params.loss, params.augmentation)
+    validate = validation(store.read("val", limit=params.validation_clips).pixels, background, params.loss)
+    history = fit(tokenizer, step, ClipBatches(train.pixels), params, context, validate=validate, monitor="val_loss")
+
+    test = store.read("test")
+    context.progress.phase("scoring", len(test), "clips")
+    points = points_of(test, tracks)
+    tokenizer.to(device)
+    scores = score_tokenizer(
+        tokenizer, test, store.scene, points, mean_video(train.pixels), context.progress.advance
+    )
+    save_tokenizer(paths.model, tokenizer)
+    size = {"parameters": sum(p.numel() for p in tokenizer.parameters()), "best_epoch": history.best_epoch + 1}
+    write_metrics(paths.metrics, {**reconstruction_metrics(scores, params.seed), **size})
+    write_csv(paths.plots / "curves.csv", curves_table({"tokenizer": history}))
+    draw_reconstructions(paths.plots / "reconstructions.png", tokenizer, test)
+
+
+def draw_reconstructions(path: Path, tokenizer: nn.Module, test: Clips) -> None:
+    """Two clips a class, a few frames each, the original over what the codes keep of it."""
+    from einops import rearrange
+    from PIL import Image
+
+    rows = np.concatenate([np.flatnonzero(test.label == name)[:SHOWN_PER_CLASS] for name in sorted(set(test.label))])
+    frames = np.linspace(0, test.pixels.shape[1] - 1, SHOWN_FRAMES).round().astype(int)
+    original = torch.from_numpy(test.pixels[rows])
+    device = next(tokenizer.parameters()).device
+    output = (tokenizer.reconstruct(original.to(device)).cpu() * 255).round().to(torch.uint8)  # type: ignore[operator]
+    pairs = torch.stack([original, output], 1)[:, :, frames]  # (K, 2, F, H, W, 3)
+    sheet = rearrange(pairs.numpy(), "k two f h w c -> (k two h) (f w) c").repeat(2, 0).repeat(2, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(path)
+
+
+def main() -> int:
+    return run_stage(run, TokenizerParams, Paths, hardware=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
