@@ -1,7 +1,8 @@
 """Which of the project's own files a stage depends on: the transitive closure of its imports.
 
 DVC reruns a stage when a file it depends on changes; this module finds the files, so that dvc.yaml
-lists them all and no others. Imports inside functions count, those under ``if TYPE_CHECKING`` do not.
+lists them all and no others. Imports inside functions count, those under ``if TYPE_CHECKING`` do not. A
+folder of templates beside a module that names it in a string counts too, file by file.
 
     python -m kinetoken.imports stages/train_classifier.py     # print the list
     python -m kinetoken.imports --write dvc.yaml               # put every stage's list into dvc.yaml
@@ -36,7 +37,8 @@ def closure(script: str | Path, root: str | Path = ".") -> list[str]:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting += _imported_files(file, root)
+            if file.suffix == ".py":
+                waiting += _imported_files(file, root)
     rest = sorted((found - {start}), key=lambda file: file.relative_to(root).as_posix())
     return [file.relative_to(root).as_posix() for file in (start, *rest)]
 
@@ -48,7 +50,17 @@ def _imported_files(file: Path, root: Path) -> tuple[Path, ...]:
     for node in _running_nodes(tree):
         for module, name in _imports_of(node, file, root):
             files += _resolve(module, name, root, f"{file.relative_to(root).as_posix()}:{node.lineno}")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            files += _files_beside(file, node.value)
     return tuple(files)
+
+
+def _files_beside(file: Path, name: str) -> list[Path]:
+    """The files of a folder `name` without Python in it, beside a module."""
+    if not name.isidentifier() or not (file.parent / name).is_dir():
+        return []
+    files = [path for path in (file.parent / name).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return [] if any(path.suffix == ".py" for path in files) else files
 
 
 def _running_nodes(tree: ast.AST) -> Iterator[Any]:
@@ -131,16 +143,21 @@ def stage_script(command: str) -> str | None:
     return None
 
 
+def is_code(dep: object) -> bool:
+    """Whether an entry of deps is one of the project's own files rather than data."""
+    return isinstance(dep, str) and dep.split("/")[0] in PACKAGES
+
+
 def code_deps(stage: MutableMapping[str, Any], root: str | Path = ".") -> tuple[list[str], list[str]]:
-    """(the .py files that a stage of dvc.yaml lists, those that it should list)."""
+    """(the project's own files that a stage of dvc.yaml lists, those that it should list)."""
     body = stage.get("do", stage)
-    listed = [dep for dep in body.get("deps", []) if isinstance(dep, str) and dep.endswith(".py")]
+    listed = [dep for dep in body.get("deps", []) if is_code(dep)]
     script = stage_script(str(body["cmd"]))
     return listed, closure(script, root) if script else listed
 
 
 def write_deps(pipeline: Path) -> list[str]:
-    """Put the right .py files first into each stage's deps, in place, comments kept; the stages changed."""
+    """Put the right code files first into each stage's deps, in place, comments kept; the stages changed."""
     from ruamel.yaml import YAML  # a comment-preserving round trip
 
     round_trip = YAML()
@@ -155,7 +172,7 @@ def write_deps(pipeline: Path) -> list[str]:
         body = stage.get("do", stage)
         deps = body.setdefault("deps", [])
         for position in reversed(range(len(deps))):
-            if isinstance(deps[position], str) and deps[position].endswith(".py"):
+            if is_code(deps[position]):
                 del deps[position]
         for position, dep in enumerate(right):
             deps.insert(position, dep)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kinetoken.errors import UserError
+from kinetoken.imports import is_code
 from kinetoken.params import read_yaml
 from kinetoken.smoke import clone, differences, environment, git, run_all
 
@@ -48,13 +49,13 @@ def stale(root: Path) -> dict[str, dict[str, str]]:
 
 
 def relock(root: Path) -> list[str]:
-    """Record changed .py files in dvc.lock if they change no output of the smoke profile; the stages recorded.
+    """Record changed code in dvc.lock if it changes no output of the smoke profile; the stages recorded.
 
     Raises UserError for anything else that is stale, and for outputs that differ, naming them.
     """
     found = stale(root)
     others = [f"{stage}: {what} ({how})" for stage, changes in sorted(found.items()) for what, how in changes.items()
-              if not what.endswith(".py") or how in ABSENT]
+              if not is_code(what) or how in ABSENT]
     if others:
         raise UserError("more than code has changed, so results may; run make repro\n  " + "\n  ".join(others))
     if not found:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from kinetoken.clips import ClipStore, Pixels
-from kinetoken.codes import read_codes
+import numpy as np
+
+from kinetoken.clips import Clips, ClipStore, Pixels
+from kinetoken.codes import CodesTable, Indices, read_codes
 from kinetoken.errors import UserError
 from kinetoken.report import samples as clips_of
 from kinetoken.report.headline import BuildReport
@@ -22,11 +24,7 @@ from kinetoken.report.sprites import Card
 from kinetoken.stage import Context, Output, run_stage
 
 if TYPE_CHECKING:
-    from kinetoken.clips import Clips
-    from kinetoken.codes import Indices
-    from kinetoken.tracking import Floats
     from kinetoken.tokenizer.network import Tokenizer
-
 
 SAMPLES = 2  # generated clips shown for each original one: they take half the room
 
@@ -66,7 +64,8 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
     if found(paths.descriptions, results):
         rows = read_rows(paths.descriptions)
         samples.descriptions, samples.described = choose_descriptions(rows, params.descriptions), len(rows)
-    if not all([found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]):
+    needed = [found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]  # each one noted
+    if not all(needed):
         return samples
     from kinetoken.tokenizer.network import load_tokenizer
 
@@ -78,41 +77,44 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
     if codes is None:
         raise UserError(f"{paths.codes}: lacks test clips of {paths.videos}; run extract_codes again")
     decoded = clips_of.decode(tokenizer, codes)
-    background = clips_of.background_of(store, clips)
-    samples.reconstructions = clips_of.reconstruction_cards(clips, decoded, background)
+    samples.reconstructions = clips_of.reconstruction_cards(clips, decoded, clips_of.background_of(store, clips))
     if found(paths.predictor, results):
-        samples.predictions = predictions(paths.predictor, clips, codes, decoded, tokenizer, background)
+        samples.predictions = predictions(paths, table, clips, codes, decoded, tokenizer)
     if found(paths.generator, results):
-        made = made_up(paths.generator, clips_of.class_names(store.label), params, tokenizer)
-        samples.generations = clips_of.generation_cards(made)
+        samples.generations = clips_of.generation_cards(generations(paths, table, params, tokenizer))
     return samples
 
 
 def predictions(
-    folder: Path, clips: "Clips", codes: "Indices", decoded: Pixels, tokenizer: "Tokenizer", background: "Floats"
+    paths: Paths, table: CodesTable, clips: Clips, codes: Indices, decoded: Pixels, tokenizer: "Tokenizer"
 ) -> list[Card]:
-    """The predictor's last slice of each clip from all slices before it."""
+    """The predictor's next time slice of each clip, after the slices that it was given."""
     from kinetoken.heads.predictor import load_predictor
 
-    future = load_predictor(folder).predict(codes[:, :-1])  # (N, 1, H', W')
-    predicted = clips_of.decode(tokenizer, clips_of.join_future(codes, future))
-    past = clips.pixels.shape[1] * (codes.shape[1] - 1) // codes.shape[1]
-    return clips_of.prediction_cards(clips, decoded, predicted, past, background)
+    predictor = load_predictor(paths.predictor)
+    table.meta.require_same_tokenizer(predictor.tokenizer_hash, paths.codes, paths.predictor)
+    past = codes[:, : predictor.shape.past_slices]
+    predicted = clips_of.decode(tokenizer, np.concatenate([past, predictor.predict(past)], 1))
+    background = clips_of.background_of(ClipStore(paths.videos), clips)
+    return clips_of.prediction_cards(clips, decoded, predicted, tokenizer.temporal_stride * past.shape[1], background)
 
 
-def made_up(
-    folder: Path, classes: tuple[str, ...], params: BuildReport, tokenizer: "Tokenizer"
+def generations(
+    paths: Paths, table: CodesTable, params: BuildReport, tokenizer: "Tokenizer"
 ) -> dict[str, dict[str, Pixels]]:
-    """prior → class → clips."""
+    """prior → asked class → clips; a prior that does not heed the class is asked once."""
     from kinetoken.heads.generator import load_generator
 
-    generator = load_generator(folder)
+    generator, count = load_generator(paths.generator), SAMPLES * params.clips_per_class
+    table.meta.require_same_tokenizer(generator.tokenizer_hash, paths.codes, paths.generator)
+
+    def clips(prior: str, label: str) -> Pixels:
+        return clips_of.decode(tokenizer, generator.sample(prior, label, count, params.seed))
+
     return {
-        prior: {
-            label: clips_of.decode(tokenizer, generator.sample(prior, label, SAMPLES * params.clips_per_class, params.seed))
-            for label in classes
-        }
-        for prior in generator.priors
+        name: {label: clips(name, label) for label in generator.classes}
+        if generator.prior(name).by_class else {"any class": clips(name, generator.classes[0])}
+        for name in reversed(list(generator.priors))
     }
 
 

@@ -60,7 +60,7 @@ def encoded(
     store: ClipStore, tokenizer: Tokenizer, meta: CodesMeta, batch_size: int, counts: np.ndarray, context: Context
 ) -> Iterator[CodesTable]:
     """One part of the codes table a shard; `counts` (codebook_size,) gathers how often each code occurs."""
-    device = tokenizer.place_in.device
+    device = tokenizer.background.device
     for clips in store.stream():
         codes = np.empty((len(clips), *meta.grid), np.int32)
         for start in range(0, len(clips), batch_size):

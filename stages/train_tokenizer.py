@@ -48,6 +48,7 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     train = store.read("train")
     context.progress.say(f"{sum(p.numel() for p in tokenizer.parameters()):,} parameters, {len(train)} clips")
     background = static_background(train.pixels)
+    tokenizer.background.copy_(background)
     step = training_step(background, params.loss, params.augmentation)
     validate = validation(store.read("val", limit=params.validation_clips).pixels, background, params.loss)
     history = fit(tokenizer, step, ClipBatches(train.pixels), params, context, validate=validate, monitor="val_loss")

@@ -4,7 +4,6 @@ Chromium is driven by the DevTools protocol over a pipe, so no further package i
 """
 
 import base64
-import io
 import json
 import os
 import select
@@ -16,8 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pytest
+
+from kinetoken.clips import ClipStore
+from kinetoken.report import samples as clips_of
+from kinetoken.report.headline import BuildReport
+from kinetoken.report.page import Samples, render_page
+from kinetoken.report.results import Results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -26,6 +30,9 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )
 PATIENCE_SECONDS = 60.0
+FAULTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed")
 
 
 class Browser:
@@ -76,11 +83,17 @@ class Browser:
                 return dict(answer["result"])
             self.events.append(answer)
 
-    def open(self, page: Path, width: int = 1200, height: int = 900) -> None:
-        """Load the page; it checks itself because of the address's #selfcheck."""
+    def open(self, page: Path, width: int = 1200, height: int = 900) -> str:
+        """Load the page afresh; what it found when it checked itself, as #selfcheck in its address asks."""
         mobile = width < 600
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.call("Page.navigate", url="about:blank")  # else a change of the address alone would load nothing
+        self.wait_for("location.protocol", "about:")
+        self.events.clear()
         self.call("Page.navigate", url=f"{page.resolve().as_uri()}#selfcheck")
+        self.wait_for("location.protocol", "file:")
+        self.wait_for("['pending', undefined].includes(document.documentElement?.dataset.selfcheck)", False)
+        return str(self.evaluate("document.documentElement.dataset.selfcheck"))
 
     def evaluate(self, expression: str) -> Any:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -114,3 +127,81 @@ class Browser:
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(message))
+
+
+@pytest.fixture(scope="module")
+def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with every kind of moving clip, a chart, and markup in what it was given."""
+    folder = tmp_path_factory.mktemp("page")
+    store = ClipStore(tiny_data / "videos")
+    clips = clips_of.first_clips(store, 1)
+    background = clips_of.background_of(store, clips)
+    samples = Samples(
+        reconstructions=clips_of.reconstruction_cards(clips, clips.pixels, background),
+        predictions=clips_of.prediction_cards(clips, clips.pixels, clips.pixels, 12, background),
+        generations=clips_of.generation_cards({"class_gaussian": {"linear": clips.pixels[:2]}}),
+        descriptions=[{"track_id": 1, "true_law": "linear", "x": "<img src=x onerror=alert(1)>", "verdicts": {}}],
+    )
+    (folder / "train_tokenizer").mkdir()
+    (folder / "train_tokenizer" / "curves.csv").write_text("model,epoch,step,loss\nt,1,5,2.0\nt,2,10,1.0\n")
+    results = Results({"train_tokenizer": {"psnr_db": 36.0, "psnr_db_floor": 26.0}}, folder)
+    (folder / "report.html").write_text(render_page(results, samples, BuildReport(0, 1, 1, {}), gpu=False))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_page_opens_offline_without_fault(browser: Browser, page: Path, width: int) -> None:
+    assert browser.open(page, width) == "ok"
+    assert [event for event in browser.events if event.get("method") in FAULTS] == []
+    requests = [event["params"]["request"]["url"] for event in browser.events
+                if event.get("method") == "Network.requestWillBeSent"]
+    loaded = {url.partition("#")[0] for url in requests if not url.startswith("data:")}
+    assert loaded == {page.resolve().as_uri()}
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing sticks out sideways
+    assert browser.evaluate("document.querySelectorAll('svg path.line').length") == 1
+    assert browser.evaluate("document.querySelector('pre').textContent.includes('<img src=x')")
+
+
+def test_a_page_that_asks_for_something_is_found_out(browser: Browser, page: Path) -> None:
+    asking = page.with_name("asking.html")
+    asking.write_text(page.read_text().replace("</main>", '<img src="https://example.invalid/ball.png"></main>'))
+    assert "example.invalid" in browser.open(asking)
+    assert [event for event in browser.events if event.get("method") in FAULTS] != []
+    still = page.with_name("still.html")
+    still.write_text(page.read_text().replace('setProperty("--frame"', 'setProperty("--other"'))
+    assert browser.open(still) == "still"
+
+
+def test_clips_play_stop_and_step(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    frame = "Number(document.getElementById('frame').value)"
+    seen = set()
+    until = time.monotonic() + PATIENCE_SECONDS
+    while len(seen) < 3 and time.monotonic() < until:
+        seen.add(browser.evaluate(frame))
+    assert len(seen) >= 3  # it plays by itself
+    browser.evaluate("document.getElementById('play').click()")
+    assert browser.evaluate("document.getElementById('play').textContent") == "Play"
+    pictures = []
+    for wanted in (2, 9, 2):
+        browser.evaluate(
+            f"(() => {{ const s = document.getElementById('frame'); s.value = {wanted}; "
+            "s.dispatchEvent(new Event('input')); })()"
+        )
+        pictures.append(browser.screenshot(".screen"))
+    assert pictures[0] == pictures[2] != pictures[1]  # what is on the screen follows the frame, and only it
+
+
+def test_predicted_frames_are_marked(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    marked = (
+        "(frame => { const s = document.getElementById('frame'); s.value = frame; s.dispatchEvent(new Event('input')); "
+        "return document.querySelectorAll('.screen.predicted').length; })"
+    )
+    assert [browser.evaluate(f"{marked}({frame})") for frame in (11, 12, 15)] == [0, 4, 4]

@@ -1,13 +1,12 @@
 """From measures to a verdict: a named cause, the evidence for it, and the cure.
 
 The chain pixels → latents → codes → pooled codes is walked in order; the first rule that applies names the
-cause. A reading at some point *keeps* the share (accuracy − floor) / (reference − floor), where the reference is
-the best reading at any point up to there: what the data are known to hold.
+cause. A reading *keeps* the share (accuracy − floor) / (reference − floor), where the reference is the best
+reading at any point before it: what the data are known to hold.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +63,15 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A cause: `shows` returns the evidence if it applies; measures in `needs` must be there to say either way."""
+    """A cause, and a test that returns the evidence where it applies and None where it does not."""
 
     cause: str
-    needs: tuple[str, ...]
     shows: Callable[["Reasoning"], str | None]
     cure: str
+
+
+class Missing(Exception):
+    """A rule needs a measure that is not there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,46 +81,48 @@ class Reasoning:
     m: Measures
     limit: Thresholds
 
-    def reference(self, upto: Literal["pixels", "latents", "codes"]) -> float:
-        """The best accuracy at any point of the chain up to there; the floor if nothing was read."""
-        names = ("pixels", "latents", "codes")
-        readings = (getattr(self.m, f"probe_{name}") for name in names[: names.index(upto) + 1])
+    def need(self, name: str) -> float:
+        """The measure; Missing if it is not there."""
+        value = getattr(self.m, name)
+        if value is None:
+            raise Missing(name)
+        return float(value)
+
+    def best(self, *points: str) -> float:
+        """The best accuracy at these points of the chain, the floor if none of them was read."""
+        readings = (getattr(self.m, f"probe_{point}") for point in points)
         return max((value for value in readings if value is not None), default=self.m.floor)
 
-    def share(self, accuracy: float | None, reference: float) -> float:
+    def kept(self, accuracy: float, reference: float) -> float:
         """Share of the reference that an accuracy keeps over the floor, 1 where there is nothing to keep."""
         above = reference - self.m.floor
-        return 1.0 if above <= 0 or accuracy is None else (accuracy - self.m.floor) / above
-
-    def lost(self, accuracy: float | None, reference: float) -> bool:
-        return accuracy is not None and self.share(accuracy, reference) < self.limit.kept
+        return 1.0 if above <= 0 else (accuracy - self.m.floor) / above
 
     @property
-    def lost_in_latents(self) -> bool:
-        return self.lost(self.m.probe_latents, self.reference("pixels"))
-
-    @property
-    def lost_in_codes(self) -> bool:
-        return self.lost(self.m.probe_codes, self.reference("latents"))
+    def lost_by_rounding(self) -> bool:
+        """Is the fall from latents to codes the larger one, or that from pixels to latents?"""
+        latents = self.need("probe_latents")
+        return latents - self.need("probe_codes") >= self.need("probe_pixels") - latents
 
 
 def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bool = False) -> Verdict:
     """The verdict on the codes, or with `pooled` on what is left of them after averaging over space.
 
-    Where a rule would need a measure that is missing, the verdict is "cannot tell without …".
+    Where the next rule needs a measure that is missing, the verdict is "cannot tell without …".
     """
     reasoning = Reasoning(measures, thresholds)
-    for rule in (*RULES, POOLING_RULE) if pooled else RULES:
-        missing = [name for name in rule.needs if getattr(measures, name) is None]
-        if missing:
-            return Verdict(
-                f"cannot tell without {WORDS[missing[0]]}", False, f"{rule.cause} can be neither shown nor excluded.",
-                f"Give the diagnosis {WORDS[missing[0]]}.",
-            )
-        evidence = rule.shows(reasoning)
-        if evidence is not None:
-            return Verdict(rule.cause, rule.cause == HEALTHY, evidence, rule.cure, _remarks(reasoning))
-    return Verdict(HEALTHY, True, _kept_sentence(reasoning), "None needed.", _remarks(reasoning))
+    try:
+        for rule in (*USE_RULES, *RULES) if pooled else RULES:
+            evidence = rule.shows(reasoning)
+            if evidence is not None:
+                return Verdict(rule.cause, rule.cause == HEALTHY, evidence, rule.cure, _remarks(reasoning))
+    except Missing as missing:
+        word = WORDS[str(missing)]
+        return Verdict(
+            f"cannot tell without {word}", False, f"{rule.cause.capitalize()}: neither shown nor excluded.",
+            f"Give the diagnosis {word}.", _remarks(reasoning),
+        )
+    raise AssertionError("the last rule always applies")
 
 
 WORDS = {
@@ -132,9 +136,10 @@ WORDS = {
 
 
 def _unreadable(r: Reasoning) -> str | None:
-    best = r.reference("codes")
+    best = r.best("pixels", "latents", "codes")
     if best - r.m.floor >= r.limit.readable:
         return None
+    r.need("probe_pixels")
     return f"The best reading anywhere, pixels included, is {best:.1%}; guessing gets {r.m.floor:.1%}."
 
 
@@ -151,117 +156,125 @@ def _mismatched(r: Reasoning) -> str | None:
 
 
 def _kept(r: Reasoning) -> str | None:
-    return None if r.lost(r.m.probe_codes, r.reference("latents")) else _kept_sentence(r)
-
-
-def _kept_sentence(r: Reasoning) -> str:
-    reference = r.reference("latents")
-    kept = r.share(r.m.probe_codes, reference)
+    codes, reference = r.need("probe_codes"), r.best("pixels", "latents")
+    if r.kept(codes, reference) < r.limit.kept:
+        return None
+    if reference <= r.m.floor:
+        return f"From the codes {codes:.1%} of test clips are read; guessing gets {r.m.floor:.1%}."
     return (
-        f"From the codes {r.m.probe_codes:.1%} of test clips are read, {kept:.0%} of what the best point before them "
-        f"allows over the floor ({reference:.1%} against {r.m.floor:.1%})."
+        f"From the codes {codes:.1%} of test clips are read, from the best point before them {reference:.1%}; "
+        f"guessing gets {r.m.floor:.1%}, so {min(r.kept(codes, reference), 1):.0%} of what can be read is kept."
     )
 
 
 def _fall(r: Reasoning, before: str, after: str) -> str:
-    first, second = getattr(r.m, f"probe_{before}"), getattr(r.m, f"probe_{after}")
-    words = {"codes_pooled": "averaged codes"}
-    return f"Reading falls from {first:.1%} on {before} to {second:.1%} on {words.get(after, after)}"
-
-
-def _few_directions(r: Reasoning) -> str | None:
-    assert r.m.effective_rank_latents is not None and r.m.latent_channels is not None
-    if not r.lost_in_latents or r.m.effective_rank_latents >= r.limit.few_directions * r.m.latent_channels:
-        return None
-    return (
-        f"{_fall(r, 'pixels', 'latents')}, and the latents use {r.m.effective_rank_latents:.2f} effective "
-        f"directions of {r.m.latent_channels}."
-    )
-
-
-def _background(r: Reasoning) -> str | None:
-    assert r.m.foreground_gain_db is not None and r.m.background_psnr_db is not None
-    unpainted = r.m.foreground_gain_db < r.limit.ball_painted_db
-    if not (r.lost_in_latents and unpainted and r.m.background_psnr_db >= r.limit.background_painted_db):
-        return None
-    return (
-        f"{_fall(r, 'pixels', 'latents')}; reconstructions paint the background ({r.m.background_psnr_db:.1f} dB) but "
-        f"the ball only {r.m.foreground_gain_db:+.1f} dB over the mean video."
-    )
-
-
-def _undertrained(r: Reasoning) -> str | None:
-    assert r.m.foreground_gain_db is not None and r.m.background_psnr_db is not None
-    if not r.lost_in_latents or r.m.foreground_gain_db >= r.limit.ball_painted_db:
-        return None
-    return (
-        f"{_fall(r, 'pixels', 'latents')}, and reconstructions paint neither ball ({r.m.foreground_gain_db:+.1f} dB "
-        f"over the mean video) nor background ({r.m.background_psnr_db:.1f} dB)."
-    )
-
-
-def _encoder(r: Reasoning) -> str | None:
-    return f"{_fall(r, 'pixels', 'latents')}, though the ball is painted." if r.lost_in_latents else None
+    first, second = r.need(f"probe_{before}"), r.need(f"probe_{after}")
+    return f"Reading falls from {first:.1%} on {before} to {second:.1%} on {AFTER.get(after, after)}"
 
 
 def _collapsed(r: Reasoning) -> str | None:
-    assert r.m.perplexity_foreground is not None and r.m.top1_share_foreground is not None
-    few = r.m.perplexity_foreground < r.limit.few_codes or r.m.top1_share_foreground > r.limit.one_code
-    if not (r.lost_in_codes and few):
+    if not r.lost_by_rounding:
+        return None
+    perplexity, top = r.need("perplexity_foreground"), r.need("top1_share_foreground")
+    if perplexity >= r.limit.few_codes and top <= r.limit.one_code:
         return None
     return (
-        f"{_fall(r, 'latents', 'codes')}; on the ball only {r.m.perplexity_foreground:.1f} of {r.m.codebook_size} codes "
-        f"are in effective use, one of them {r.m.top1_share_foreground:.0%} of the time."
+        f"{_fall(r, 'latents', 'codes')}; on the ball only {perplexity:.1f} of {r.m.codebook_size} codes are in "
+        f"effective use, one of them {top:.0%} of the time."
     )
 
 
 def _coarse(r: Reasoning) -> str | None:
-    assert r.m.quantization_error is not None
-    if not r.lost_in_codes or r.m.quantization_error < r.limit.coarse:
+    if not r.lost_by_rounding or (error := r.need("quantization_error")) < r.limit.coarse:
         return None
-    return f"{_fall(r, 'latents', 'codes')}; rounding costs {r.m.quantization_error:.0%} of the latents' variance."
+    return f"{_fall(r, 'latents', 'codes')}; rounding costs {error:.0%} of the latents' variance."
 
 
 def _rounded_away(r: Reasoning) -> str | None:
-    return f"{_fall(r, 'latents', 'codes')}, with many codes and small rounding errors." if r.lost_in_codes else None
+    return f"{_fall(r, 'latents', 'codes')}, with many codes and small rounding errors." if r.lost_by_rounding else None
+
+
+def _background(r: Reasoning) -> str | None:
+    gain, background = r.need("foreground_gain_db"), r.need("background_psnr_db")
+    if gain >= r.limit.ball_painted_db or background < r.limit.background_painted_db:
+        return None
+    return (
+        f"{_fall(r, 'pixels', 'latents')}; reconstructions paint the background ({background:.1f} dB) but the ball "
+        f"only {gain:+.1f} dB over the mean video."
+    )
+
+
+def _undertrained(r: Reasoning) -> str | None:
+    gain, background = r.need("foreground_gain_db"), r.need("background_psnr_db")
+    if gain >= r.limit.ball_painted_db:
+        return None
+    return (
+        f"{_fall(r, 'pixels', 'latents')}, and reconstructions paint neither ball ({gain:+.1f} dB over the mean video) "
+        f"nor background ({background:.1f} dB)."
+    )
+
+
+def _few_directions(r: Reasoning) -> str | None:
+    rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
+    if rank >= r.limit.few_directions * channels:
+        return None
+    return f"{_fall(r, 'pixels', 'latents')}, and the latents use {rank:.2f} effective directions of {channels:.0f}."
+
+
+def _encoder(r: Reasoning) -> str | None:
+    return f"{_fall(r, 'pixels', 'latents')}, though the ball is painted."
 
 
 def _pooling(r: Reasoning) -> str | None:
-    if not r.lost(r.m.probe_codes_pooled, r.reference("codes")):
+    codes, pooled = r.need("probe_codes"), r.need("probe_codes_pooled")
+    if codes - r.m.floor < r.limit.readable or r.kept(pooled, codes) >= r.limit.kept:
         return None
     return f"{_fall(r, 'codes', 'codes_pooled')}: the codes hold the class, their average over space does not."
 
 
-READINGS = ("probe_pixels", "probe_codes")
-RECONSTRUCTION = ("foreground_gain_db", "background_psnr_db")
+AFTER = {"codes_pooled": "averaged codes"}
 RULES = (
-    Rule("labels not separable in pixels", READINGS, _unreadable,
+    Rule("labels not separable in pixels", _unreadable,
          "Change the scene, the labels or the number of clips: no tokenizer can keep what the video does not show."),
-    Rule("quantizer bypassed", (), _bypassed, "Read the quantized codes, not the encoder's output."),
-    Rule("codes of another tokenizer", (), _mismatched, "Extract the codes again with this tokenizer, in eval mode."),
-    Rule(HEALTHY, ("probe_latents",), _kept, "None needed."),
-    Rule("codebook collapse", ("perplexity_foreground", "top1_share_foreground"), _collapsed,
+    Rule("quantizer bypassed", _bypassed, "Read the quantized codes, not the encoder's output."),
+    Rule("codes of another tokenizer", _mismatched, "Extract the codes again with this tokenizer, in eval mode."),
+    Rule(HEALTHY, _kept, "None needed."),
+    Rule("codebook collapse", _collapsed,
          "Use FSQ or LFQ, or restart dead codes and start a learned codebook from k-means."),
-    Rule("levels too few", ("quantization_error",), _coarse, "Give FSQ more levels or channels, or a larger codebook."),
-    Rule("rounding drops the class", (), _rounded_away,
-         "Train longer with the quantizer in the loop, or give it more levels: the encoder relies on fine differences."),
-    Rule("loss dominated by background", RECONSTRUCTION, _background,
-         "Weight the loss towards the moving ball (foreground weight), or use a perceptual or temporal-difference term."),
-    Rule("undertrained", RECONSTRUCTION, _undertrained, "Train longer, or raise the learning rate."),
-    Rule("dimensional collapse", ("effective_rank_latents", "latent_channels"), _few_directions,
+    Rule("levels too few", _coarse, "Give FSQ more levels or channels, or a larger codebook."),
+    Rule("rounding drops the class", _rounded_away,
+         "Train longer with the quantizer in the loop, or give it more levels: fine differences carry the class."),
+    Rule("loss dominated by background", _background,
+         "Weight the loss towards the moving ball, or use a perceptual or temporal-difference term."),
+    Rule("undertrained", _undertrained, "Train longer, or raise the learning rate."),
+    Rule("dimensional collapse", _few_directions,
          "Add an entropy or decorrelation term, or widen the encoder before the quantizer."),
-    Rule("encoder drops the class", (), _encoder, "Give the encoder more capacity or a finer grid of tokens."),
+    Rule("encoder drops the class", _encoder, "Give the encoder more capacity or a finer grid of tokens."),
 )
-POOLING_RULE = Rule(
-    POOLING, ("probe_codes_pooled",), _pooling,
-    "Keep the grid: pool by soft-argmax over each time slice, or attend over all tokens.",
+USE_RULES = (
+    Rule(POOLING, _pooling, "Keep the grid: pool by soft-argmax over each time slice, or attend over all tokens."),
 )
 
 
 def _remarks(r: Reasoning) -> tuple[str, ...]:
     found = []
-    if (evidence := _pooling(r)) is not None and not r.lost_in_codes:
-        found.append(f"{POOLING.capitalize()}. {evidence} {POOLING_RULE.cure}")
+    if None not in (r.m.probe_codes, r.m.probe_codes_pooled):
+        for rule in USE_RULES:
+            if (evidence := rule.shows(r)) is not None:
+                found.append(f"{rule.cause.capitalize()}. {evidence} {rule.cure}")
     if r.m.probe_pixels is None:
         found.append("No videos were given: what the data hold is judged from latents and codes alone.")
     return tuple(found)
+
+
+def verdict_page(verdict: Verdict, measures: Measures) -> str:
+    """The verdict as a page of Markdown: cause, evidence, cure, remarks, and the measures it rests on."""
+    lines = [
+        f"# Verdict: {verdict.cause}", "", verdict.evidence, "", f"**Cure:** {verdict.cure}", "",
+        *(line for remark in verdict.remarks for line in (f"**Beside that:** {remark}", "")),
+        "| measure | value |", "|---|---|",
+    ]
+    for field in dataclasses.fields(measures):
+        value = getattr(measures, field.name)
+        lines.append(f"| {field.name.replace('_', ' ')} | {'not measured' if value is None else f'{value:.4g}'} |")
+    return "\n".join(lines) + "\n"

@@ -1,15 +1,23 @@
 """The chain pixels → latents → codes → pooled codes, each as tokens (N, T', H', W', D) of the same clips."""
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
 from einops import rearrange
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.probes import MomentsParams
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesTable, Indices
+from kinetoken.diagnosis.probes import Labelled, MomentsParams, Splits
+from kinetoken.errors import UserError
 from kinetoken.params import NonNegative, Range
+from kinetoken.progress import Progress
+
+if TYPE_CHECKING:
+    from kinetoken.tokenizer.network import Tokenizer
 
 Tokens = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -29,6 +37,156 @@ class Diagnosis:
     shown_clips: Annotated[int, Range(ge=8, le=600)]  # test clips in distances, silhouettes and embeddings
     reconstructed_clips: Annotated[int, Range(ge=1)]  # test clips whose reconstruction is judged
     probe: MomentsParams
+
+
+@dataclasses.dataclass
+class Walk:
+    """N clips at every point of the chain, in the order of the codes table.
+
+    tokens: for each of CHAIN (N, T', H', W', D); mismatch: share of tokens that the tokenizer codes otherwise;
+    shown (n,): rows of the test clips whose pixels (n, T, H, W, 3) are kept; mean_video (T, H, W, 3): of the
+    train clips, in [0, 1].
+    """
+
+    table: CodesTable
+    tokens: dict[str, Tokens]
+    mismatch: float
+    shown: NDArray[np.int64]
+    pixels: Pixels
+    mean_video: NDArray[np.float32]
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        return np.flatnonzero(self.table.split == split)
+
+    def splits(self, point: str) -> Splits:
+        """Tokens at one point of CHAIN as a probe takes them."""
+        target = self.table.target
+        train, val, test = (
+            Labelled(self.tokens[point][rows], target[rows]) for rows in map(self.rows, ("train", "val", "test"))
+        )
+        return Splits(train, val, test, len(self.table.classes))
+
+
+def walk(
+    store: ClipStore, table: CodesTable, tokenizer: "Tokenizer", device: torch.device, params: Diagnosis,
+    progress: Progress,
+) -> Walk:
+    """A sample of clips at every point of the chain; one shard of the store in memory at a time.
+
+    Raises UserError for codes whose clips are not in the store or whose grid is not the tokenizer's.
+    """
+    chosen = _sample(table, params)
+    _check_fit(store, chosen, tokenizer.grid(store.shape[0]))
+    grid, test = table.meta.grid, np.flatnonzero(chosen.split == "test")
+    shown = test[even_sample(chosen.label[test], params.reconstructed_clips)]
+    quantized = _coordinates(tokenizer, chosen.codes, device)
+    tokens = {"latents": np.empty_like(quantized), "codes": quantized, "codes_pooled": averaged_over_space(quantized)}
+    kept = np.empty((len(shown), *store.shape, 3), np.uint8)
+    background, differ = store.scene.background(), 0
+    total = np.zeros((*store.shape, 3), np.float32)
+    order = np.argsort(chosen.track_id)
+    progress.phase("reading clips", len(chosen), "clips")
+    for pixels, track_id in _selected(store, chosen.track_id):
+        rows = order[np.searchsorted(chosen.track_id, track_id, sorter=order)]
+        found = pixel_tokens(pixels, background, grid)
+        tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
+        tokens["latents"][rows], indices = _encode(tokenizer, pixels, device)
+        differ += int((indices != chosen.codes[rows]).sum())
+        total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
+        among = np.isin(rows, shown)
+        kept[np.searchsorted(shown, rows[among])] = pixels[among]
+        progress.advance(len(rows))
+    mean_video = total / np.float32((chosen.split == "train").sum())
+    return Walk(chosen, tokens, differ / chosen.codes.size, shown, kept, mean_video)
+
+
+def _check_fit(store: ClipStore, table: CodesTable, grid: tuple[int, int, int]) -> None:
+    if table.meta.grid != grid:
+        raise UserError(f"codes table: grid {list(table.meta.grid)}, the tokenizer makes {list(grid)} of these clips")
+    missing = table.track_id[~np.isin(table.track_id, store.track_id)]
+    if len(missing):
+        raise UserError(f"{store.folder}: no clip of track {missing[0]}, which the codes table holds")
+
+
+def _selected(store: ClipStore, track_id: NDArray[np.int32]) -> Iterator[tuple[Pixels, NDArray[np.int32]]]:
+    """Pixels (n, T, H, W, 3) and ids (n,) of the wanted clips, in the store's order, n ≤ CHUNK."""
+    for clips in store.stream():
+        rows = np.flatnonzero(np.isin(clips.track_id, track_id))
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            yield clips.pixels[part], clips.track_id[part]
+
+
+def _sample(table: CodesTable, params: Diagnosis) -> CodesTable:
+    counts = {"train": params.train_clips, "val": params.val_clips, "test": params.test_clips}
+    rows = [np.flatnonzero(table.split == split) for split in counts]
+    kept = [part[even_sample(table.label[part], count)] for part, count in zip(rows, counts.values(), strict=True)]
+    return table.take(np.sort(np.concatenate(kept)))
+
+
+@torch.no_grad()
+def _encode(tokenizer: "Tokenizer", pixels: Pixels, device: torch.device) -> tuple[Tokens, Indices]:
+    """Latents (n, T', H', W', D) and indices (n, T', H', W') of clips."""
+    latents = tokenizer.latents(torch.from_numpy(pixels).to(device))
+    indices = tokenizer.quantize(latents)[1]
+    return rearrange(latents.float().cpu().numpy(), "n d t h w -> n t h w d"), indices.cpu().numpy().astype(np.int32)
+
+
+@torch.no_grad()
+def _coordinates(tokenizer: "Tokenizer", indices: Indices, device: torch.device) -> Tokens:
+    """Codes (N, T', H', W') as the quantizer's coordinates (N, T', H', W', D)."""
+    parts = [
+        tokenizer.codes_to_latents(torch.from_numpy(indices[i : i + CHUNK]).long().to(device)).float().cpu().numpy()
+        for i in range(0, len(indices), CHUNK)
+    ]
+    return np.ascontiguousarray(rearrange(np.concatenate(parts), "n d t h w -> n t h w d"))
+
+
+def bounded_latents(latents: Tokens, levels: tuple[int, ...]) -> Tokens:
+    """Latents (..., D) on the scale of FSQ's codes, before rounding: f(z) of Mentzer et al. 2023, arXiv:2309.15505.
+
+    With no levels (other quantizers) the latents already are on the scale of their codes.
+    """
+    if not levels:
+        return latents
+    count = np.array(levels, np.float32)
+    half = (count - 1) * 1.001 / 2
+    offset = np.where(count % 2 == 0, 0.5, 0.0)
+    return np.asarray(
+        (np.tanh(latents + np.arctanh(offset / half)) * half - offset) / (count // 2), dtype=np.float32
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Painted:
+    """PSNR in dB of reconstructions from codes: all pixels, the ball's mask, the rest; floors are the mean video's."""
+
+    psnr_db: float
+    psnr_db_floor: float
+    foreground_psnr_db: float
+    foreground_psnr_db_floor: float
+    background_psnr_db: float
+    background_psnr_db_floor: float
+
+
+def painted(
+    tokenizer: "Tokenizer", indices: Indices, pixels: Pixels, mask: NDArray[np.bool_],
+    mean_video: NDArray[np.float32], device: torch.device,
+) -> Painted:
+    """How well clips (n, T, H, W, 3) are painted from their codes (n, T', H', W'); mask (n, T, H, W)."""
+    sums = np.zeros((2, 2))  # model or mean video, by ball or background: summed squared errors
+    counts = np.zeros(2)
+    for start in range(0, len(pixels), CHUNK):
+        part = slice(start, start + CHUNK)
+        clean = pixels[part].astype(np.float32) / 255
+        drawn = tokenizer.decode(torch.from_numpy(indices[part]).long().to(device)).float().cpu().numpy()
+        for row, guess in enumerate((drawn, mean_video[None])):
+            error = ((guess - clean) ** 2).mean(-1, dtype=np.float64)  # (n, T, H, W)
+            sums[row] += error[mask[part]].sum(), error[~mask[part]].sum()
+        counts += mask[part].sum(), (~mask[part]).sum()
+    mean = np.concatenate([sums.sum(1, keepdims=True) / counts.sum(), sums / np.maximum(counts, 1)], 1)
+    decibel = -10 * np.log10(np.maximum(mean, 1e-10))
+    return Painted(*(float(value) for value in decibel.T.ravel()))
 
 
 def even_sample(label: np.ndarray, count: int) -> NDArray[np.int64]:
@@ -76,4 +234,4 @@ def _cell_polynomials(height: int, width: int) -> torch.Tensor:
 
 def averaged_over_space(tokens: Tokens) -> Tokens:
     """(N, T', H', W', D) → (N, T', 1, 1, D): the first team's pooling, which keeps no position."""
-    return tokens.mean((2, 3), keepdims=True)
+    return np.asarray(tokens.mean((2, 3), keepdims=True))

@@ -29,7 +29,8 @@ def effective_rank_interval(vectors: Vectors, seed: int) -> tuple[float, float]:
     weight = rng.multinomial(len(flat), np.full(len(flat), 1 / len(flat)), BOOTSTRAP_DRAWS).astype(np.float64)
     square = np.einsum("bn,nde->bde", weight, second, optimize=True)
     total = weight @ first
-    drawn = [_rank_of_moment(m - np.outer(s, s) / (len(flat) * flat.shape[1])) for m, s in zip(square, total, strict=True)]
+    count = len(flat) * flat.shape[1]
+    drawn = [_rank_of_moment(m - np.outer(s, s) / count) for m, s in zip(square, total, strict=True)]
     whole, deviation = effective_rank(vectors), float(np.std(drawn))
     return max(1.0, whole - 1.96 * deviation), min(float(vectors.shape[-1]), whole + 1.96 * deviation)
 
@@ -90,7 +91,7 @@ def class_distances(features: Vectors, target: NDArray[np.int64]) -> ClassDistan
 
 def _distances(rows: Array) -> Array:
     square = (rows**2).sum(1)
-    return np.sqrt(np.maximum(square[:, None] + square - 2 * rows @ rows.T, 0))
+    return np.asarray(np.sqrt(np.maximum(square[:, None] + square - 2 * rows @ rows.T, 0)))
 
 
 def silhouette(features: Vectors, target: NDArray[np.int64]) -> float:

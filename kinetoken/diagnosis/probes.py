@@ -136,8 +136,9 @@ def linear_probe(splits: Splits, params: MomentsParams, context: Context, label:
     tried = []
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=300).fit(train, splits.train.target)
-        scores = (_all_classes(model.predict_log_proba(x), model.classes_, splits.num_classes) for x in (val, test))
-        tried.append(_calibrated("linear", *scores, splits))
+        logs = (model.predict_log_proba(x) for x in (val, test))
+        seen, judged = (_all_classes(scores, model.classes_, splits.num_classes) for scores in logs)
+        tried.append(_calibrated("linear", seen, judged, splits))
     return min(tried, key=_val_cross_entropy)
 
 
@@ -151,8 +152,8 @@ def knn_probe(splits: Splits, params: MomentsParams, context: Context, label: st
     near_val, near_test = (splits.train.target[index.kneighbors(x, return_distance=False)] for x in (val, test))
     tried = []
     for count in NEIGHBOURS:
-        votes = (np.log(_votes(near[:, :count], splits.num_classes)) for near in (near_val, near_test))
-        tried.append(_calibrated("knn", *votes, splits))
+        seen, judged = (np.log(_votes(near[:, :count], splits.num_classes)) for near in (near_val, near_test))
+        tried.append(_calibrated("knn", seen, judged, splits))
     return min(tried, key=_val_cross_entropy)
 
 
@@ -201,6 +202,7 @@ class MomentsNetwork(nn.Module):
             torch.linspace(-1, 1, height) if height > 1 else torch.zeros(1),
             torch.linspace(-1, 1, width) if width > 1 else torch.zeros(1), indexing="ij",
         )
+        self.where: Tensor
         self.register_buffer("where", torch.stack([columns, rows], -1).reshape(-1, 2), persistent=False)  # (H'W', 2)
 
     def forward(self, tokens: Tensor) -> Tensor:

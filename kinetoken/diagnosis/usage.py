@@ -26,7 +26,7 @@ BOOTSTRAP_DRAWS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """Figures of one distribution over codebook entries; floors are those of a single code, ceilings of a uniform one."""
+    """Figures of one distribution over codebook entries: floors from a single code, ceilings from a uniform one."""
 
     usage: float  # share of the codebook seen at least once, in (0, 1]
     perplexity: float  # 2^entropy: from 1 (one code) to the codebook's size
@@ -105,13 +105,16 @@ def by_position(codes: Indices, codebook_size: int, mask: Mask) -> "pd.DataFrame
 
 
 def level_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
-    """Index of each FSQ channel's level, (...) → (..., L): mixed radix, first channel least (Mentzer 2023, 2309.15505)."""
+    """Index of each FSQ channel's level, (...) → (..., L): mixed radix, first channel least significant.
+
+    Mentzer et al. 2023, arXiv:2309.15505.
+    """
     basis = np.cumprod([1, *levels[:-1]])
     return np.asarray(codes[..., None] // basis % np.array(levels), np.int64)
 
 
 def level_histograms(codes: Indices, levels: tuple[int, ...], mask: Mask) -> "pd.DataFrame":
-    """Share of tokens at each level of each FSQ channel: channel, level, share, share_foreground. Empty without levels."""
+    """Share of tokens at each level of each FSQ channel: channel, level, share, share_foreground; empty without."""
     import pandas as pd
 
     digits = level_digits(codes, levels) if levels else np.zeros((*codes.shape, 0), np.int64)

@@ -37,15 +37,21 @@ class Truth:
 
 @dataclasses.dataclass
 class Forecast:
-    """One forecaster's result on N clips: where the ball is seen (N, H), and errors (N, H) each."""
+    """One forecaster's result on N clips: where the ball is seen, and how far off, (N, H) px each."""
 
     u: Array
     v: Array
-    centroid: Array  # px
-    missed: NDArray[np.bool_] | None = None
-    squared: Array | None = None  # mean over pixels
-    squared_foreground: Array | None = None  # sum over the mask's values
-    foreground: Array | None = None  # values in the mask
+    centroid: Array
+
+
+@dataclasses.dataclass
+class DrawnForecast(Forecast):
+    """That of a forecaster that draws frames, (N, H) each."""
+
+    missed: NDArray[np.bool_]
+    squared: Array  # error, mean over pixels and colours
+    squared_foreground: Array  # summed over the true ball's mask
+    foreground: Array  # values in that mask
 
 
 class Oracle:
@@ -56,7 +62,7 @@ class Oracle:
     """
 
     def __init__(self, scene: Scene, tracked: tuple[Array, Array, Array], truth: Array) -> None:
-        """tracked: u, v, radius (N, T) px of clips with true positions `truth` (N, T, 3) m; lost balls have radius 0."""
+        """tracked: u, v, radius (N, T) px, where a lost ball has radius 0; truth: positions (N, T, 3) m."""
         self._scene = scene
         u, v, radius = scene.project(truth)
         seen = tracked[2] > 0
@@ -67,7 +73,9 @@ class Oracle:
         self.across_px = max(1.4826 * float(np.median(np.abs(across))), 1e-3) if seen.any() else 1.0
         self.depth_fraction = max(1.4826 * float(np.median(np.abs(size - self.bias))), 1e-3) if seen.any() else 1.0
 
-    def predict(self, tracked: tuple[Array, Array, Array], label: np.ndarray, times: Array, at: Array) -> tuple[Array, Array]:
+    def predict(
+        self, tracked: tuple[Array, Array, Array], label: np.ndarray, times: Array, at: Array
+    ) -> tuple[Array, Array]:
         """u, v (N, len(at)) px, kept inside the image, from the past's u, v, radius (N, len(times)) px."""
         scene, size = self._scene, self._scene.look.image_size
         # a lost ball still needs a depth: the farthest there is
@@ -90,7 +98,9 @@ def past_codes(codes: Codes, past_slices: int) -> Codes:
     return codes[:, :past_slices].copy()
 
 
-def decode_in_batches(tokenizer: Tokenizer, codes: Codes, last: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def decode_in_batches(
+    tokenizer: Tokenizer, codes: Codes, last: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows, frames (B, T, H, W, 3) float32 in [0, 1]) batch by batch; only the `last` frames if given."""
     device = next(tokenizer.parameters()).device
     for rows in index_batches(len(codes), DECODE_BATCH):
@@ -106,27 +116,20 @@ def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.flo
 
 def judge_frames(
     tokenizer: Tokenizer, codes: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
-) -> Forecast:
+) -> DrawnForecast:
     """Decode whole clips of codes (N, K + 1, H', W') and compare their last frames with what happened."""
-    horizon = truth.frames.shape[1]
-    count = len(codes)
-    result = Forecast(*(np.zeros((count, horizon)) for _ in range(3)), np.zeros((count, horizon), bool),
-                      *(np.zeros((count, horizon)) for _ in range(3)))
-    assert result.missed is not None and result.squared is not None
-    assert result.squared_foreground is not None and result.foreground is not None
-    for rows, frames in decode_in_batches(tokenizer, codes, horizon):
+    parts = []
+    for rows, frames in decode_in_batches(tokenizer, codes, truth.frames.shape[1]):
         original = truth.frames[rows].astype(np.float32) / 255
         points = truth.points[rows, truth.past_frames :]
         true_u, true_v, _ = scene.project(points)
         found = track_ball(frames, background)
-        result.u[rows], result.v[rows] = found.u, found.v
-        result.centroid[rows], result.missed[rows] = centroid_errors(frames, original, background, true_u, true_v)
+        centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
         squared = np.square(frames - original)
         mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
-        result.squared[rows] = squared.mean((-1, -2, -3))
-        result.squared_foreground[rows] = (squared.sum(-1) * mask).sum((-1, -2))
-        result.foreground[rows] = 3 * mask.sum((-1, -2))
-    return result
+        inside = (squared.sum(-1) * mask).sum((-1, -2))
+        parts.append((found.u, found.v, centroid, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))))
+    return DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:
@@ -163,13 +166,11 @@ def velocity_error(forecast: Forecast, truth: Truth, scene: Scene) -> float:
     return float(off.mean() / np.hypot(du, dv).mean())
 
 
-def pixel_metrics(forecast: Forecast) -> dict[str, float]:
+def pixel_metrics(forecast: DrawnForecast) -> dict[str, float]:
     """mse, foreground_mse and missed_rate of a forecaster that draws."""
-    assert forecast.squared is not None and forecast.squared_foreground is not None
-    assert forecast.foreground is not None and forecast.missed is not None
     return {
         "mse": float(forecast.squared.mean()),
-        "foreground_mse": float(forecast.squared_foreground.sum() / max(forecast.foreground.sum(), 1.0)),
+        "foreground_mse": float(forecast.squared_foreground.sum() / max(forecast.foreground.sum(), 1)),
         "missed_rate": float(forecast.missed.mean()),
     }
 

@@ -74,7 +74,7 @@ def _one_copy(points: Array, world: World, scale: tuple[float, float], rng: np.r
 def extrapolation_matrix(degree: int, window: int, horizon: int) -> Array:
     """(horizon, window): least-squares polynomial through the last `window` values, read at the next `horizon`."""
     past, future = np.arange(1 - window, 1.0), np.arange(1.0, horizon + 1)
-    return np.vander(future, degree + 1) @ np.linalg.pinv(np.vander(past, degree + 1))
+    return np.asarray(np.vander(future, degree + 1) @ np.linalg.pinv(np.vander(past, degree + 1)))
 
 
 def extrapolate(past: Array, rule: str, horizon: int) -> Array:
@@ -82,4 +82,4 @@ def extrapolate(past: Array, rule: str, horizon: int) -> Array:
     degree, window = FLOORS[rule]
     window = min(window, past.shape[1])
     matrix = extrapolation_matrix(min(degree, window - 1), window, horizon)
-    return np.einsum("hp,npc->nhc", matrix, past[:, -window:])
+    return np.asarray(np.einsum("hp,npc->nhc", matrix, past[:, -window:]))

@@ -77,6 +77,8 @@ class PathReader(nn.Module):
     A slice is read with the one before it, never with a later one.
     """
 
+    centres: Tensor
+
     def __init__(self, shape: PredictorShape) -> None:
         super().__init__()
         self.frames, (_, rows, columns) = shape.slice_frames, shape.grid
@@ -110,6 +112,8 @@ class PathReader(nn.Module):
 class SliceWriter(nn.Module):
     """Logits of every token's levels in the slice where the ball takes a given path."""
 
+    centres: Tensor
+
     def __init__(self, shape: PredictorShape) -> None:
         super().__init__()
         _, rows, columns = shape.grid
@@ -142,7 +146,8 @@ class SliceWriter(nn.Module):
         hidden = hidden + rearrange(self.from_codes(before), "b c h w -> b h w c") + self.cell
         for block in self.blocks:
             hidden = hidden + block(functional.gelu(hidden))
-        return self.out(hidden)
+        logits: Tensor = self.out(hidden)
+        return logits
 
 
 class Translator(nn.Module):
@@ -206,7 +211,8 @@ class Dynamics(nn.Module):
         step = torch.diff(path, dim=1, prepend=2 * path[:, :1] - path[:, 1:2])
         features = torch.cat([path, 2 * (path - path[:, -1:]), 4 * step], -1)  # (B, P, 9), each of order one
         features = rearrange(features, "b (k f) c -> b k (f c)", k=self.slices)
-        return self.bank(path, self.read(features))
+        ahead: Tensor = self.bank(path, self.read(features))
+        return ahead
 
     def read(self, features: Tensor) -> Tensor:
         """(B, K, features) → (B, bank.outputs)."""
@@ -232,6 +238,8 @@ class LstmDynamics(Dynamics):
 class TransformerDynamics(Dynamics):
     """Causal transformer (Vaswani et al. 2017), pre-norm, two layers, over the past slices."""
 
+    mask: Tensor
+
     def __init__(self, shape: PredictorShape) -> None:
         super().__init__(shape)
         width = shape.transformer_width
@@ -256,6 +264,8 @@ DYNAMICS: dict[str, type[Dynamics]] = {"lstm": LstmDynamics, "transformer": Tran
 
 class Predictor(nn.Module):
     """All models of DYNAMICS behind one reader and one writer; codes in, codes out."""
+
+    table: Tensor
 
     def __init__(self, shape: PredictorShape, table: Tensor) -> None:
         """`table` (codebook size, D): the vector of every code, see `Tokenizer.codes_to_latents`."""

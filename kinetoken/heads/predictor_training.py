@@ -17,8 +17,8 @@ from kinetoken.heads.paths import RADIUS_GAIN, scene_path, symmetric_copies
 from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
 from kinetoken.rendering import Scene
 from kinetoken.stage import Context
-from kinetoken.trajectories import Tracks
 from kinetoken.training import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
+from kinetoken.trajectories import Tracks
 
 BACKGROUND_WEIGHT = 0.1  # of a token that is what its cell most often holds
 
@@ -97,7 +97,7 @@ def dynamics_step(shape: PredictorShape, errors: Tensor) -> Step:
 
 def path_loss(found: Tensor, path: Tensor, image_size: int) -> Tensor:
     """Mean distance in the image in pixels, plus ten times the mean error of the radius as a share of it."""
-    across = (found - path)[..., :2].norm(dim=-1).mean() * image_size / 4
+    across: Tensor = (found - path)[..., :2].norm(dim=-1).mean() * image_size / 4
     return across + 10 * (found - path)[..., 2].abs().mean() / RADIUS_GAIN
 
 

@@ -1,13 +1,13 @@
 """A small direct network on pixels that knows where things are: the pixel judge.
 
-Each frame, less the still background, goes through a few convolutions; every one of K attention maps then
-tells its expected place in the image (soft-argmax: Levine et al. 2016, arXiv 1504.00702), its spread, and the
-features found there. A small transformer reads the frames in order.
+Each frame, less the still background, goes through two convolutions without biases, so that what stands still
+weighs nothing. Of each of K maps the spatial moments are taken: mass, mean place and spread, the expected
+place being the soft-argmax of Levine et al. (2016, arXiv 1504.00702). A perceptron reads the moments of all
+frames in order. Pooling over space instead throws the place away, which here is the message.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
-from kinetoken.params import Positive, Range
+from kinetoken.errors import UserError
+from kinetoken.params import Positive
 from kinetoken.training import Batch, TrainingParams, index_batches
 
 Pixels = NDArray[np.uint8]
 
 BACKGROUND_CLIPS = 256
-MOMENTS = 5
+MOMENTS = 5  # log mass, x, y, spread in x and y
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,14 +32,14 @@ class BaselinesParams(TrainingParams):
     """Section train_baselines: the direct network on pixels."""
 
     channels: Positive  # of the convolutions
-    maps: Positive  # K attention maps a frame
-    width: Positive
+    maps: Positive  # K, whose moments are read
+    width: Positive  # of the perceptron over frames
     mirror: bool  # train on left-right mirror images too: right where a mirrored motion keeps its class
     reverse: bool  # and on clips played backwards, likewise
 
 
 class VideoClassifier(nn.Module):
-    """clips (B, T, H, W, 3) uint8 → logits (B, C), for the T it was built for."""
+    """clips (B, T, H, W, 3) uint8, less what stands still → logits (B, C), for the T it was built for."""
 
     background: Tensor
 
@@ -60,32 +61,38 @@ class VideoClassifier(nn.Module):
             nn.Linear(frames * maps * MOMENTS, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(classes)),
         )
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
-    def forward(self, clips: Tensor) -> Tensor:
-        moving = clips.float().div_(255).sub_(self.background)  # (B, T, H, W, 3)
-        seen = self._moments(self._half_size(moving))  # (B, T, K * 5)
-        if self.training and self.mirror:
-            seen = seen
+    def motion(self, clips: Tensor) -> Tensor:
+        """clips (B, T, H, W, 3) uint8 → what differs from the background, at half size: (B, T, 3, H/2, W/2)."""
+        moving = clips.float().div_(255).sub_(self.background)
+        images = functional.avg_pool2d(rearrange(moving, "b t h w c -> (b t) c h w"), 2)
+        return rearrange(images, "(b t) c h w -> b t c h w", b=len(clips))
+
+    def forward(self, motion: Tensor) -> Tensor:
+        """What `motion` gives → logits (B, C)."""
+        images = rearrange(motion, "b t c h w -> (b t) c h w").to(self.background)
+        if self.training and self.mirror and torch.rand(()) < 0.5:
+            images = images.flip(3)
+        seen = rearrange(self._moments(images), "(b t) f -> b t f", b=len(motion))
+        if self.training and self.reverse:
+            backwards = torch.rand(len(seen), 1, 1, device=seen.device) < 0.5
+            seen = torch.where(backwards, seen.flip(1), seen)
         logits: Tensor = self.path(rearrange(seen, "b t f -> b (t f)"))
         return logits
 
-    def _half_size(self, moving: Tensor) -> Tensor:
-        images = rearrange(moving, "b t h w c -> (b t) c h w")  # channels last in memory
-        return functional.avg_pool2d(images, 2)
-
     def _moments(self, images: Tensor) -> Tensor:
+        """(M, 3, h, w) → (M, K 5): log mass, mean x and y, spread in x and y of each map, standardised."""
         maps = self.second(functional.gelu(self.first(images)))
-        maps = functional.relu(maps - self.threshold.abs()[:, None, None])
-        grid = centred_grid(*images.shape[-2:]).to(maps.device)
-        powers = torch.cat([torch.ones_like(grid[:, :1]), grid, grid**2], -1)  # (h w, 5)
-        sums = rearrange(maps, "n k h w -> n k (h w)") @ powers
+        maps = functional.relu(maps - self.threshold.abs()[:, None, None])  # (M, K, h, w)
+        places = centred_grid(*images.shape[-2:]).to(maps.device)
+        powers = torch.cat([torch.ones_like(places[:, :1]), places, places**2], -1)  # (h w, 5)
+        sums = rearrange(maps, "m k h w -> m k (h w)") @ powers  # (M, K, 5)
         mass = sums[..., :1]
         mean = sums[..., 1:3] / (mass + 1e-3)
         spread = (sums[..., 3:] / (mass + 1e-3) - mean**2).clamp_min(1e-6).sqrt()
-        seen = torch.cat([(mass + 1e-2).log(), mean, spread], -1)
-        seen = self.scale(rearrange(seen, "n k m -> n (k m)"))
-        return rearrange(seen, "(b t) f -> b t f", t=self.shape[0])
+        seen: Tensor = self.scale(rearrange(torch.cat([(mass + 1e-2).log(), mean, spread], -1), "m k f -> m (k f)"))
+        return seen
 
     def probabilities(self, clips: Pixels, batch_size: int = 64) -> NDArray[np.float64]:
         """clips (N, T, H, W, 3) uint8 → (N, C). Raises ValueError for another clip shape."""
@@ -95,7 +102,7 @@ class VideoClassifier(nn.Module):
         device = self.background.device
         with torch.no_grad():
             parts = [
-                self(torch.from_numpy(np.ascontiguousarray(clips[rows])).to(device)).double().softmax(-1).cpu().numpy()
+                self(self.motion(torch.from_numpy(clips[rows]).to(device))).double().softmax(-1).cpu().numpy()
                 for rows in index_batches(len(clips), batch_size)
             ]
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
@@ -126,9 +133,18 @@ def build_video_classifier(
     return module
 
 
+def stored_motion(module: VideoClassifier, clips: Pixels, batch_size: int = 64) -> Tensor:
+    """`motion` of clips (N, T, H, W, 3) in half precision, (N, T, 3, H/2, W/2): computed once, read every epoch."""
+    frames, height, width = module.shape
+    stored = torch.empty((len(clips), frames, height // 2, width // 2, 3), dtype=torch.float16)
+    for rows in index_batches(len(clips), batch_size):
+        stored[rows] = rearrange(module.motion(torch.from_numpy(clips[rows])), "b t c h w -> b t h w c").half()
+    return rearrange(stored, "n t h w c -> n t c h w")  # channels last in memory
+
+
 def classification_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of batch["target"] (B,) given batch["clips"] (B, T, H, W, 3) uint8."""
-    logits = module(batch["clips"])
+    """Cross-entropy of batch["target"] (B,) given batch["motion"] (B, T, 3, H/2, W/2)."""
+    logits = module(batch["motion"])
     loss = functional.cross_entropy(logits, batch["target"])
     accuracy = (logits.argmax(-1) == batch["target"]).float().mean()
     return loss, {"train_accuracy": accuracy}
@@ -144,8 +160,6 @@ def load_video_classifier(folder: Path) -> VideoClassifier:
     """The trained judge, in eval mode; UserError if the folder is damaged or another kind of model."""
     config = read_config(folder)
     if not {"classes", "shape", "network"} <= set(config):
-        from kinetoken.errors import UserError
-
         raise UserError(f"{folder}: not a video classifier")
     module = VideoClassifier(tuple(config["classes"]), tuple(config["shape"]), **config["network"])
     load_weights(folder, module)

@@ -5,7 +5,7 @@ and the dark page. Every point carries its value as a tooltip.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -123,15 +123,17 @@ def scatter(groups: Sequence[tuple[str, Sequence[tuple[float, float]]]], label: 
     return _svg(drawn, side, side, label)
 
 
-def heat_grid(values: Sequence[Sequence[float]], label: str, tip: Callable[[int, int, float], str]) -> Markup:
-    """A grid of cells shaded from 0 to its largest value; `tip(row, column, value)` is a cell's tooltip."""
+def heat_grid(values: Sequence[Sequence[float]], peak: float, label: str) -> Markup:
+    """A grid of cells shaded from 0 to `peak`."""
     cell, gap = 22, 2
-    peak = max((value for row in values for value in row), default=0) or 1
-    rect = Markup('<rect class="heat" x="{}" y="{}" width="{}" height="{}" rx="3" fill-opacity="{}"><title>{}</title></rect>')
-    drawn = [
-        rect.format(j * cell, i * cell, cell - gap, cell - gap, _n(0.06 + 0.94 * value / peak), tip(i, j, value))
-        for i, row in enumerate(values) for j, value in enumerate(row)
-    ]
+    rect = Markup(
+        '<rect class="heat" x="{}" y="{}" width="{}" height="{}" rx="3" fill-opacity="{}"><title>{}</title></rect>'
+    )
+    drawn = []
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            shade, tip = _n(0.06 + 0.94 * value / (peak or 1)), f"row {i}, column {j}: {short(value)}"
+            drawn.append(rect.format(j * cell, i * cell, cell - gap, cell - gap, shade, tip))
     width = cell * max((len(row) for row in values), default=1)
     return _svg(drawn, width - gap, cell * len(values) - gap, label)
 
@@ -148,19 +150,14 @@ def _svg(parts: Sequence[Markup], width: float, height: float, label: str) -> Ma
 
 
 def _frame(across: Axis, up: Axis, x_label: str, y_label: str) -> Markup:
-    parts = []
-    for tick in up.ticks:
-        y = _n(up(tick))
-        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, WIDTH - RIGHT))
-        parts.append(Markup('<text x="{}" y="{}" dy=".32em" text-anchor="end">{}</text>').format(LEFT - 7, y, short(tick)))
-    for tick in across.ticks:
-        place = Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>')
-        parts.append(place.format(_n(across(tick)), HEIGHT - BOTTOM + 17, short(tick)))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(Markup('<text class="label" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-        _n((LEFT + WIDTH - RIGHT) / 2), HEIGHT - 7, x_label))
-    parts.append(Markup('<text class="label" transform="translate(12 {})rotate(-90)" text-anchor="middle">{}</text>').format(
-        _n(middle), y_label))
+    level = Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" dy=".32em" text-anchor="end">{}</text>')
+    below = Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>')
+    title = Markup('<text class="label" transform="translate({} {}){}" text-anchor="middle">{}</text>')
+    heights = [(_n(up(tick)), short(tick)) for tick in up.ticks]
+    parts = [level.format(LEFT, y, WIDTH - RIGHT, LEFT - 7, y, text) for y, text in heights]
+    parts += [below.format(_n(across(tick)), HEIGHT - BOTTOM + 17, short(tick)) for tick in across.ticks]
+    parts.append(title.format(_n((LEFT + WIDTH - RIGHT) / 2), HEIGHT - 7, "", x_label))
+    parts.append(title.format(12, _n((TOP + HEIGHT - BOTTOM) / 2), "rotate(-90)", y_label))
     return Markup("").join(parts)
 
 

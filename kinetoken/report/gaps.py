@@ -19,40 +19,40 @@ RUNNABLE = (
     "train_tokenizer", "train_baselines", "diagnose_codes", "train_classifier", "train_position", "train_predictor",
     "train_generator", "describe_motion",
 )
+ABSENT = "No such stage in this pipeline yet"
 # designed, shown when their numbers are there
 LATER = (
-    ("train_i3d_magvit", "I3D with MAGVIT codes: joint classification and forecasting", "No such stage in this pipeline yet."),
-    ("train_gasm_cast", "GASM-CAST two-stream fusion on actions", "No such stage in this pipeline yet; it needs a set of "
-     "actions, generated or Something-Something-V2."),
-    ("detect_persistence", "Early persistence decisions", "No such stage in this pipeline yet; it needs clips of "
-     "persistent and transient balls amid clutter."),
+    ("train_i3d_magvit", "I3D with MAGVIT codes: joint classification and forecasting", ABSENT + "."),
+    ("train_gasm_cast", "GASM-CAST two-stream fusion on actions",
+     ABSENT + "; it needs a set of actions, generated or Something-Something-V2."),
+    ("detect_persistence", "Early persistence decisions",
+     ABSENT + "; it needs clips of persistent and transient balls amid clutter."),
 )
 
 
 def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
     """The list, from what the metrics hold. `gpu`: PyTorch sees one where the report is built."""
-    gaps = [
-        NotRun(stage, "It has left no metrics.", f"dvc repro {stage}") for stage in RUNNABLE if stage not in results.metrics
-    ]
+    absent = [stage for stage in RUNNABLE if stage not in results.metrics]
+    gaps = [NotRun(stage, "It has left no metrics.", f"dvc repro {stage}") for stage in absent]
     if results.number("describe_motion", "is_llm") == 0:
         gaps.append(NotRun(
             "A language model", "Equations and sentences come from least-squares fits (provider offline, is_llm 0); "
             "no text was sent to or received from a language model.",
         ))
     gaps += [NotRun(what, why) for stage, what, why in LATER if stage not in results.metrics]
-    if results.metrics.get("train_generator") and not any(k.startswith("masked.") for k in results.metrics["train_generator"]):
+    generator = results.metrics.get("train_generator", {})
+    if generator and not any(key.startswith("masked.") for key in generator):
         gaps.append(NotRun(
-            "The masked-token generator", "Clips are drawn from Gaussians over the codes, the simplest priors there are; "
-            "a masked transformer is what MAGVIT itself uses.",
+            "The masked-token generator", "Clips are drawn from Gaussians over the codes, the simplest priors there "
+            "are; a masked transformer is what MAGVIT itself uses.",
         ))
-    gaps.append(NotRun("Pretrained weights", "None are used (pretrained: false): every network here began at random."))
-    gaps.append(NotRun(
-        "More than one seed", "Each network was trained once. The intervals are bootstraps over test clips; they do not "
-        "hold what another seed would change.",
-    ))
-    gaps.append(NotRun(
-        "Ablations", "One good variant of each thing was trained; comparisons that take longer are studies.", "make study NAME=…"
-    ))
+    gaps += [
+        NotRun("Pretrained weights", "None are used (pretrained: false): every network here began at random."),
+        NotRun("More than one seed", "Each network was trained once. The intervals are bootstraps over test clips; "
+               "they do not hold what another seed would change."),
+        NotRun("Ablations", "One good variant of each thing was trained; comparisons that take longer are studies.",
+               "make study NAME=…"),
+    ]
     if not gpu:
         gaps.append(NotRun("A GPU", "PyTorch saw none where this page was built.", "make repro PROFILE=gpu"))
     return gaps

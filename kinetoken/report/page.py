@@ -34,7 +34,8 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals["shown"] = shown
     verdict = results.text("diagnose_codes/verdict.md")
@@ -42,9 +43,11 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
         "answer": answer(results), "chain": chain(results), "rows": headline_rows(results, params.marks),
         "verdict": None if verdict is None else to_html(verdict), "results": results, "samples": samples,
         "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
-        "reading": present(sections.prefix(results), sections.reliability(results), sections.error_by_frame(results)),
-        "horizon": sections.horizon(results), "embeddings": sections.embeddings(results),
-        "usage": sections.usage(results), "scores": sections.score_table(results, "train_generator/scores.csv"),
+        "reading": present(sections.prefix(results), sections.reliability(results)) + sections.errors_by_frame(results),
+        "ladder": sections.ladder(results),
+        "horizons": sections.horizons(results), "embeddings": sections.embeddings(results),
+        "usage": sections.usage(results), "vitals": sections.vitals(results),
+        "scores": sections.score_table(results, "train_generator/scores.csv"),
         "curves": sections.training_curves(results), "gaps": not_run(results, gpu=gpu),
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
         "classes": sorted({card.title.split(",")[0] for card in samples.reconstructions}),

@@ -66,8 +66,9 @@ class Results:
 
 
 def read_results(metrics: Path, plots: Path) -> Results:
-    """All metrics of the stages that ran. Raises UserError if there are none, or naming a file that holds no numbers."""
-    found = {stage: _read_numbers(metrics / f"{stage}.json") for stage in STAGES if (metrics / f"{stage}.json").exists()}
+    """All metrics of the stages that ran; UserError if there are none, or naming a file that holds no numbers."""
+    files = {stage: metrics / f"{stage}.json" for stage in STAGES}
+    found = {stage: _read_numbers(file) for stage, file in files.items() if file.exists()}
     if not found:
         raise UserError(f"{metrics}: no metrics of any stage (such as train_tokenizer.json); run dvc repro first")
     return Results(found, plots)

@@ -3,7 +3,6 @@
 Always the first test clips of each class in the order of the store, never chosen by how they turned out.
 """
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,22 +62,26 @@ def reconstruction_cards(clips: Clips, decoded: Pixels, background: Floats) -> l
         original, rebuilt = clips.pixels[row], decoded[row]
         apart = np.abs(original.astype(np.int16) - rebuilt)
         stronger = np.minimum(apart * DIFFERENCE_GAIN, 255).astype(np.uint8)
+        path = trail(rebuilt, background)
         cards.append(Card(
             f"{clips.label[row]}, track {track}", f"{psnr_db(original, rebuilt):.1f} dB",
             [sprite(original, "original"), sprite(rebuilt, "from its codes"),
-             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}"), sprite(trail(rebuilt, background), "path, from codes")],
+             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}"), sprite(path, "path, from codes")],
         ))
     return cards
 
 
 def prediction_cards(clips: Clips, decoded: Pixels, predicted: Pixels, past: int, background: Floats) -> list[Card]:
-    """Original, its own codes decoded, and the predicted future after the first `past` frames."""
+    """Original, its own codes decoded, and the prediction, whose first `past` frames were given.
+
+    The prediction may end before the clip does.
+    """
     cards = []
     for row, track in enumerate(clips.track_id):
         original, pixels = clips.pixels[row], predicted[row]
-        off = apart_px(pixels[-1], original[-1], background)
+        off = apart_px(pixels[-1], original[len(pixels) - 1], background)
         cards.append(Card(
-            f"{clips.label[row]}, track {track}", f"{off:.1f} px off in the last frame",
+            f"{clips.label[row]}, track {track}", f"{off:.1f} px off in frame {len(pixels)}",
             [sprite(original, "what came"), sprite(decoded[row], "its codes"), sprite(pixels, "predicted", past),
              sprite(trail(pixels, background), "path, predicted")],
         ))
@@ -86,9 +89,9 @@ def prediction_cards(clips: Clips, decoded: Pixels, predicted: Pixels, past: int
 
 
 def generation_cards(made: dict[str, dict[str, Pixels]]) -> list[Card]:
-    """prior → class → (N, T, H, W, 3): a card for each class of each prior."""
+    """prior → asked class → (N, T, H, W, 3): a card for each."""
     return [
-        Card(f"{label}", prior.replace("_", " "), [sprite(one, f"sample {i + 1}") for i, one in enumerate(pixels)])
+        Card(label, prior.replace("_", " "), [sprite(one, f"sample {i + 1}") for i, one in enumerate(pixels)])
         for prior, by_class in made.items() for label, pixels in by_class.items()
     ]
 
@@ -122,13 +125,3 @@ def apart_px(frame: Pixels, truth: Pixels, background: Floats) -> float:
     both = np.asarray(np.stack([frame, truth]) / 255, np.float32)
     found = track_ball(both, background)
     return float(np.hypot(found.u[0] - found.u[1], found.v[0] - found.v[1]))
-
-
-def join_future(codes: Indices, future: Indices) -> Indices:
-    """Codes (N, T', H', W') with their last slices replaced by `future` (N, S, H', W')."""
-    return np.concatenate([codes[:, : codes.shape[1] - future.shape[1]], np.asarray(future, codes.dtype)], 1)
-
-
-def class_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """Class names in the order used for labels everywhere: sorted."""
-    return tuple(sorted(set(labels)))

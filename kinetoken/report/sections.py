@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CURVES = ("train_tokenizer", "train_baselines", "train_classifier", "train_position", "train_predictor")
+EVERY_CLASS = "all"  # rows of horizon.csv that are no single class
+ERROR_AHEAD = "px from the true centre"
 MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 
 
@@ -34,6 +36,38 @@ class Confusion:
     classes: Sequence[str]
     counts: list[list[int]]
     shares: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Vital:
+    """One measure of the codes with the ends of its scale; texts ready to print."""
+
+    name: str
+    value: str
+    ends: str
+    about: str
+
+
+VITALS = (
+    ("usage", "Codebook used", "share of its codes that occur at all"),
+    ("perplexity", "Perplexity", "codes in effective use, all tokens; most are still background"),
+    ("perplexity_foreground", "Perplexity on the ball", "the same, of tokens that the ball touches"),
+    ("effective_rank_latents", "Effective rank before", "directions that the latents fill"),
+    ("effective_rank_codes", "… and after quantizing", "directions that the codes fill"),
+    ("label_information_bits", "Bits about the class", "that a probe reads from the codes"),
+    ("label_information_bits_pooled", "… after averaging", "that it reads once place is averaged away"),
+)
+
+
+def vitals(results: Results) -> list[Vital]:
+    """Usage, rank and information of the codes, each between the ends of its scale."""
+    found = []
+    for key, name, about in VITALS:
+        value, *ends = (results.number("diagnose_codes", key + end) for end in ("", "_floor", "_ceiling"))
+        if value is not None:
+            low, high = ("" if end is None else f"{end:.3g}" for end in ends)
+            found.append(Vital(name, f"{value:.3g}", f"{low} … {high}" if low or high else "", about))
+    return found
 
 
 def confusion(results: Results, name: str) -> Confusion | None:
@@ -57,11 +91,9 @@ def training_curves(results: Results) -> list[tuple[str, list[Figure]]]:
         table = results.table(f"{stage}/curves.csv", ("model", "epoch", "step"))
         if table is None or table.empty:
             continue
-        numbers = [c for c in map(str, table.select_dtypes("number")) if c not in ("epoch", "step") and table[c].notna().any()]
-        checked = [c for c in numbers if "val" in c]
-        wanted = [*(["loss"] if "loss" in numbers else []), *(c for c in checked)][:MOST_CURVES]
-        figures = [_curve(table, column) for column in wanted or numbers[:MOST_CURVES]]
-        sections.append((stage, figures))
+        numbers = [c for c in map(str, table.select_dtypes("number")) if c not in ("epoch", "step")]
+        wanted = [c for c in numbers if c == "loss" or c.startswith("val")] or numbers
+        sections.append((stage, [_curve(table, column) for column in wanted[:MOST_CURVES]]))
     return sections
 
 
@@ -72,99 +104,109 @@ def _curve(table: "pd.DataFrame", column: str) -> Figure:
         lines.append(Series(str(model), kept["epoch"].tolist(), kept[column].tolist(), colour=place))
     values = np.array([value for line in lines for value in line.y])
     log = bool((values > 0).all() and values.max() > 20 * values.min())
-    return Figure(column.replace("_", " "), charts.line_chart(lines, "epoch", column.replace("_", " "), log=log))
+    name = column.replace("_", " ")
+    return Figure(name, charts.line_chart(lines, "epoch", name, log=log))
 
 
 def prefix(results: Results) -> Figure | None:
     """Accuracy by the number of time slices read."""
-    table = results.table("train_classifier/prefix.csv", ())
+    table = results.table("train_classifier/prefix.csv", ("slices", "accuracy"))
     if table is None:
         return None
-    slices, value = _pick(table, ("slices", "prefix", "k")), _pick(table, ("accuracy",))
-    if slices is None or value is None:
-        return None
-    lines = [
-        _banded(str(name), rows, slices, value, place) for place, (name, rows) in enumerate(_by(table, ("pooling", "model")))
-    ]
-    return Figure("Accuracy by what has been seen", charts.line_chart(
-        lines, "time slices read (4 frames each)", "accuracy", bounds=(0, 1), x_ticks=sorted(set(table[slices]))))
+    lines = _lines(table, "pooling", "slices", "accuracy")
+    ticks = sorted(set(table["slices"]))
+    drawing = charts.line_chart(lines, "time slices read", "accuracy", bounds=(0, 1), x_ticks=ticks)
+    return Figure("Accuracy by what has been seen", drawing)
 
 
 def reliability(results: Results) -> Figure | None:
     """Accuracy over confidence in bins of equal mass."""
-    table = results.table("train_classifier/reliability.csv", ())
+    table = results.table("train_classifier/reliability.csv", ("confidence", "accuracy"))
     if table is None:
         return None
-    x, y = _pick(table, ("confidence", "mean_confidence")), _pick(table, ("accuracy", "mean_accuracy"))
-    if x is None or y is None:
-        return None
-    lines = [Series(str(name), rows[x].tolist(), rows[y].tolist(), colour=place)
-             for place, (name, rows) in enumerate(_by(table, ("pooling", "model")))]
-    return Figure("Is its confidence deserved?", charts.line_chart(
-        lines, "confidence", "accuracy", bounds=(0, 1), diagonal=True), "On the dashed line it is.")
+    lines = _lines(table, "pooling", "confidence", "accuracy")
+    drawing = charts.line_chart(lines, "confidence", "accuracy", bounds=(0, 1), diagonal=True)
+    return Figure("Is its confidence deserved?", drawing, "On the dashed line it is.")
 
 
-def horizon(results: Results) -> Figure | None:
-    """Centroid error of the foretold frames by step, models solid, floors and oracle dashed."""
-    table = results.table("train_predictor/horizon.csv", ("model", "step"))
+def horizons(results: Results) -> list[Figure]:
+    """Centroid error by frames ahead: all forecasters with floors and oracle dashed, then the best model by class."""
+    table = results.table("train_predictor/horizon.csv", ("model", "kind", "step", "class", "centroid_error_px"))
+    if table is None or table.empty:
+        return []
+    overall, by_class = table[table["class"] == EVERY_CLASS], table[table["class"] != EVERY_CLASS]
+    learned = set(overall["model"][overall["kind"] == "model"].astype(str))
+    rows_of = {str(name): rows for name, rows in overall.groupby("model")}
+    lines = [
+        Series(name.replace("_", " "), rows_of[name]["step"].tolist(), rows_of[name]["centroid_error_px"].tolist(),
+               colour=place, dashed=name not in learned)
+        for place, name in enumerate(sorted(rows_of, key=lambda name: (name not in learned, name)))
+    ]
+    ticks = sorted(set(table["step"]))
+    figures = [Figure("Error by frames ahead", charts.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks))]
+    if learned:
+        best = min(sorted(learned), key=lambda name: rows_of[name]["centroid_error_px"].mean())
+        lines = _lines(by_class[by_class["model"] == best], "class", "step", "centroid_error_px")
+        drawing = charts.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks)
+        figures.append(Figure(f"{best}, by class", drawing))
+    return figures
+
+
+def errors_by_frame(results: Results) -> list[Figure]:
+    """Of the position head: errors across and in depth over the clip's frames."""
+    columns = {"error_px": "px", "error_depth_percent": "% of depth"}
+    table = results.table("train_position/error_by_frame.csv", ("frame", *columns))
+    if table is None:
+        return []
+    titles = {"error_px": "Error of the ball's place by frame", "error_depth_percent": "Error of its depth by frame"}
+    return [
+        Figure(titles[column], charts.line_chart(_lines(table, "split", "frame", column), "frame", unit))
+        for column, unit in columns.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Share of each class's clips whose equations reach each rung: rows are (rung, shares by class)."""
+
+    classes: Sequence[str]
+    rows: list[tuple[str, list[float]]]
+
+
+def ladder(results: Results) -> Ladder | None:
+    """How far up the equations of each class come."""
+    table = results.table("describe_motion/ladder.csv", ("class", "rung", "share"))
     if table is None:
         return None
-    value = _pick(table, ("centroid_error_px", "centroid_error", "error_px", "error"))
-    if value is None:
-        return None
-    means = table.groupby(["model", "step"], sort=True)[value].mean().reset_index()
-    learned = {key.split(".")[0] for key in results.metrics.get("train_predictor", {}) if key.endswith(".mse")}
-    names = sorted(means["model"].unique(), key=lambda name: (name not in learned, name))
-    lines = []
-    for place, name in enumerate(names):
-        rows = means[means["model"] == name]
-        lines.append(Series(
-            name.replace("_", " "), rows["step"].tolist(), rows[value].tolist(), colour=place, dashed=name not in learned))
-    return Figure("Error by frames ahead", charts.line_chart(
-        lines, "frames ahead", "px from the true centre", x_ticks=sorted(set(means["step"]))))
-
-
-def error_by_frame(results: Results) -> Figure | None:
-    """Of the position head: error over the clip's frames."""
-    table = results.table("train_position/error_by_frame.csv", ("frame",))
-    if table is None:
-        return None
-    value = _pick(table, ("error_px", "px"))
-    if value is None:
-        return None
-    lines = [_banded(str(name), rows, "frame", value, place) for place, (name, rows) in enumerate(_by(table, ("split",)))]
-    return Figure("Error of the ball's place by frame", charts.line_chart(lines, "frame", "error, px"))
+    wide = table.pivot(index="rung", columns="class", values="share").reindex(table["rung"].unique())
+    rows = [(str(rung).replace("_", " "), shares.tolist()) for rung, shares in wide.iterrows()]
+    return Ladder([str(name) for name in wide.columns], rows)
 
 
 def embeddings(results: Results) -> list[Figure]:
     """One scatter a panel of the embedding, coloured by class."""
-    table = results.table("diagnose_codes/embedding.csv", ("x", "y", "class"))
+    table = results.table("diagnose_codes/embedding.csv", ("features", "method", "x", "y", "class"))
     if table is None:
         return []
-    kinds = [c for c in table.columns if c not in ("x", "y", "class", "track_id", "split")]
-    panels = table.groupby(kinds, sort=False) if kinds else [((), table)]
     figures = []
-    for names, rows in panels:
-        title = ", ".join(str(name) for name in (names if isinstance(names, tuple) else (names,))) or "embedding"
-        groups = [(str(label), list(zip(part["x"], part["y"], strict=True))) for label, part in rows.groupby("class", sort=True)]
-        figures.append(Figure(title.replace("_", " "), charts.scatter(groups, f"{title}, coloured by class")))
+    for (features, method), panel in table.groupby(["features", "method"], sort=False):
+        by_class = panel.groupby("class", sort=True)
+        groups = [(str(label), list(zip(part["x"], part["y"], strict=True))) for label, part in by_class]
+        title = f"{features}, {method}".replace("_", " ")
+        figures.append(Figure(title, charts.scatter(groups, f"{title}, coloured by class")))
     return figures
 
 
 def usage(results: Results) -> list[Figure]:
-    """How many codes each place of the token grid uses, a grid a time slice."""
-    table = results.table("diagnose_codes/usage_by_position.csv", ())
+    """Perplexity of the codes at each place of the token grid, a grid a time slice."""
+    table = results.table("diagnose_codes/usage_by_position.csv", ("slice", "row", "column", "perplexity"))
     if table is None:
         return []
-    time, row, column = (_pick(table, names) for names in (("slice", "t", "time"), ("row", "y", "h"), ("column", "col", "x", "w")))
-    value = _pick(table, ("perplexity", "used", "usage", "entropy_bits"))
-    if time is None or row is None or column is None or value is None:
-        return []
+    peak = float(table["perplexity"].max())
     figures = []
-    for name, rows in table.groupby(time, sort=True):
-        grid = rows.pivot_table(index=row, columns=column, values=value, sort=True).to_numpy().tolist()
-        tip = lambda i, j, v: f"row {i}, column {j}: {value} {charts.short(v)}"  # noqa: E731
-        figures.append(Figure(f"slice {name}", charts.heat_grid(grid, f"{value} by position, slice {name}", tip)))
+    for name, rows in table.groupby("slice", sort=True):
+        grid = rows.pivot(index="row", columns="column", values="perplexity").to_numpy().tolist()
+        figures.append(Figure(f"slice {name}", charts.heat_grid(grid, peak, f"perplexity by place, slice {name}")))
     return figures
 
 
@@ -181,16 +223,12 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - a cell of a table is of any type
     return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
-def _pick(table: "pd.DataFrame", names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in table), None)
-
-
-def _by(table: "pd.DataFrame", names: Sequence[str]) -> list[tuple[str, "pd.DataFrame"]]:
-    column = _pick(table, names)
-    return [("", table)] if column is None else [(str(name), rows) for name, rows in table.groupby(column, sort=False)]
-
-
-def _banded(name: str, rows: "pd.DataFrame", x: str, y: str, colour: int) -> Series:
-    low, high = _pick(rows, (f"{y}_ci95_low", "ci95_low", "low")), _pick(rows, (f"{y}_ci95_high", "ci95_high", "high"))
-    band = ([], []) if low is None or high is None else (rows[low].tolist(), rows[high].tolist())
-    return Series(name, rows[x].tolist(), rows[y].tolist(), band[0], band[1], colour)
+def _lines(table: "pd.DataFrame", by: str, x: str, y: str) -> list[Series]:
+    """A line for each value of column `by`, or one if there is no such column; bands where there are intervals."""
+    groups = table.groupby(by, sort=True) if by in table else [("", table)]
+    ends = (f"{y}_ci95_low", f"{y}_ci95_high")
+    lines = []
+    for place, (name, rows) in enumerate(groups):
+        low, high = (rows[end].tolist() if end in table else [] for end in ends)
+        lines.append(Series(str(name), rows[x].tolist(), rows[y].tolist(), low, high, place))
+    return lines

@@ -104,7 +104,11 @@ def haar_basis() -> np.ndarray:
 
 
 class Tokenizer(nn.Module):
-    """Encoder, quantizer and decoder for clips of a square `image_size`."""
+    """Encoder, quantizer and decoder for clips of a square `image_size`.
+
+    `background` (H, W, 3) in [0, 1] is the training clips' typical image. Input and output are taken relative
+    to it, so that a still scene costs no code and training starts from an empty stage and not from grey.
+    """
 
     def __init__(self, shape: NetworkParams, image_size: int) -> None:
         """Raises UserError for an image size that is no multiple of 8."""
@@ -113,7 +117,9 @@ class Tokenizer(nn.Module):
             raise UserError(f"the tokenizer needs an image size that is a multiple of {STRIDE[1]}, not {image_size}")
         self.shape, self.image_size = shape, image_size
         self.hash = ""
-        fine, coarse, side = shape.fine_channels, shape.coarse_channels, image_size // STRIDE[1]
+        fine, coarse = shape.fine_channels, shape.coarse_channels
+        self.background: Tensor
+        self.register_buffer("background", torch.full((image_size, image_size, 3), 0.5))
         self.quantizer: Quantizer = build_quantizer(
             shape.quantizer, shape.levels, shape.codebook_size, shape.code_dim
         )
@@ -122,15 +128,15 @@ class Tokenizer(nn.Module):
         self.embed = nn.Linear(cell, fine)
         self.fine_encoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
         self.down = nn.Linear(8 * fine, coarse)
-        self.place_in = nn.Parameter(torch.zeros(side, side, coarse))
         self.coarse_encoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
         self.to_latent = nn.Sequential(nn.LayerNorm(coarse), nn.Linear(coarse, self.quantizer.dim))
         self.from_latent = nn.Linear(self.quantizer.dim, coarse)
-        self.place_out = nn.Parameter(torch.zeros(side, side, coarse))
         self.coarse_decoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
         self.up = nn.Linear(coarse, 8 * fine)
         self.fine_decoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
         self.to_cell = nn.Sequential(nn.LayerNorm(fine), nn.Linear(fine, cell))
+        nn.init.normal_(self.to_cell[1].weight, std=0.01)  # start from the bare background
+        nn.init.zeros_(self.to_cell[1].bias)
 
     @property
     def codebook_size(self) -> int:
@@ -168,9 +174,9 @@ class Tokenizer(nn.Module):
         if clips.ndim != 5 or tuple(clips.shape[2:]) != size or clips.shape[1] % STRIDE[0] or not clips.shape[1]:
             raise ValueError(f"clips {tuple(clips.shape)}: expected (B, T, {size[0]}, {size[1]}, 3), T a multiple of 4")
         x = clips.to(self.embed.weight.dtype) / 255 if clips.dtype == torch.uint8 else clips
-        x = self.fine_encoder(self.embed(self.stem(x - 0.5)))  # (B, T/2, H/4, W/4, fine)
+        x = self.fine_encoder(self.embed(self.stem(x - self.background)))  # (B, T/2, H/4, W/4, fine)
         x = rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
-        x = self.coarse_encoder(self.down(x) + self.place_in)  # (B, T/4, H/8, W/8, coarse)
+        x = self.coarse_encoder(self.down(x))  # (B, T/4, H/8, W/8, coarse)
         return rearrange(self.to_latent(x), "b t h w d -> b d t h w")
 
     def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,10 +190,10 @@ class Tokenizer(nn.Module):
 
     def decode_latents(self, quantized: Tensor) -> Tensor:
         """Quantized coordinates (B, D, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3), not clipped."""
-        x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d")) + self.place_out
+        x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
         x = self.up(self.coarse_decoder(x))
         x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
-        return self.stem.inverse(self.to_cell(self.fine_decoder(x))) + 0.5
+        return self.stem.inverse(self.to_cell(self.fine_decoder(x))) + self.background
 
     @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def score_tokenizer(
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, ClipScores]:
     """Scores of the tokenizer (`reconstruction`), of the mean video (`floor`) and of the originals (`ceiling`)."""
-    device = tokenizer.place_in.device
+    device = tokenizer.background.device
     parts: dict[str, list[ClipScores]] = {"reconstruction": [], "floor": [], "ceiling": []}
     for start in range(0, len(clips), BATCH):
         rows = slice(start, start + BATCH)

@@ -88,7 +88,7 @@ def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size:
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert isinstance(module, Tokenizer)
-        device = module.place_in.device
+        device = module.background.device
         total = squared = 0.0
         for rows in index_batches(len(pixels), batch_size):
             clips = torch.from_numpy(pixels[rows]).to(device).float() / 255
@@ -134,7 +134,9 @@ def _background_change(behind: Tensor, params: AugmentationParams) -> Tensor:
     count, _, height, width, _ = behind.shape
     gain = params.brightness * (2 * torch.rand(count, 1, 1, 1, 1, device=behind.device) - 1)
     coarse = params.texture * torch.randn(count, 3, 8, 8, device=behind.device)
-    texture = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False) if count else coarse[:, :, :1]
+    if count == 0:
+        return behind
+    texture = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
     return behind * gain + rearrange(texture, "b c h w -> b 1 h w c")
 
 

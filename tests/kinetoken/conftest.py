@@ -19,6 +19,9 @@ stages:
     cmd: python -m stages.count
     deps: [stages/count.py, data/out.txt]
     metrics: [metrics/count.json: {cache: false}]
+    plots: [plots/count: {cache: false}]
+plots:
+  - plots/count/words.csv: {x: word, y: length}
 """,
     "params.yaml": "double:  # how\n  times: 5\n",
     "profiles/smoke.yaml": "double:\n  times: 2\n",
@@ -36,6 +39,8 @@ for i in range(times):
 import json, pathlib
 pathlib.Path("metrics").mkdir(exist_ok=True)
 pathlib.Path("metrics/count.json").write_text(json.dumps({"length": len(pathlib.Path("data/out.txt").read_text())}))
+pathlib.Path("plots/count").mkdir(parents=True, exist_ok=True)
+pathlib.Path("plots/count/words.csv").write_text("word,length\\n0,4\\n1,4\\n")
 """,
     "data/in.txt": "word ",
     ".gitignore": "run_info/\n__pycache__/\n/data/out.txt\n/data/many\n",

@@ -14,7 +14,10 @@ FILES = {
     "kinetoken/__init__.py": "from importlib import import_module\n_LOADERS = {'load_b': 'kinetoken.deep.b'}\n"
     "def __getattr__(name):\n    return import_module(_LOADERS[name])\n",
     "kinetoken/a.py": "def thing():\n    from kinetoken.deep import b\n    import kinetoken.c as c\n",
-    "kinetoken/c.py": "",
+    "kinetoken/c.py": "from pathlib import Path\nPages = Path(__file__).parent / 'pages'\nword = 'deep'\n",
+    "kinetoken/pages/deep/a.html": "<p>",
+    "kinetoken/pages/b.css": "",
+    "kinetoken/unnamed/c.css": "",
     "kinetoken/never.py": "",
     "kinetoken/deep/__init__.py": "",
     "kinetoken/deep/b.py": "from . import sibling\nfrom .sibling import name\nfrom ..late import other\n",
@@ -25,6 +28,7 @@ FILES = {
 RIGHT = [
     "stages/go.py", "kinetoken/__init__.py", "kinetoken/a.py", "kinetoken/c.py", "kinetoken/deep/__init__.py",
     "kinetoken/deep/b.py", "kinetoken/deep/sibling.py", "kinetoken/dynamic.py", "kinetoken/late.py",
+    "kinetoken/pages/b.css", "kinetoken/pages/deep/a.html",
 ]
 
 
@@ -68,7 +72,7 @@ def test_write_keeps_comments_and_data(project: Path) -> None:
     pipeline.write_text(
         "# top\nstages:\n  go:\n    foreach:\n      one: {}\n    do:\n      cmd: python -m stages.go\n      deps:\n"
         "        - data/${key}.csv  # by the user\n        - kinetoken/gone.py\n        - data/z\n"
-        "  other:\n    cmd: echo\n    deps:\n      - some.py\n"
+        "  other:\n    cmd: echo\n    deps:\n      - kinetoken/c.py\n"
     )
     assert write_deps(pipeline) == ["go"]
     assert yaml.safe_load(pipeline.read_text())["stages"]["go"]["do"]["deps"] == [*RIGHT, "data/${key}.csv", "data/z"]

@@ -27,6 +27,7 @@ def test_fresh_here_and_in_a_fresh_clone(toy: Path, tmp_path: Path) -> None:
     ("stages/double.py", "# note\n", "double", "stages/double.py"),
     ("data/in.txt", "more", "double", "data/in.txt"),
     ("metrics/count.json", " ", "count", "metrics/count.json"),
+    ("plots/count/words.csv", "2,4\n", "count", "plots/count"),
 ])
 def test_changed_files_are_stale_even_without_data(
     toy: Path, tmp_path: Path, file: str, text: str, stage: str, what: str

@@ -1,0 +1,81 @@
+"""The diagnosis as pictures: how clips lie by class, and where the codebook is used."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kinetoken.report.figures import figure_style, save_png
+
+Vectors = NDArray[np.float32]
+
+
+def embed(features: dict[str, Vectors], label: np.ndarray, track_id: np.ndarray, seed: int) -> pd.DataFrame:
+    """Two-dimensional views of clips (N, F): rows track_id, class, features, method (PCA or t-SNE), x, y.
+
+    t-SNE (van der Maaten & Hinton 2008) from the first principal components, so that it does not hang on chance.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    parts = []
+    for name, vectors in features.items():
+        most = min(30, *vectors.shape)
+        components = PCA(most, svd_solver="full").fit_transform(vectors.astype(np.float64))
+        spread = TSNE(
+            perplexity=min(30.0, (len(vectors) - 1) / 3), init="pca", random_state=seed, n_jobs=1, max_iter=500
+        ).fit_transform(components)
+        for method, places in (("PCA", components[:, :2]), ("t-SNE", spread)):
+            parts.append(pd.DataFrame({
+                "track_id": track_id, "class": label, "features": name, "method": method,
+                "x": places[:, 0], "y": places[:, 1],
+            }))
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw_embedding(path: Path, table: pd.DataFrame) -> None:
+    """One panel for each features and method of `embed`, coloured by class."""
+    from matplotlib import pyplot
+
+    figure_style()
+    rows, columns = table["features"].unique(), table["method"].unique()
+    size = (3.6 * len(columns), 3.3 * len(rows))
+    figure, axes = pyplot.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    for (features, method), part in table.groupby(["features", "method"], sort=False):
+        axis = axes[list(rows).index(features), list(columns).index(method)]
+        for name, points in part.groupby("class", sort=True):
+            axis.scatter(points["x"], points["y"], s=9, alpha=0.7, linewidths=0, label=str(name))
+        axis.set(title=f"{features}, {method}", xticks=[], yticks=[])
+    axes[0, 0].legend(markerscale=2, fontsize=8)
+    save_png(figure, path)
+
+
+def draw_usage(path: Path, positions: pd.DataFrame, levels: pd.DataFrame) -> None:
+    """Perplexity at each place of the grid, a panel a time slice; below, how often each FSQ level is used."""
+    from matplotlib import pyplot
+
+    figure_style()
+    slices = positions["slice"].unique()
+    channels = levels["channel"].unique()
+    columns = max(len(slices), len(channels))
+    figure, axes = pyplot.subplots(2 if len(channels) else 1, columns, figsize=(2.4 * columns, 4.8), squeeze=False)
+    highest = positions["perplexity"].max()
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for place, slice_ in enumerate(slices):
+        grid = positions[positions["slice"] == slice_].pivot(index="row", columns="column", values="perplexity")
+        axes[0, place].set_axis_on()
+        image = axes[0, place].imshow(grid.to_numpy(), vmin=1, vmax=highest)
+        axes[0, place].set(title=f"perplexity, slice {slice_}", xticks=[], yticks=[])
+        axes[0, place].grid(False)
+    figure.colorbar(image, ax=axes[0, :].tolist(), shrink=0.7)
+    for place, channel in enumerate(channels):
+        part = levels[levels["channel"] == channel]
+        axes[1, place].set_axis_on()
+        axes[1, place].bar(part["level"] - 0.2, part["share"], 0.4, label="all tokens")
+        axes[1, place].bar(part["level"] + 0.2, part["share_foreground"], 0.4, label="on the ball")
+        axes[1, place].set(title=f"levels of channel {channel}", xticks=part["level"].tolist())
+    if len(channels):
+        axes[1, 0].legend(fontsize=7)
+    save_png(figure, path)

@@ -1,0 +1,158 @@
+"""The classifier of codes: pooled slices, read in order, any prefix of them.
+
+Each slice's pooled features go through a linear map of their own and are summed over the slices seen so far; a
+perceptron reads the sum. After slice k it has seen slices 0 … k and no other, so one pass gives the class
+probabilities after every prefix.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinetoken.artifacts import load_weights, read_config, save_model
+from kinetoken.errors import UserError
+from kinetoken.heads.poolings import POOLINGS, Grid, Size
+from kinetoken.params import Fraction, NonNegative, Positive
+from kinetoken.training import Batch, Step, TrainingParams, index_batches
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierParams(TrainingParams):
+    """Section train_classifier: the same settings for every pooling."""
+
+    poolings: tuple[str, ...]  # the first is saved as models/classifier
+    channels: Positive  # of each cell's features
+    blocks: NonNegative  # of convolutions over cells
+    maps: Positive  # attention maps a slice
+    width: Positive  # of the perceptron over slices
+    dropout: Fraction  # of pooled features
+    prefix_weight: Fraction  # share of the loss that falls on prefixes, the rest on whole clips
+
+    def __post_init__(self) -> None:
+        if not self.poolings or len(set(self.poolings)) < len(self.poolings):
+            raise ValueError("poolings: name at least one, each once")
+        if unknown := [name for name in self.poolings if name not in POOLINGS]:
+            raise ValueError(f"poolings: no '{unknown[0]}'; known are {', '.join(sorted(POOLINGS))}")
+
+
+class CodeClassifier(nn.Module):
+    """codes (B, K, H', W'), K up to T' → logits after each slice (B, K, C)."""
+
+    temperature: Tensor
+
+    def __init__(
+        self, classes: tuple[str, ...], coordinates: Tensor, grid: Grid, pooling: str, *, channels: int, blocks: int,
+        maps: int, width: int, dropout: float = 0.0,
+    ) -> None:
+        """coordinates: (codebook_size, D) of each code; grid: T', H', W'."""
+        super().__init__()
+        self.classes, self.grid, self.pooling = classes, grid, pooling
+        self.tokenizer_hash = ""
+        self.register_buffer("temperature", torch.ones(grid[0]))  # after each prefix
+        self.pool: nn.Module = POOLINGS[pooling](coordinates, grid, Size(channels, blocks, maps))
+        self.dropout = nn.Dropout(dropout)
+        features = int(self.pool.features)  # type: ignore[arg-type]
+        self.slices = nn.Parameter(torch.randn(grid[0], features, width) / (features * grid[0]) ** 0.5)
+        self.place = nn.Parameter(torch.zeros(grid[0], width))
+        self.body = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
+        self.read = nn.Linear(width, len(classes))
+
+    def hidden(self, codes: Tensor) -> Tensor:
+        """(B, K, width): what is known after each slice."""
+        count = codes.shape[1]
+        pooled = self.dropout(self.pool(codes))  # (B, K, F)
+        each = torch.einsum("bkf,kfw->bkw", pooled, self.slices[:count])
+        known: Tensor = self.body(each.cumsum(1) + self.place[:count])
+        return known
+
+    def forward(self, codes: Tensor) -> Tensor:
+        logits: Tensor = self.read(self.hidden(codes))
+        return logits
+
+    def log_probabilities(self, codes: np.ndarray, batch_size: int = 256) -> Array:
+        """codes (N, K, H', W'), the first K ≥ 1 slices → calibrated log-probabilities (N, C).
+
+        Raises ValueError for more slices than the head was trained on, or another grid.
+        """
+        scale = self.temperature[codes.shape[1] - 1 : codes.shape[1]].double()
+        parts = [(self(batch)[:, -1].double() / scale).log_softmax(-1) for batch in self._batches(codes, batch_size)]
+        return np.concatenate([np.empty((0, len(self.classes))), *(part.cpu().numpy() for part in parts)])
+
+    def embedding(self, codes: np.ndarray, batch_size: int = 256) -> Array:
+        """codes (N, K, H', W') → (N, width): where clips of like motion lie close together."""
+        parts = [self.hidden(batch)[:, -1].double() for batch in self._batches(codes, batch_size)]
+        return np.concatenate([np.empty((0, self.place.shape[1])), *(part.cpu().numpy() for part in parts)])
+
+    def _batches(self, codes: np.ndarray, batch_size: int) -> Any:  # noqa: ANN401
+        require_prefix(codes, self.grid)
+        self.eval()
+        with torch.no_grad():
+            for rows in index_batches(len(codes), batch_size):
+                yield torch.from_numpy(codes[rows].astype(np.int64)).to(self.place.device)
+
+
+def require_prefix(codes: np.ndarray, grid: Grid) -> None:
+    """ValueError unless codes (N, K, H', W') are the first slices of clips of that grid."""
+    if codes.ndim != 4 or codes.shape[2:] != grid[1:] or not 1 <= codes.shape[1] <= grid[0]:
+        raise ValueError(f"codes of shape {codes.shape}: expected (N, 1…{grid[0]}, {grid[1]}, {grid[2]})")
+
+
+def build_classifier(
+    params: ClassifierParams, pooling: str, classes: tuple[str, ...], coordinates: Tensor, grid: Grid
+) -> CodeClassifier:
+    """An untrained head; its weights come from the params' seed."""
+    torch.manual_seed(params.seed)
+    return CodeClassifier(
+        classes, coordinates, grid, pooling, channels=params.channels, blocks=params.blocks, maps=params.maps,
+        width=params.width, dropout=params.dropout,
+    )
+
+
+def prefix_step(prefix_weight: float) -> Step:
+    """Cross-entropy on whole clips, mixed with its mean over all proper prefixes.
+
+    The mean is what training on a prefix of random length gives, without its noise.
+    """
+    def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        logits = module(batch["codes"])  # (B, K, C)
+        target = batch["target"][:, None].expand(-1, logits.shape[1])
+        losses = functional.cross_entropy(logits.transpose(1, 2), target, reduction="none").mean(0)  # (K,)
+        loss = losses[-1]
+        if len(losses) > 1:
+            loss = (1 - prefix_weight) * loss + prefix_weight * losses[:-1].mean()
+        accuracy = (logits[:, -1].argmax(-1) == batch["target"]).float().mean()
+        return loss, {"train_accuracy": accuracy}
+
+    return step
+
+
+def save_classifier(folder: Path, module: CodeClassifier, params: ClassifierParams, tokenizer_hash: str) -> None:
+    """models/classifier: weights with the codes' coordinates, and a config that rebuilds it."""
+    coordinates = next(b for name, b in module.named_buffers() if name.endswith("coordinates"))
+    save_model(folder, module, {
+        "classes": list(module.classes), "grid": list(module.grid), "pooling": module.pooling,
+        "tokenizer": tokenizer_hash, "codebook": list(coordinates.shape),
+        "network": {name: getattr(params, name) for name in ("channels", "blocks", "maps", "width")},
+    })
+
+
+def load_classifier(folder: Path) -> CodeClassifier:
+    """The trained head, in eval mode; UserError if the folder is damaged or another kind of model."""
+    config = read_config(folder)
+    if not {"classes", "grid", "pooling", "codebook", "network"} <= set(config) or config["pooling"] not in POOLINGS:
+        raise UserError(f"{folder}: not a classifier of codes")
+    module = CodeClassifier(
+        tuple(config["classes"]), torch.zeros(config["codebook"]), tuple(config["grid"]), config["pooling"],
+        **config["network"],
+    )
+    module.tokenizer_hash = config["tokenizer"]
+    load_weights(folder, module)
+    return module.eval()

@@ -1,0 +1,220 @@
+"""Where the ball is in every frame, in metres, read from codes; any prefix of slices.
+
+For each frame of a slice one attention map over cells gives the ball's place in the image (soft-argmax with an
+offset in each cell, after Levine et al. 2016, arXiv 1504.00702) and the logarithm of its apparent radius. What
+earlier slices told is then used to correct both. From one camera, depth is known through the ball's radius alone.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinetoken.artifacts import load_weights, read_config, save_model
+from kinetoken.errors import UserError
+from kinetoken.heads.classifier import require_prefix
+from kinetoken.heads.poolings import CodeEncoder, Grid
+from kinetoken.params import Fraction, NonNegative, Positive, PositiveFloat
+from kinetoken.training import Batch, Step, TrainingParams, index_batches
+from kinetoken.trajectories import World
+
+Array = NDArray[np.float64]
+
+READ = 3  # u, v and log radius of a frame
+HUBER_PX = 0.5  # pixels beyond which an error counts linearly
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PositionParams(TrainingParams):
+    """Section train_position."""
+
+    channels: Positive  # of each cell's features
+    blocks: NonNegative  # of convolutions over cells
+    width: Positive  # of the correction from earlier slices
+    dropout: Fraction
+    depth_weight: PositiveFloat  # pixels that an error of 1 in log depth weighs as much as
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """A pinhole at the origin looking along +z, and the one ball of known size."""
+
+    focal: float  # pixels
+    centre: float  # pixels, the same for u and v
+    ball_radius: float  # m
+
+    @classmethod
+    def of(cls, world: World, image_size: int) -> "Camera":
+        return cls(image_size / 2 / world.half_view, (image_size - 1) / 2, world.ball_radius)
+
+    def project(self, points: Array) -> Array:
+        """(..., 3) m → (..., 3): u, v in pixels and the logarithm of the apparent radius in pixels."""
+        x, y, z = np.moveaxis(points, -1, 0)
+        return np.stack([
+            self.centre + self.focal * x / z, self.centre - self.focal * y / z,
+            np.log(self.focal * self.ball_radius / z),
+        ], -1)
+
+    def unproject(self, seen: Array) -> Array:
+        """The inverse of `project`."""
+        u, v, log_radius = np.moveaxis(seen, -1, 0)
+        z = self.focal * self.ball_radius / np.exp(log_radius)
+        return np.stack([(u - self.centre) * z / self.focal, (self.centre - v) * z / self.focal, z], -1)
+
+
+class PositionHead(nn.Module):
+    """codes (B, K, H', W') → u, v, log radius of each frame seen (B, K F, 3), F frames a slice."""
+
+    cells: Tensor
+    typical: Tensor
+
+    def __init__(
+        self, coordinates: Tensor, grid: Grid, frames: int, camera: Camera, *, channels: int, blocks: int, width: int,
+        dropout: float = 0.0,
+    ) -> None:
+        """coordinates: (codebook_size, D) of each code; frames: of a time slice."""
+        super().__init__()
+        self.grid, self.frames, self.camera = grid, frames, camera
+        self.tokenizer_hash, self.sigma = "", dict[str, float]()
+        self.encoder = CodeEncoder(coordinates, grid, channels, blocks)
+        self.maps = nn.Conv2d(channels, frames * (1 + READ), 1)
+        self.register_buffer("cells", cell_centres(grid, camera), persistent=False)  # (H' W', 2) px
+        self.register_buffer("typical", torch.zeros(()))  # mean log radius in training
+        features = frames * (channels + READ)
+        self.dropout = nn.Dropout(dropout)
+        self.slices = nn.Parameter(torch.randn(grid[0], grid[0], features, width) / (features * grid[0]) ** 0.5)
+        self.place = nn.Parameter(torch.zeros(grid[0], width))
+        last = nn.Linear(width, frames * READ)
+        nn.init.zeros_(last.weight)
+        self.correct = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        count = codes.shape[1]
+        seen, found = self._look(self.encoder(codes))  # (B, K, F, 3), (B, K, F, C)
+        told = torch.cat([self._scaled(seen), found], -1).flatten(2)  # (B, K, F (C + 3))
+        causal = torch.ones(count, count, device=codes.device).tril()[..., None, None]
+        weights = self.slices[:count, :count] * causal  # (K now, K seen, features, width)
+        known = torch.einsum("bsf,ksfw->bkw", self.dropout(told), weights)
+        change = rearrange(self.correct(known + self.place[:count]), "b k (f r) -> b k f r", r=READ)
+        scale = torch.tensor([1.0, 1.0, 0.1], device=codes.device)
+        read: Tensor = rearrange(seen + change * scale, "b k f r -> b (k f) r")
+        return read
+
+    def _look(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, C, H', W') → u, v, log radius (B, K, F, 3), and the features there (B, K, F, C)."""
+        batch = cells.shape[0]
+        flat = rearrange(cells, "b k c h w -> (b k) c h w")
+        maps = rearrange(self.maps(flat), "n (f r) h w -> n f r (h w)", r=1 + READ)
+        weights = maps[:, :, 0].softmax(-1)  # (B K, F, H' W')
+        pitch = self.camera.centre * 2 / self.grid[2]
+        place = self.cells.T + pitch * maps[:, :, 1:3]  # (B K, F, 2, H' W')
+        size = self.typical + maps[:, :, 3:]
+        seen = torch.einsum("nfp,nfrp->nfr", weights, torch.cat([place, size], 2))
+        found = torch.einsum("nfp,ncp->nfc", weights, rearrange(flat, "n c h w -> n c (h w)"))
+        return (
+            rearrange(seen, "(b k) f r -> b k f r", b=batch), rearrange(found, "(b k) f c -> b k f c", b=batch)
+        )
+
+    def _scaled(self, seen: Tensor) -> Tensor:
+        """u, v, log radius to order one."""
+        place = (seen[..., :2] - self.camera.centre) / (self.camera.centre / 2)
+        return torch.cat([place, 4 * (seen[..., 2:] - self.typical)], -1)
+
+    def positions(self, codes: np.ndarray, batch_size: int = 256) -> Array:
+        """codes (N, K, H', W'), the first K ≥ 1 slices → positions (N, K F, 3) in metres.
+
+        Frames of a slice do not depend on later slices. Raises ValueError for more slices than the head was
+        trained on, or another grid.
+        """
+        parts = [part.double().cpu().numpy() for part in self._read(codes, batch_size)]
+        return self.camera.unproject(np.concatenate([np.empty((0, codes.shape[1] * self.frames, READ)), *parts]))
+
+    def _read(self, codes: np.ndarray, batch_size: int) -> Iterator[Tensor]:
+        require_prefix(codes, self.grid)
+        self.eval()
+        with torch.no_grad():
+            for rows in index_batches(len(codes), batch_size):
+                yield self(torch.from_numpy(codes[rows].astype(np.int64)).to(self.place.device))
+
+
+def cell_centres(grid: Grid, camera: Camera) -> Tensor:
+    """(H' W', 2) u, v in pixels of the centres of a token's cells, row-major."""
+    side = 2 * camera.centre + 1
+    v = (torch.arange(grid[1]) + 0.5) * side / grid[1] - 0.5
+    u = (torch.arange(grid[2]) + 0.5) * side / grid[2] - 0.5
+    return torch.stack([repeat(u, "w -> (h w)", h=grid[1]), repeat(v, "h -> (h w)", w=grid[2])], -1)
+
+
+def build_position_head(
+    params: PositionParams, coordinates: Tensor, grid: Grid, camera: Camera, train: Array
+) -> PositionHead:
+    """An untrained head for tracks like `train` (N, T, 3) m; its weights come from the params' seed."""
+    torch.manual_seed(params.seed)
+    frames = train.shape[1] // grid[0]
+    head = PositionHead(
+        coordinates, grid, frames, camera, channels=params.channels, blocks=params.blocks, width=params.width,
+        dropout=params.dropout,
+    )
+    head.typical.fill_(float(camera.project(train)[..., 2].mean()))
+    return head
+
+
+def position_step(depth_weight: float) -> Step:
+    """Huber loss in pixels for u and v, and for log depth times `depth_weight`; batch["seen"] (B, T, 3)."""
+    def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        error = module(batch["codes"]) - batch["seen"]  # (B, T, 3)
+        error = error * torch.tensor([1.0, 1.0, depth_weight], device=error.device)
+        loss = functional.huber_loss(error, torch.zeros_like(error), delta=HUBER_PX)
+        return loss, {"train_error_px": error[..., :2].detach().norm(dim=-1).mean()}
+
+    return step
+
+
+def position_errors(found: Array, truth: Array, camera: Camera) -> dict[str, Array]:
+    """error_px, error_depth_percent and error_m in each frame: found and truth (N, T, 3) m → (N, T) each."""
+    image = camera.project(found)[..., :2] - camera.project(truth)[..., :2]
+    return {
+        "error_px": np.linalg.norm(image, axis=-1),
+        "error_depth_percent": 100 * np.abs(found[..., 2] / truth[..., 2] - 1),
+        "error_m": np.linalg.norm(found - truth, axis=-1),
+    }
+
+
+def measured_sigma(found: Array, truth: Array, camera: Camera) -> dict[str, float]:
+    """Root-mean-square error a coordinate: px of u and v, depth_fraction of z. (N, T, 3) m each."""
+    image = camera.project(found)[..., :2] - camera.project(truth)[..., :2]
+    return {
+        "px": float(np.sqrt((image**2).mean())),
+        "depth_fraction": float(np.sqrt(((found[..., 2] / truth[..., 2] - 1) ** 2).mean())),
+    }
+
+
+def save_position_head(
+    folder: Path, head: PositionHead, params: PositionParams, tokenizer_hash: str, sigma: Mapping[str, float]
+) -> None:
+    """models/position: weights with the codes' coordinates, and a config that rebuilds it."""
+    save_model(folder, head, {
+        "grid": list(head.grid), "frames": head.frames, "camera": dataclasses.asdict(head.camera),
+        "sigma": dict(sigma), "tokenizer": tokenizer_hash, "codebook": list(head.encoder.coordinates.shape),
+        "network": {name: getattr(params, name) for name in ("channels", "blocks", "width")},
+    })
+
+
+def load_position_head(folder: Path) -> PositionHead:
+    """The trained head, in eval mode; UserError if the folder is damaged or another kind of model."""
+    config = read_config(folder)
+    if not {"grid", "frames", "camera", "sigma", "codebook", "network"} <= set(config):
+        raise UserError(f"{folder}: not a position head")
+    head = PositionHead(
+        torch.zeros(config["codebook"]), tuple(config["grid"]), config["frames"], Camera(**config["camera"]),
+        **config["network"],
+    )
+    head.tokenizer_hash, head.sigma = config["tokenizer"], config["sigma"]
+    load_weights(folder, head)
+    return head.eval()

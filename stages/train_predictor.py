@@ -1,0 +1,100 @@
+"""Foretell the codes of the next time slice from those of the past, by an LSTM and by a transformer.
+
+Reads the codes table, the tokenizer that made it, the clips and the trajectories (for the camera, the
+training paths and the truth of the scoring); writes the model folder, metrics, curves, the error at each
+step ahead, and pictures of past, truth and forecast. Floors (copy, constant velocity, constant
+acceleration, quadratic) and the oracle, which knows the law, read the ball tracked in the decoded past.
+Runs alone:
+
+    python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesTable, read_codes
+from kinetoken.errors import UserError
+from kinetoken.heads.forecast_scores import Scores, all_metrics
+from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
+from kinetoken.heads.predictor_training import train_predictor
+from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.training import curves_table, fabric_device
+from kinetoken.trajectories import Tracks, read_tracks
+
+
+@dataclass(frozen=True)
+class Paths:
+    codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
+    tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
+    videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
+    trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    model: Annotated[Path, Output("the predictor, all models in one folder")] = Path("models/predictor")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_predictor.json")
+    curves: Annotated[Path, Output("training curves")] = Path("plots/train_predictor/curves.csv")
+    horizon: Annotated[Path, Output("error at each step ahead")] = Path("plots/train_predictor/horizon.csv")
+    pictures: Annotated[Path, Output("past, truth, forecast")] = Path("plots/train_predictor/predictions.png")
+
+
+def run(params: PredictorParams, paths: Paths, context: Context) -> None:
+    codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
+    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
+    store, tracks = ClipStore(paths.videos), read_tracks(paths.trajectories, paths.track_params)
+    check(params, paths, codes, store, tracks)
+    predictor = build(params, codes, tokenizer, store)
+    histories = train_predictor(predictor, codes, tracks, store.scene, params, context)
+    tokenizer.to(fabric_device(context.hardware))
+    scores = {split: Scores(predictor, tokenizer, codes, store, tracks, split, context)
+              for split in ("test", "ood") if (codes.split == split).any()}
+    predictor.save(paths.model)
+    write_metrics(paths.metrics, all_metrics(scores, params.bootstrap, params.seed))
+    write_csv(paths.curves, curves_table(histories))
+    write_csv(paths.horizon, scores["test"].horizon_table())
+    scores["test"].draw(paths.pictures, tokenizer)
+
+
+def check(params: PredictorParams, paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> None:
+    """UserError unless clips, codes and tracks belong together and hold what training and scoring need."""
+    for path, other in ((paths.videos, store.track_id), (paths.trajectories, tracks.track_id)):
+        if not np.array_equal(codes.track_id, other):
+            raise UserError(f"{path}: not the tracks of {paths.codes}; run extract_codes and what it reads again")
+    codes.of_split("train", "val", "test")
+    if missing := sorted(set(codes.classes) - set(codes.label[codes.split == "train"])):
+        raise UserError(f"{paths.codes}: class '{missing[0]}' has no clip in split 'train'")
+    slices = codes.meta.grid[0]
+    if params.past_slices + 1 > slices:
+        raise UserError(
+            f"train_predictor.past_slices: {params.past_slices} past and 1 future slices do not fit the "
+            f"{slices} of {paths.codes}; at most {slices - 1}"
+        )
+    _ = store.scene  # must be known
+
+
+def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> Predictor:
+    """An untrained predictor for these codes."""
+    table = tokenizer.codes_to_latents(torch.arange(codes.meta.codebook_size).reshape(-1, 1, 1, 1))[..., 0, 0, 0]
+    shape = PredictorShape(
+        grid=codes.meta.grid, levels=codes.meta.levels or (codes.meta.codebook_size,),
+        coordinates=table.shape[1], codebook_size=codes.meta.codebook_size, past_slices=params.past_slices,
+        slice_frames=store.shape[0] // codes.meta.grid[0], image_size=store.shape[1], width=params.width,
+        filters=params.filters, lstm_width=params.lstm_width, transformer_width=params.transformer_width,
+    )
+    torch.manual_seed(params.seed)
+    predictor = Predictor(shape, table.detach())
+    predictor.tokenizer_hash = codes.meta.tokenizer
+    return predictor
+
+
+def main() -> int:
+    return run_stage(run, PredictorParams, Paths, hardware=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,183 @@
+"""The report from a small run: real tokenizer, predictor and generator, untrained; metrics made for the test."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.errors import UserError
+from kinetoken.heads.generator import Generator, GeneratorShape
+from kinetoken.heads.predictor import Predictor, PredictorShape
+from kinetoken.report.headline import BuildReport
+from kinetoken.stage import Context
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from stages import build_report
+from stages.build_report import Paths
+
+PARAMS = BuildReport(
+    seed=0, clips_per_class=1, descriptions=1,
+    marks={"train_classifier.accuracy": 0.97, "train_tokenizer.psnr_db": 30.0},
+)
+METRICS: dict[str, Any] = {
+    "train_tokenizer": {"psnr_db": 36.25, "psnr_db_floor": 26.5, "psnr_db_ci95_low": 36.0, "psnr_db_ci95_high": 36.5},
+    "train_baselines": {"majority": {"accuracy": 0.25}, "video": {"accuracy": 0.97}},
+    "train_classifier": {"accuracy": 0.955, "accuracy_floor": 0.25, "pooling": {"spatial_mean": {"accuracy": 0.52}}},
+    "diagnose_codes": {"healthy": 1, "probe": {"pixels": 0.93, "codes": 0.9, "codes_pooled": 0.5}},
+    "describe_motion": {"is_llm": 0},
+}
+EVIL = "<script>alert('x')</script>"
+
+
+def small_tokenizer() -> Tokenizer:
+    torch.manual_seed(0)
+    network = NetworkParams(
+        stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0, quantizer="fsq",
+        levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
+    )
+    return Tokenizer(network, 64)
+
+
+def table_of(tokenizer: Tokenizer) -> torch.Tensor:
+    """(1000, 4) the vector of every code."""
+    return tokenizer.codes_to_latents(torch.arange(1000).reshape(-1, 1, 1, 1))[..., 0, 0, 0]
+
+
+def description(track: int, law: str, correct: bool) -> dict[str, Any]:
+    return {
+        "track_id": track, "true_law": law, "x": "0.5*t", "y": "1 - 4.9*t**2", "z": EVIL,
+        "description": f"Track {track} goes right.",
+        "verdicts": {"equation_correct": correct, "form_match": True, "nmse_extrapolated": 0.002 if correct else None},
+    }
+
+
+@pytest.fixture(scope="module")
+def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Metrics, plots, models, codes and descriptions of a small run."""
+    folder = tmp_path_factory.mktemp("run")
+    for stage, numbers in METRICS.items():
+        (folder / "metrics").mkdir(exist_ok=True)
+        (folder / "metrics" / f"{stage}.json").write_text(json.dumps(numbers))
+    for name, text in {
+        "train_classifier/confusion.csv": "actual,predicted\ncircular,circular\ncircular,helical\nhelical,helical\n",
+        "train_tokenizer/curves.csv": "model,epoch,step,loss\ntokenizer,1,10,2.5\ntokenizer,2,20,1.5\n",
+        "diagnose_codes/verdict.md": f"# Sound\n\nThe codes **keep** it. {EVIL}\n",
+    }.items():
+        (folder / "plots" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "plots" / name).write_text(text)
+    save_tokenizer(folder / "tokenizer", small_tokenizer())
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    clips = ClipStore(tiny_data / "videos").read()
+    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype("int32")
+    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
+    table = CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
+    write_codes(folder / "codes.parquet", meta, [table])
+    predictor = Predictor(PredictorShape(
+        grid=meta.grid, levels=meta.levels, coordinates=4, codebook_size=1000, past_slices=3, slice_frames=4,
+        image_size=64, width=8, filters=2, lstm_width=8, transformer_width=8,
+    ), table_of(tokenizer))
+    predictor.tokenizer_hash = tokenizer.hash
+    predictor.save(folder / "predictor")
+    generator = Generator(GeneratorShape(table.classes, meta.grid, 1000, 4, 4), table_of(tokenizer))
+    generator.fit(codes, table.target, 0.2)
+    generator.tokenizer_hash = tokenizer.hash
+    generator.save(folder / "generator")
+    rows = [description(i, law, i % 2 == 0) for i, law in enumerate(("linear", "linear", "circular", "circular"))]
+    (folder / "descriptions.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return folder
+
+
+@pytest.fixture
+def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[..., Paths]:
+    def make(**changed: Path) -> Paths:
+        paths = Paths(
+            run_folder / "metrics", run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
+            run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
+            run_folder / "descriptions.jsonl", tmp_path / "report.html",
+        )
+        return dataclasses.replace(paths, **changed)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    report = tmp_path_factory.mktemp("page") / "report.html"
+    build_report.run(PARAMS, Paths(
+        run_folder / "metrics", run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
+        run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
+        run_folder / "descriptions.jsonl", report,
+    ), Context.silent())
+    return report.read_text(encoding="utf-8")
+
+
+def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
+    assert "<h1>Yes.</h1>" in page  # (0.955 − 0.25) / (0.97 − 0.25) = 0.98
+    assert "95.5 %" in page and "≥ 97.0 %" in page and "36.0 dB … 36.5 dB" in page
+    row = re.search(r'title="train_classifier.accuracy">.*?</tr>', page, re.S)
+    other = re.search(r'title="train_tokenizer.psnr_db">.*?</tr>', page, re.S)
+    assert row is not None and "not met" in row[0]
+    assert other is not None and 'class="met"' in other[0]
+
+
+def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
+    classes = 4
+    # 4 a reconstruction, 4 a prediction, 2 samples for each class and 2 of the prior without
+    assert page.count('class="screen"') == 4 * classes + 4 * classes + 2 * classes + 2
+    assert page.count('data-future="12"') == classes
+    assert page.count('class="law good"') == page.count('class="law bad"') == 1
+
+
+def test_nothing_is_loaded_and_text_is_escaped(page: str) -> None:
+    assert EVIL not in page and page.count("&lt;script&gt;alert(") == 3
+    without_data = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
+    assert re.findall(r'(?:src|href)="(?!#|data:)', without_data) == []
+    assert "http://" not in without_data and "https://" not in without_data and "@import" not in without_data
+
+
+def test_what_is_missing_is_stated(page: str, paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    assert "plots/train_predictor/horizon.csv" in page and "A language model" in page
+    bare = paths_to(
+        plots=tmp_path / "none", videos=tmp_path / "none", predictor=tmp_path / "none", descriptions=tmp_path / "none"
+    )
+    build_report.run(PARAMS, bare, Context.silent())
+    text = bare.report.read_text(encoding="utf-8")
+    assert text.count('class="gap"') >= 8 and 'class="screen"' not in text and "<h1>Yes.</h1>" in text
+
+
+def test_same_inputs_same_bytes(page: str, paths_to: Callable[..., Paths]) -> None:
+    paths = paths_to()
+    build_report.run(PARAMS, paths, Context.silent())
+    assert paths.report.read_text(encoding="utf-8") == page
+
+
+def test_size_stays_small(page: str) -> None:
+    assert 100_000 < len(page) < 8_000_000
+
+
+def test_no_metrics_is_one_error(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: no metrics of any stage"):
+        build_report.run(PARAMS, paths_to(metrics=tmp_path / "empty"), Context.silent())
+
+
+def test_codes_of_another_tokenizer_are_refused(
+    run_folder: Path, paths_to: Callable[..., Paths], tmp_path: Path
+) -> None:
+    table = read_codes(run_folder / "codes.parquet")
+    write_codes(tmp_path / "codes.parquet", dataclasses.replace(table.meta, tokenizer="f" * 64), [table])
+    with pytest.raises(UserError, match="made by tokenizer ffffffffffff"):
+        build_report.run(PARAMS, paths_to(codes=tmp_path / "codes.parquet"), Context.silent())
+
+
+def test_damaged_plot_table_is_named(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    (tmp_path / "train_classifier").mkdir()
+    (tmp_path / "train_classifier" / "confusion.csv").write_text("actual,guess\na,b\n")
+    with pytest.raises(UserError, match=r"confusion.csv: no column 'predicted'"):
+        build_report.run(PARAMS, paths_to(plots=tmp_path), Context.silent())
