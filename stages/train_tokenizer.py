@@ -19,7 +19,13 @@ from kinetoken.clips import Clips, ClipStore
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, check_shape, save_tokenizer
 from kinetoken.tokenizer.scoring import mean_video, points_of, reconstruction_metrics, score_tokenizer
-from kinetoken.tokenizer.training_clips import ClipBatches, TokenizerParams, static_background, training_step, validation
+from kinetoken.tokenizer.training_clips import (
+    ClipBatches,
+    TokenizerParams,
+    static_background,
+    training_step,
+    validation,
+)
 from kinetoken.training import curves_table, fabric_device, fit
 from kinetoken.trajectories import read_tracks
 

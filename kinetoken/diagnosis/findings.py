@@ -42,7 +42,7 @@ def examine(
         effective_rank_latents=numbers["effective_rank_latents"], latent_channels=latents.shape[-1],
         quantization_error=numbers["quantization_error_foreground"], mismatch=chain.mismatch,
         foreground_gain_db=drawn.foreground_psnr_db - drawn.foreground_psnr_db_floor,
-        background_psnr_db=drawn.background_psnr_db,
+        background_gain_db=drawn.background_psnr_db - drawn.background_psnr_db_floor,
     )
     return numbers, measures
 

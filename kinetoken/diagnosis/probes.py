@@ -35,7 +35,7 @@ COMPONENTS = 96  # principal components that linear and kNN probes read
 STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of the logistic regression, chosen on validation
 NEIGHBOURS = (5, 15, 45)
 RIDGES = (1.0, 10.0, 100.0, 1000.0)
-LEAST_LOG = -30.0  # log-probability of a class that a probe never saw
+LEAST_PROBABILITY = 1e-13  # of a class that a probe never saw
 VALUES = 12  # numbers that each attention head of the moments probe reads beside its position
 
 
@@ -136,8 +136,8 @@ def linear_probe(splits: Splits, params: MomentsParams, context: Context, label:
     tried = []
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=300).fit(train, splits.train.target)
-        logs = (model.predict_log_proba(x) for x in (val, test))
-        seen, judged = (_all_classes(scores, model.classes_, splits.num_classes) for scores in logs)
+        given = (model.predict_proba(x) for x in (val, test))
+        seen, judged = (_all_classes(share, model.classes_, splits.num_classes) for share in given)
         tried.append(_calibrated("linear", seen, judged, splits))
     return min(tried, key=_val_cross_entropy)
 
@@ -251,10 +251,11 @@ def _val_cross_entropy(reading: Reading) -> float:
     return reading.val_cross_entropy
 
 
-def _all_classes(scores: Array, classes: NDArray[np.int64], num_classes: int) -> Array:
-    full = np.full((len(scores), num_classes), LEAST_LOG)
-    full[:, classes] = np.maximum(scores, LEAST_LOG)
-    return full
+def _all_classes(probabilities: Array, classes: NDArray[np.int64], num_classes: int) -> Array:
+    """Log-probabilities (N, C) from those of the classes that a probe saw."""
+    full = np.zeros((len(probabilities), num_classes))
+    full[:, classes] = probabilities
+    return np.log(np.maximum(full, LEAST_PROBABILITY))
 
 
 # --- what a reading is worth -----------------------------------------------------------------------

@@ -39,18 +39,18 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
     )
     environment.globals["shown"] = shown
     verdict = results.text("diagnose_codes/verdict.md")
+    figures, classes = sections.embeddings(results)
     content = {
         "answer": answer(results), "chain": chain(results), "rows": headline_rows(results, params.marks),
         "verdict": None if verdict is None else to_html(verdict), "results": results, "samples": samples,
         "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
         "reading": present(sections.prefix(results), sections.reliability(results)) + sections.errors_by_frame(results),
-        "ladder": sections.ladder(results),
-        "horizons": sections.horizons(results), "embeddings": sections.embeddings(results),
+        "ladder": sections.ladder(results), "forms": sections.confusion(results, "describe_motion/forms.csv"),
+        "horizons": sections.horizons(results), "embeddings": figures, "classes": classes,
         "usage": sections.usage(results), "vitals": sections.vitals(results),
         "scores": sections.score_table(results, "train_generator/scores.csv"),
         "curves": sections.training_curves(results), "gaps": not_run(results, gpu=gpu),
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
-        "classes": sorted({card.title.split(",")[0] for card in samples.reconstructions}),
     }
     # what is missing is known only now, when everything has asked for its file
     return environment.get_template("report.html.j2").render(**content, missing=tuple(results.missing))

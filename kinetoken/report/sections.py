@@ -65,7 +65,7 @@ def vitals(results: Results) -> list[Vital]:
     for key, name, about in VITALS:
         value, *ends = (results.number("diagnose_codes", key + end) for end in ("", "_floor", "_ceiling"))
         if value is not None:
-            low, high = ("" if end is None else f"{end:.3g}" for end in ends)
+            low, high = ("" if end is None else charts.short(end) for end in ends)
             found.append(Vital(name, f"{value:.3g}", f"{low} … {high}" if low or high else "", about))
     return found
 
@@ -183,18 +183,18 @@ def ladder(results: Results) -> Ladder | None:
     return Ladder([str(name) for name in wide.columns], rows)
 
 
-def embeddings(results: Results) -> list[Figure]:
-    """One scatter a panel of the embedding, coloured by class."""
+def embeddings(results: Results) -> tuple[list[Figure], list[str]]:
+    """One scatter a panel of the embedding, coloured by class, and the classes in the order of their colours."""
     table = results.table("diagnose_codes/embedding.csv", ("features", "method", "x", "y", "class"))
     if table is None:
-        return []
+        return [], []
     figures = []
     for (features, method), panel in table.groupby(["features", "method"], sort=False):
         by_class = panel.groupby("class", sort=True)
         groups = [(str(label), list(zip(part["x"], part["y"], strict=True))) for label, part in by_class]
         title = f"{features}, {method}".replace("_", " ")
         figures.append(Figure(title, charts.scatter(groups, f"{title}, coloured by class")))
-    return figures
+    return figures, sorted(set(table["class"].astype(str)))
 
 
 def usage(results: Results) -> list[Figure]:

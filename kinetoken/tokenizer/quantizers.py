@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -32,7 +31,7 @@ class Quantizer(nn.Module, abc.ABC):
         _, _, t, h, w = latents.shape
         tokens = rearrange(latents, "b d t h w -> b (t h w) d").float()  # (B, N, D)
         quantized, indices, loss = self._quantize(tokens)
-        grid = dict(t=t, h=h, w=w)
+        grid = {"t": t, "h": h, "w": w}
         quantized = rearrange(quantized, "b (t h w) d -> b d t h w", **grid).to(latents.dtype)
         return quantized, rearrange(indices.long(), "b (t h w) -> b t h w", **grid), loss
 
@@ -144,9 +143,3 @@ def build_quantizer(name: QuantizerName, levels: tuple[int, ...], codebook_size:
     if name == "lfq" and (codebook_size < 2 or codebook_size & (codebook_size - 1)):
         raise ValueError(f"codebook_size: LFQ needs a power of two, found {codebook_size}")
     return QUANTIZERS[name](levels, codebook_size, dim)
-
-
-@torch.no_grad()
-def used_share(indices: Tensor, codebook_size: int) -> float:
-    """Share of the codebook that occurs in the indices, of any shape."""
-    return len(torch.unique(indices)) / codebook_size

@@ -57,7 +57,10 @@ def points_of(clips: Clips, tracks: Tracks) -> Array:
 
 
 def score_clips(frames: Floats, original: Floats, scene: Scene, points: Array) -> ClipScores:
-    """Reconstructions against originals, (N, T, H, W, 3) in [0, 1] each (the first may broadcast); points (N, T, 3) m."""
+    """Reconstructions against originals, (N, T, H, W, 3) in [0, 1]; points (N, T, 3) m.
+
+    Fewer leading dimensions of `frames` are broadcast, as for one mean video.
+    """
     u, v, _ = scene.project(points)
     background = scene.background()
     frames = np.broadcast_to(frames, original.shape)

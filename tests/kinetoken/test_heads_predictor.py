@@ -174,7 +174,7 @@ def test_dynamics_learn_to_beat_every_floor_on_circles() -> None:
         return torch.stack([0.5 * angle.cos(), 0.5 * angle.sin(), 0.2 * angle.cos()], -1)
 
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.003)
-    for _ in range(200):
+    for _ in range(120):
         loss, _ = step(network, {"path": circles(64)})
         optimizer.zero_grad()
         loss.backward()
@@ -235,4 +235,4 @@ def test_velocity_error_and_horizon_of_known_errors(tracks: Tracks, scene: Scene
     assert forecast.velocity_error(doubled, truth, scene) == pytest.approx(1, abs=1e-9)
     rows = forecast.horizon_rows("shifted", "floor", shifted, truth.label)
     assert len(rows) == 4 * 5 and rows[0]["step"] == 1 and rows[0]["class"] == "all"
-    assert {row["centroid_error_px"] for row in rows} == {pytest.approx(5.0)}
+    np.testing.assert_allclose([row["centroid_error_px"] for row in rows], 5.0)

@@ -1,0 +1,54 @@
+"""The foreground-weighted loss against hand-made pictures."""
+
+import pytest
+import torch
+
+from kinetoken.tokenizer.losses import LossParams, foreground_weight, reconstruction_loss
+
+PARAMS = LossParams(foreground=9.0, saturation=0.2, turn=0.05, quantizer=1.0)
+
+
+def scene() -> tuple[torch.Tensor, torch.Tensor]:
+    """A grey clip with one bright pixel and one shaded one, and its background."""
+    background = torch.full((1, 1, 4, 4, 3), 0.3)
+    target = background.repeat(1, 2, 1, 1, 1)
+    target[0, :, 1, 1] = 0.9
+    target[0, :, 2, 2] = 0.2
+    return target, background
+
+
+def test_weight_grows_with_the_deviation_until_it_saturates() -> None:
+    target, background = scene()
+    weight = foreground_weight(target, background, PARAMS)
+    assert weight.shape == (1, 2, 4, 4, 1)
+    assert weight[0, 0, 0, 0].item() == pytest.approx(1)
+    assert weight[0, 0, 1, 1].item() == pytest.approx(10)
+    assert weight[0, 0, 2, 2].item() == pytest.approx(1 + 9 * 0.5, rel=1e-5)
+
+
+def test_an_error_on_the_ball_costs_its_weight() -> None:
+    target, background = scene()
+    on_ball, beside = target.clone(), target.clone()
+    on_ball[0, 0, 1, 1] += 0.02
+    beside[0, 0, 0, 0] += 0.02
+    ratio = reconstruction_loss(on_ball, target, background, PARAMS) / reconstruction_loss(
+        beside, target, background, PARAMS
+    )
+    assert ratio.item() == pytest.approx(10, rel=1e-4)
+    assert reconstruction_loss(target, target, background, PARAMS).item() == 0
+
+
+def test_large_errors_count_absolutely() -> None:
+    target, background = scene()
+    def cost(error: float) -> float:
+        return reconstruction_loss(target + error, target, background, PARAMS).item()
+
+    assert cost(0.4) - cost(0.3) == pytest.approx(0.1, rel=1e-4)
+    assert cost(0.02) / cost(0.01) == pytest.approx(4, rel=1e-3)
+
+
+def test_gradient_reaches_the_output_only() -> None:
+    target, background = scene()
+    output = target.clone().add(0.1).requires_grad_()
+    reconstruction_loss(output, target, background, PARAMS).backward()
+    assert output.grad is not None and (output.grad > 0).all()

@@ -1,0 +1,87 @@
+"""What is drawn into training clips, and what stays clean."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kinetoken.clips import ClipStore
+from kinetoken.tokenizer.training_clips import AugmentationParams, ClipBatches, static_background, vary
+
+OFF = AugmentationParams(
+    other_ball=0.0, shapes=0.0, background=0.0, noise=0.0, brightness=0.3, texture=0.05, noise_std=0.05
+)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_data: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eight clips in [0, 1] and their background."""
+    pixels = ClipStore(tiny_data / "videos").read("train").pixels
+    return torch.from_numpy(pixels[:8]).float() / 255, static_background(pixels)
+
+
+def varied(batch: tuple[torch.Tensor, torch.Tensor], **shares: float) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)
+    return vary(*batch, dataclasses.replace(OFF, **shares))
+
+
+def test_static_background_is_what_the_renderer_drew(tiny_data: Path) -> None:
+    store = ClipStore(tiny_data / "videos")
+    found = static_background(store.read("train").pixels)
+    np.testing.assert_allclose(found.numpy(), store.scene.background(), atol=0.01)
+
+
+def test_nothing_is_varied_when_all_is_off(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    given, target, behind = varied(batch)
+    assert torch.equal(given, batch[0]) and torch.equal(target, batch[0])
+    assert torch.equal(behind, batch[1].expand_as(behind)) and behind.shape == (8, 1, 64, 64, 3)
+
+
+def test_noise_is_in_the_input_only(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    given, target, _ = varied(batch, noise=1.0)
+    assert torch.equal(target, batch[0])
+    spread = (given - target).std(dim=(1, 2, 3, 4))
+    assert (spread > 0).all() and spread.max() < 0.06
+
+
+def test_the_other_ball_comes_whole_and_the_own_is_kept_beside_it(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    clips, background = batch
+    _, target, _ = varied(batch, other_ball=1.0)
+    others = clips[(torch.arange(8) + 1) % 8]
+    theirs = (others - background).abs().amax(-1) > 0.02
+    assert torch.equal(target[theirs], others[theirs])
+    assert torch.equal(target[~theirs], clips[~theirs])
+
+
+def test_the_background_changes_with_its_clip(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    clips, background = batch
+    given, target, behind = varied(batch, background=1.0)
+    empty = ((clips - background).abs().amax(-1) < 0.005).unsqueeze(-1)
+    torch.testing.assert_close(target * empty, behind * empty, atol=0.006, rtol=0)
+    assert (behind - background).abs().mean(dim=(1, 2, 3, 4)).min() > 0.003
+    assert torch.equal(given, target)
+
+
+def test_shapes_cover_a_small_part_of_every_clip(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    _, target, behind = varied(batch, shapes=1.0)
+    share = ((target - batch[0]).abs().amax(-1) > 0.02).float().mean(dim=(1, 2, 3))
+    assert (share < 0.06).all() and (share > 0).float().mean() > 0.7
+    assert torch.equal(behind, batch[1].expand_as(behind))
+
+
+def test_a_share_is_a_share_and_the_seed_decides(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    many = batch[0].repeat(20, 1, 1, 1, 1)[:, :1], batch[1]
+    given, target, _ = varied(many, noise=0.3)
+    changed = (given != target).flatten(1).any(1).float().mean()
+    assert 0.2 < changed < 0.4
+    everything = {"other_ball": 0.5, "shapes": 0.5, "background": 0.5, "noise": 0.5}
+    assert all(torch.equal(a, b) for a, b in zip(varied(batch, **everything), varied(batch, **everything), strict=True))
+
+
+def test_batches_are_gathered_by_index(tiny_data: Path) -> None:
+    pixels = ClipStore(tiny_data / "videos").read("val").pixels
+    batches = ClipBatches(pixels)
+    assert len(batches) == len(pixels)
+    np.testing.assert_array_equal(batches.gather(np.array([3, 1]))["clips"].numpy(), pixels[[3, 1]])

@@ -1,0 +1,142 @@
+"""train_generator, run for real on tiny data coded by an untrained tokenizer, judged by an untrained judge."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from kinetoken.artifacts import hash_path, save_model
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.errors import UserError
+from kinetoken.heads.generator import PRIORS, GeneratorParams, load_generator
+from kinetoken.heads.generator_scores import SCORES
+from kinetoken.heads.video_classifier import VideoClassifier
+from kinetoken.stage import CPU, Context
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from stages import train_generator
+from stages.train_generator import Paths
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("circular", "helical", "linear", "parabolic")
+PARAMS = GeneratorParams(seed=1, components=8, shrinkage=0.05, clips_per_class=3, neighbours=2, bootstrap=50)
+JUDGE = {"channels": 4, "maps": 4, "width": 8}
+
+
+@pytest.fixture(scope="module")
+def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer/, judge/ and codes.parquet of the tiny data."""
+    folder = tmp_path_factory.mktemp("coded")
+    torch.manual_seed(0)
+    shape = NetworkParams(
+        stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
+        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1024, code_dim=8,
+    )
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    save_judge(folder / "judge", CLASSES)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    clips = ClipStore(tiny_data / "videos").read()
+    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
+    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
+    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
+    return folder
+
+
+def save_judge(folder: Path, classes: tuple[str, ...]) -> None:
+    judge = VideoClassifier(classes, (16, 64, 64), **JUDGE)
+    save_model(folder, judge, {"classes": list(classes), "shape": [16, 64, 64], "network": JUDGE})
+
+
+def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
+    for folder in ("models", "metrics", "plots"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    return Paths(
+        coded / "codes.parquet", coded / "tokenizer", coded / "judge", data / "videos", out / "models/generator",
+        out / "metrics/train_generator.json", out / "plots/scores.csv", out / "plots/samples.png",
+    )
+
+
+@pytest.fixture(scope="module")
+def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = stage_paths(coded, tiny_data, tmp_path_factory.mktemp("out"))
+    train_generator.run(PARAMS, paths, Context.silent())
+    return paths
+
+
+def test_metrics_hold_the_contract(done: Paths) -> None:
+    metrics = json.loads(done.metrics.read_text())
+    assert set(metrics) == set(PRIORS)
+    for prior in PRIORS:
+        for score in SCORES:
+            found = metrics[prior]
+            assert found[f"{score}_ci95_low"] <= found[score] <= found[f"{score}_ci95_high"]
+            assert np.isfinite(found[f"{score}_ceiling"])
+        assert found["class_match_floor"] == 0.25
+        assert found["class_match"] <= found["valid"], "an invalid clip counts as wrong"
+        assert found["coverage_floor"] <= found["coverage_ceiling"]
+
+
+def test_scores_table_has_every_prior_and_class_and_agrees_with_the_metrics(done: Paths) -> None:
+    table, metrics = pd.read_csv(done.scores), json.loads(done.metrics.read_text())
+    assert set(table["prior"]) == {"real", *PRIORS} and len(table) == 4 * (1 + len(PRIORS))
+    for prior in PRIORS:
+        for score in SCORES:
+            expected = table.loc[table["prior"] == prior, score].mean()
+            assert metrics[prior][score] == pytest.approx(expected, abs=1e-4)
+
+
+def test_samples_show_two_clips_a_class_and_prior(done: Paths) -> None:
+    assert Image.open(done.samples).size == (8 * 64, 2 * 4 * len(PRIORS) * 64)
+
+
+def test_class_gaussian_is_nearer_to_its_own_class(done: Paths) -> None:
+    """The saved model draws codes whose mean is closer to the class's own training mean than to the others'."""
+    codes, generator = read_codes(done.codes), load_generator(done.model)
+    assert generator.tokenizer_hash == codes.meta.tokenizer and generator.classes == CLASSES
+    train = codes.of_split("train")
+    vectors = generator.table.numpy()
+    means = {name: vectors[train.codes[train.label == name]].mean(0) for name in CLASSES}
+    for name in CLASSES:
+        drawn = vectors[generator.sample("class_gaussian", name, 200, seed=9)].mean(0)
+        away = {other: float(np.square(drawn - mean).sum()) for other, mean in means.items()}
+        assert min(away, key=lambda other: away[other]) == name
+
+
+def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    paths = stage_paths(coded, tiny_data, tmp_path)
+    content = {"train_generator": dataclasses.asdict(PARAMS), "hardware": dataclasses.asdict(CPU)}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
+    command = [sys.executable, "-m", "stages.train_generator", *flags]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    for name in ("model", "metrics", "scores", "samples"):
+        assert hash_path(getattr(paths, name)) == hash_path(getattr(done, name)), name
+
+
+def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    table = read_codes(done.codes)
+    paths = stage_paths(coded, tiny_data, tmp_path / "out")
+
+    def refused(match: str, **change: object) -> None:
+        write_codes(tmp_path / "codes.parquet", (new := dataclasses.replace(table, **change)).meta, [new])  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=match):
+            train_generator.run(PARAMS, dataclasses.replace(paths, codes=tmp_path / "codes.parquet"), Context.silent())
+
+    refused("made by tokenizer", meta=dataclasses.replace(table.meta, tokenizer="0" * 64))
+    refused("split 'test' is empty", split=np.where(table.split == "test", "ood", table.split))
+    gone = (table.split == "train") & (table.label == "helical")
+    refused("'helical' has 0 clips in split 'train'", split=np.where(gone, "val", table.split))
+    refused("not the tracks", track_id=table.track_id[::-1].copy())
+    save_judge(tmp_path / "judge", ("a", "b"))
+    with pytest.raises(UserError, match="judges"):
+        train_generator.run(PARAMS, dataclasses.replace(paths, judge=tmp_path / "judge"), Context.silent())
+    assert not paths.model.exists()

@@ -1,0 +1,167 @@
+"""train_predictor, run for real on tiny data coded by an untrained tokenizer."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from kinetoken.artifacts import hash_path
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.errors import UserError
+from kinetoken.heads.predictor import DYNAMICS, PredictorParams, load_predictor
+from kinetoken.stage import CPU, Context
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from kinetoken.training import TrainingParams
+from stages import train_predictor
+from stages.train_predictor import Paths
+
+ROOT = Path(__file__).parents[2]
+TRAINING = {
+    "seed": 1, "epochs": 2, "batch_size": 24, "learning_rate": 0.002, "warmup_fraction": 0.1, "weight_decay": 0.01,
+    "gradient_clip": 1.0, "ema_decay": 0.0, "patience": 0,
+}
+PARAMS = PredictorParams(
+    **TRAINING, past_slices=3, translation=TrainingParams(**TRAINING), width=16, filters=4, lstm_width=16,
+    transformer_width=16, copies=2, copy_scale=(0.9, 1.1), bootstrap=50,
+)
+
+
+@pytest.fixture(scope="module")
+def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer/ and codes.parquet of the tiny data."""
+    folder = tmp_path_factory.mktemp("coded")
+    torch.manual_seed(0)
+    shape = NetworkParams(
+        stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
+        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1024, code_dim=8,
+    )
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    clips = ClipStore(tiny_data / "videos").read()
+    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
+    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
+    table = CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
+    write_codes(folder / "codes.parquet", meta, [table])
+    return folder
+
+
+def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
+    for folder in ("models", "metrics", "plots"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    return Paths(
+        coded / "codes.parquet", coded / "tokenizer", data / "videos", data / "trajectories.parquet",
+        data / "track_params.parquet", out / "models/predictor", out / "metrics/train_predictor.json",
+        out / "plots/curves.csv", out / "plots/horizon.csv", out / "plots/predictions.png",
+    )
+
+
+@pytest.fixture(scope="module")
+def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = stage_paths(coded, tiny_data, tmp_path_factory.mktemp("out"))
+    train_predictor.run(PARAMS, paths, Context.silent())
+    return paths
+
+
+def rewritten(codes: Path, folder: Path, change: CodesTable) -> Path:
+    assert codes != folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_codes(folder / "codes.parquet", change.meta, [change])
+    return folder / "codes.parquet"
+
+
+def test_metrics_hold_the_contract(done: Paths) -> None:
+    metrics = json.loads(done.metrics.read_text())
+    assert set(DYNAMICS) <= set(metrics)
+    for model in DYNAMICS:
+        found = metrics[model]
+        for key in ("mse", "mse_ratio_to_reconstruction", "centroid_error_px", "error_over_oracle", "ood_ratio",
+                    "missed_rate", "foreground_mse", "velocity_error"):
+            assert np.isfinite(found[key]), key
+        assert found["centroid_error_px_ci95_low"] <= found["centroid_error_px"] <= found["centroid_error_px_ci95_high"]
+        floors = [floor["centroid_error_px"] for floor in metrics["floor"].values()]
+        assert found["centroid_error_px_floor"] == min(floors)
+        assert found["centroid_error_px_ceiling"] == metrics["true_codes"]["centroid_error_px"]
+        expected = found["centroid_error_px"] / metrics["oracle"]["centroid_error_px"]
+        assert found["error_over_oracle"] == pytest.approx(expected, rel=1e-4)
+        ratio = found["mse"] / metrics["true_codes"]["mse"]
+        assert found["mse_ratio_to_reconstruction"] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_plots_show_every_forecaster_at_every_step(done: Paths) -> None:
+    horizon = pd.read_csv(done.horizon)
+    assert set(horizon["step"]) == {1, 2, 3, 4}
+    assert set(horizon["kind"]) == {"model", "floor", "ceiling", "oracle"}
+    assert set(horizon["class"]) == {"all", "linear", "circular", "helical", "parabolic"}
+    assert len(horizon) == len(set(horizon["model"])) * 4 * 5
+    assert set(pd.read_csv(done.curves)["model"]) == {"translation", *DYNAMICS}
+    assert Image.open(done.pictures).size == (12 * 64, 8 * 64)
+
+
+def test_the_saved_model_predicts_codes_of_the_codebook(done: Paths) -> None:
+    codes = read_codes(done.codes)
+    predictor = load_predictor(done.model)
+    assert predictor.tokenizer_hash == codes.meta.tokenizer
+    ahead = predictor.predict(codes.codes[:5, :3])
+    assert ahead.shape == (5, 1, 8, 8) and ahead.min() >= 0 and ahead.max() < 1000
+
+
+def test_future_codes_of_test_clips_change_no_forecast(
+    done: Paths, coded: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """With the future slice of test and ood replaced by noise, the model and all that forecasts are the same."""
+    table = read_codes(done.codes)
+    held_out = np.isin(table.split, ["test", "ood"])
+    noise = np.random.default_rng(0).integers(0, 1000, table.codes[held_out, 3].shape)
+    changed = table.codes.copy()
+    changed[held_out, 3] = noise
+    codes = rewritten(done.codes, tmp_path, dataclasses.replace(table, codes=changed))
+    paths = dataclasses.replace(stage_paths(coded, tiny_data, tmp_path), codes=codes)
+    train_predictor.run(PARAMS, paths, Context.silent())
+    assert hash_path(paths.model) == hash_path(done.model)
+    before, after = (pd.read_csv(p.horizon).query("kind != 'ceiling'") for p in (done, paths))
+    pd.testing.assert_frame_equal(before, after)
+    ceilings = [json.loads(p.metrics.read_text())["true_codes"]["mse"] for p in (done, paths)]
+    assert ceilings[0] != ceilings[1], "the future was not replaced"
+    for path in ("pictures", "curves"):
+        assert getattr(paths, path).read_bytes() == getattr(done, path).read_bytes()
+
+
+def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    paths = stage_paths(coded, tiny_data, tmp_path)
+    section = json.loads(json.dumps(dataclasses.asdict(PARAMS)))  # tuples to lists, as in YAML
+    content = {"train_predictor": section, "hardware": dataclasses.asdict(CPU)}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
+    command = [sys.executable, "-m", "stages.train_predictor", *flags]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    for name in ("model", "metrics", "curves", "horizon", "pictures"):
+        assert hash_path(getattr(paths, name)) == hash_path(getattr(done, name)), name
+
+
+def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    table = read_codes(done.codes)
+    paths = stage_paths(coded, tiny_data, tmp_path / "out")
+
+    def refused(match: str, change: CodesTable | None = None, params: PredictorParams = PARAMS) -> None:
+        codes = done.codes if change is None else rewritten(done.codes, tmp_path / "changed", change)
+        with pytest.raises(UserError, match=match):
+            train_predictor.run(params, dataclasses.replace(paths, codes=codes), Context.silent())
+
+    refused("made by tokenizer", dataclasses.replace(table, meta=dataclasses.replace(table.meta, tokenizer="0" * 64)))
+    refused("do not fit", params=dataclasses.replace(PARAMS, past_slices=4))
+    no_test = np.where(table.split == "test", "ood", table.split)
+    refused("split 'test' is empty", dataclasses.replace(table, split=no_test))
+    gone = (table.split == "train") & (table.label == "helical")
+    refused("'helical' has no clip", dataclasses.replace(table, split=np.where(gone, "val", table.split)))
+    refused("not the tracks", dataclasses.replace(table, track_id=table.track_id[::-1].copy()))
+    assert not paths.model.exists()
