@@ -23,7 +23,7 @@ Tokens = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 CHAIN = ("pixels", "latents", "codes", "codes_pooled")
-CHUNK = 64  # clips turned into numbers at once
+CHUNK = 16  # clips turned into numbers at once: small enough for the cache
 
 
 @dataclasses.dataclass(frozen=True)

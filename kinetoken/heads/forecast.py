@@ -110,26 +110,50 @@ def decode_in_batches(
 
 def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.float32]) -> Tracked:
     """The ball tracked in every frame decoded from the codes: (N, T) each."""
-    parts = [track_ball(frames, background) for _, frames in decode_in_batches(tokenizer, codes)]
+    return _joined([track_ball(frames, background) for _, frames in decode_in_batches(tokenizer, codes)])
+
+
+def _joined(parts: list[Tracked]) -> Tracked:
     return Tracked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Tracked)))
+
+
+def judge_past(
+    tokenizer: Tokenizer, past: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
+) -> tuple[Tracked, DrawnForecast]:
+    """The ball tracked in the frames decoded from the past, (N, P) each, and the last of them shown again and again."""
+    tracked, parts = [], []
+    for rows, frames in decode_in_batches(tokenizer, past):
+        tracked.append(track_ball(frames, background))
+        again = np.repeat(frames[:, -1:], truth.frames.shape[1], axis=1)
+        parts.append(_judge_batch(again, rows, truth, scene, background))
+    return _joined(tracked), DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def judge_frames(
     tokenizer: Tokenizer, codes: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
 ) -> DrawnForecast:
     """Decode whole clips of codes (N, K + 1, H', W') and compare their last frames with what happened."""
-    parts = []
-    for rows, frames in decode_in_batches(tokenizer, codes, truth.frames.shape[1]):
-        original = truth.frames[rows].astype(np.float32) / 255
-        points = truth.points[rows, truth.past_frames :]
-        true_u, true_v, _ = scene.project(points)
-        found = track_ball(frames, background)
-        centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
-        squared = np.square(frames - original)
-        mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
-        inside = (squared.sum(-1) * mask).sum((-1, -2))
-        parts.append((found.u, found.v, centroid, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))))
+    horizon = truth.frames.shape[1]
+    parts = [
+        _judge_batch(frames, rows, truth, scene, background)
+        for rows, frames in decode_in_batches(tokenizer, codes, horizon)
+    ]
     return DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _judge_batch(
+    frames: NDArray[np.float32], rows: np.ndarray, truth: Truth, scene: Scene, background: NDArray[np.float32]
+) -> tuple[np.ndarray, ...]:
+    """The fields of a DrawnForecast for frames (B, H, H', W', 3) of the clips `rows`."""
+    original = truth.frames[rows].astype(np.float32) / 255
+    points = truth.points[rows, truth.past_frames :]
+    true_u, true_v, _ = scene.project(points)
+    found = track_ball(frames, background)
+    centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
+    squared = np.square(frames - original)
+    mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
+    inside = (squared.sum(-1) * mask).sum((-1, -2))
+    return found.u, found.v, centroid, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))
 
 
 def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:

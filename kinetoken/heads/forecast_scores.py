@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PICTURES_PER_CLASS = 2
+CALIBRATION_CLIPS = 240  # of val, on which the tracker's errors are measured for the oracle
 
 
 class Scores:
@@ -35,7 +36,7 @@ class Scores:
         self.clips = store.read(split).pixels[:, :last]
         self.truth = forecast.Truth(codes.label[rows], self.clips[:, first:], tracks.points[rows, :last], first)
         past = forecast.past_codes(codes.codes[rows], shape.past_slices)
-        progress.phase(f"scoring {split}", len(DYNAMICS) + 3, "forecasts")
+        progress.phase(f"scoring {split}", len(DYNAMICS) + 2, "forecasts")
 
         def judge(ahead: np.ndarray) -> forecast.DrawnForecast:
             whole = np.concatenate([past, ahead], 1)
@@ -47,10 +48,9 @@ class Scores:
         self.past, self.best = past, predictor.best
         self.models = {name: judge(ahead) for name, ahead in self.foretold.items()}
         self.ceiling = judge(codes.codes[rows, shape.past_slices : shape.past_slices + 1])
-        tracked = forecast.track_decoded(tokenizer, past, background)
+        tracked, self.copied = forecast.judge_past(tokenizer, past, self.truth, self.scene, background)
         progress.advance()
         self.floors = forecast.trivial_forecasts(tracked, self.truth, self.scene)
-        self.copied = judge(past[:, -1:])
         self.oracle = self._oracle(tokenizer, codes, tracks, tracked, shape)
 
     def _oracle(
@@ -59,7 +59,7 @@ class Scores:
         """None for motions whose law is not among the known ones."""
         if not forecast.Oracle.knows(codes.classes):
             return None
-        held = codes.split == "val"
+        held = np.flatnonzero(codes.split == "val")[:CALIBRATION_CLIPS]
         seen = forecast.track_decoded(
             tokenizer, forecast.past_codes(codes.codes[held], shape.past_slices), self.scene.background()
         )

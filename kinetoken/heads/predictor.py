@@ -294,9 +294,18 @@ class Predictor(nn.Module):
         return self.choose(logits)[:, None]
 
     def choose(self, logits: Tensor) -> Tensor:
-        """The most probable code of each token, its parts being independent: (..., ΣL) → (...) int64."""
+        """The code of each token, its parts being independent: (..., ΣL) → (...) int64.
+
+        Levels lie along a line, so the one nearest to the expected level is taken: it errs least. A code
+        that has no levels is the most probable one.
+        """
         parts = torch.split(logits, list(self.shape.levels), -1)
-        chosen = torch.stack([part.argmax(-1) for part in parts], -1)  # (..., parts)
+        if len(parts) == 1:
+            chosen = parts[0].argmax(-1)[..., None]
+        else:
+            places = [torch.arange(part.shape[-1], device=part.device) for part in parts]
+            expected = [(part.softmax(-1) * at).sum(-1) for part, at in zip(parts, places, strict=True)]
+            chosen = torch.stack(expected, -1).round().long()  # (..., parts)
         return code_of_digits(self.digits(), self.shape.levels)[_mixed_radix(chosen, self.shape.levels)]
 
     @torch.no_grad()

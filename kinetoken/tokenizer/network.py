@@ -63,12 +63,13 @@ class Block(nn.Module):
         nn.init.normal_(self.time.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, t, h, _, _ = x.shape
+        b, _, h, _, _ = x.shape
         frames = rearrange(F.silu(self.norm_space(x)), "b t h w c -> (b t) c h w")
         x = x + rearrange(self.space(frames), "(b t) c h w -> b t h w c", b=b)
         padded = F.pad(F.silu(self.norm_time(x)), (0, 0, 0, 0, 0, 0, *self.padding))  # (B, T+2, H, W, C)
         columns = rearrange(padded, "b t h w c -> b c t (h w)")
-        return x + rearrange(self.time(columns), "b c t (h w) -> b t h w c", h=h)
+        x = x + rearrange(self.time(columns), "b c t (h w) -> b t h w c", h=h)
+        return x
 
 
 class Stem(nn.Module):
@@ -81,6 +82,7 @@ class Stem(nn.Module):
         super().__init__()
         basis = torch.eye(32) if kind == "patch" else torch.from_numpy(haar_basis())
         self.turns = kind != "patch"
+        self.basis: Tensor
         self.register_buffer("basis", basis, persistent=False)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -91,8 +93,9 @@ class Stem(nn.Module):
     def inverse(self, cells: Tensor) -> Tensor:
         p, q, r = PATCH
         pixels = cells.unflatten(-1, (3, p * q * r))
-        pixels = pixels @ self.basis if self.turns else pixels
-        return rearrange(pixels, "b t h w c (p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
+        turned = pixels @ self.basis if self.turns else pixels
+        clips: Tensor = rearrange(turned, "b t h w c (p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
+        return clips
 
 
 def haar_basis() -> np.ndarray:
@@ -134,9 +137,10 @@ class Tokenizer(nn.Module):
         self.coarse_decoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
         self.up = nn.Linear(coarse, 8 * fine)
         self.fine_decoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
-        self.to_cell = nn.Sequential(nn.LayerNorm(fine), nn.Linear(fine, cell))
-        nn.init.normal_(self.to_cell[1].weight, std=0.01)  # start from the bare background
-        nn.init.zeros_(self.to_cell[1].bias)
+        last = nn.Linear(fine, cell)
+        nn.init.normal_(last.weight, std=0.01)  # training starts from the bare background
+        nn.init.zeros_(last.bias)
+        self.to_cell = nn.Sequential(nn.LayerNorm(fine), last)
 
     @property
     def codebook_size(self) -> int:
@@ -177,7 +181,8 @@ class Tokenizer(nn.Module):
         x = self.fine_encoder(self.embed(self.stem(x - self.background)))  # (B, T/2, H/4, W/4, fine)
         x = rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
         x = self.coarse_encoder(self.down(x))  # (B, T/4, H/8, W/8, coarse)
-        return rearrange(self.to_latent(x), "b t h w d -> b d t h w")
+        latents: Tensor = rearrange(self.to_latent(x), "b t h w d -> b d t h w")
+        return latents
 
     def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, D, T', H', W') → quantized of the same shape, indices (B, T', H', W') int64, loss ()."""
@@ -193,7 +198,8 @@ class Tokenizer(nn.Module):
         x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
         x = self.up(self.coarse_decoder(x))
         x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
-        return self.stem.inverse(self.to_cell(self.fine_decoder(x))) + self.background
+        pixels: Tensor = self.stem.inverse(self.to_cell(self.fine_decoder(x)))
+        return pixels + self.background
 
     @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:

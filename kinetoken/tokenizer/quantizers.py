@@ -64,7 +64,8 @@ class FiniteScalar(Quantizer):
         return quantized, indices, tokens.new_zeros(())
 
     def _vectors(self, indices: Tensor) -> Tensor:
-        return self.fsq.indices_to_codes(indices.int())
+        vectors: Tensor = self.fsq.indices_to_codes(indices.int())
+        return vectors
 
 
 class LookupFree(Quantizer):
@@ -81,7 +82,8 @@ class LookupFree(Quantizer):
         return quantized, indices, loss
 
     def _vectors(self, indices: Tensor) -> Tensor:
-        return self.lfq.indices_to_codes(indices)
+        vectors: Tensor = self.lfq.indices_to_codes(indices)
+        return vectors
 
 
 class MovingAverage(Quantizer):
@@ -104,7 +106,8 @@ class MovingAverage(Quantizer):
         return quantized, indices, loss.sum()
 
     def _vectors(self, indices: Tensor) -> Tensor:
-        return self.vq.get_output_from_indices(indices)
+        vectors: Tensor = self.vq.get_output_from_indices(indices)
+        return vectors
 
 
 class LinearCodebook(Quantizer):
@@ -121,7 +124,8 @@ class LinearCodebook(Quantizer):
         return quantized, indices, loss
 
     def _vectors(self, indices: Tensor) -> Tensor:
-        return self.simvq.indices_to_codes(indices)
+        vectors: Tensor = self.simvq.indices_to_codes(indices)
+        return vectors
 
 
 QUANTIZERS: dict[str, Callable[[tuple[int, ...], int, int], Quantizer]] = {

@@ -86,8 +86,8 @@ def score_tokenizer(
     parts: dict[str, list[ClipScores]] = {"reconstruction": [], "floor": [], "ceiling": []}
     for start in range(0, len(clips), BATCH):
         rows = slice(start, start + BATCH)
-        original = clips.pixels[rows].astype(np.float32) / 255
-        output = tokenizer.reconstruct(torch.from_numpy(clips.pixels[rows]).to(device)).cpu().numpy()
+        original: Floats = clips.pixels[rows].astype(np.float32) / np.float32(255)
+        output: Floats = tokenizer.reconstruct(torch.from_numpy(clips.pixels[rows]).to(device)).cpu().numpy()
         for name, frames in (("reconstruction", output), ("floor", mean_video), ("ceiling", original)):
             parts[name].append(score_clips(frames, original, scene, points[rows]))
         advance(len(original))

@@ -112,12 +112,16 @@ def test_digits_and_codes_are_inverse() -> None:
     assert torch.equal(code_of_digits(plain, (5,))[plain[:, 0]], torch.arange(5))
 
 
-def test_writer_chooses_the_code_of_the_most_probable_levels(predictor: Predictor) -> None:
+def test_writer_chooses_the_code_nearest_to_the_expected_levels(predictor: Predictor) -> None:
     digits = level_digits(fsq_table(), LEVELS)
     logits = torch.zeros(12, 7)
     for code, (a, b, c) in enumerate(digits.tolist()):
-        logits[code, [a, 3 + b, 5 + c]] = 1.0
+        logits[code, [a, 3 + b, 5 + c]] = 20.0
     assert torch.equal(predictor.choose(logits), torch.arange(12))
+    torn = torch.zeros(1, 7)
+    torn[0, [0, 2]] = 5.0  # the first part is either its least or its greatest level: the middle errs least
+    torn[0, [3, 5]] = 20.0
+    assert digits[predictor.choose(torn)[0]].tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize("model", DYNAMICS)

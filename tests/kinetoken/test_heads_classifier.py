@@ -1,0 +1,101 @@
+"""The classifier of codes: prefixes, calibration, its folder, its params."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kinetoken.errors import UserError
+from kinetoken.heads.classifier import (
+    ClassifierParams,
+    CodeClassifier,
+    build_classifier,
+    load_classifier,
+    prefix_step,
+    save_classifier,
+)
+from kinetoken.params import build
+
+GRID = (4, 8, 8)
+COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+PARAMS = ClassifierParams(
+    seed=5, epochs=1, batch_size=4, learning_rate=0.001, warmup_fraction=0.0, weight_decay=0.0, gradient_clip=0.0,
+    ema_decay=0.0, patience=0, poolings=("soft_argmax", "spatial_mean"), channels=6, blocks=1, maps=2, width=12,
+    dropout=0.5, prefix_weight=0.25,
+)
+
+
+def head(pooling: str = "soft_argmax") -> CodeClassifier:
+    return build_classifier(PARAMS, pooling, ("a", "b", "c"), COORDINATES, GRID).eval()
+
+
+def random_codes(count: int = 5, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 50, (count, *GRID)).astype(np.int32)
+
+
+def test_a_prefix_reads_as_the_whole_clip_does_after_it() -> None:
+    module, codes = head(), random_codes()
+    with torch.no_grad():
+        every = module(torch.from_numpy(codes.astype(np.int64))).log_softmax(-1).numpy()  # (N, 4, C)
+    for count in range(1, 5):
+        found = module.log_probabilities(codes[:, :count], batch_size=2)
+        assert found.shape == (5, 3)
+        np.testing.assert_allclose(found, every[:, count - 1], atol=1e-5)
+        np.testing.assert_allclose(np.exp(found).sum(1), 1)
+    assert np.abs(every[:, 0] - every[:, 3]).max() > 1e-3
+    assert module.embedding(codes).shape == (5, PARAMS.width)
+
+
+def test_temperature_is_that_of_the_prefix() -> None:
+    module, codes = head(), random_codes()
+    before = module.log_probabilities(codes[:, :2]), module.log_probabilities(codes)
+    module.temperature[1] = 2.0
+    np.testing.assert_array_equal(module.log_probabilities(codes), before[1])
+    halved = before[0] / 2 - np.log(np.exp(before[0] / 2).sum(1, keepdims=True))
+    np.testing.assert_allclose(module.log_probabilities(codes[:, :2]), halved, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 8, 8), (5, 0, 8, 8), (5, 4, 4, 8), (4, 8, 8)])
+def test_codes_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        head().log_probabilities(np.zeros(shape, np.int32))
+
+
+def test_loss_of_a_known_answer() -> None:
+    class Fixed(torch.nn.Module):
+        def forward(self, codes: torch.Tensor) -> torch.Tensor:
+            sure = torch.tensor([0.0, 0.0, math.log(3.0)])  # the class has 1/4 after 2 slices, then 3/5
+            return torch.stack([torch.tensor([0.0, math.log(0.5), math.log(0.5)]), torch.zeros(3), sure])[None]
+
+    batch = {"codes": torch.zeros(1, 3, 8, 8, dtype=torch.int64), "target": torch.tensor([2])}
+    loss, parts = prefix_step(0.25)(Fixed(), batch)
+    expected = 0.75 * -math.log(3 / 5) + 0.25 * (-math.log(0.25) - math.log(1 / 3)) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert parts["train_accuracy"].item() == 1
+
+
+@pytest.mark.parametrize("pooling", ["soft_argmax", "spatial_mean"])
+def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path, pooling: str) -> None:
+    module, codes = head(pooling), random_codes()
+    module.temperature[:] = torch.tensor([1.0, 1.2, 1.4, 1.6])
+    save_classifier(tmp_path / "classifier", module, PARAMS, "f" * 64)
+    loaded = load_classifier(tmp_path / "classifier")
+    assert (loaded.classes, loaded.tokenizer_hash, loaded.pooling) == (("a", "b", "c"), "f" * 64, pooling)
+    for count in (1, 4):
+        np.testing.assert_array_equal(
+            loaded.log_probabilities(codes[:, :count]), module.log_probabilities(codes[:, :count])
+        )
+    (tmp_path / "classifier/config.json").write_text('{"pooling": "mode"}')
+    with pytest.raises(UserError, match="not a classifier"):
+        load_classifier(tmp_path / "classifier")
+
+
+def test_unknown_or_repeated_pooling_is_refused() -> None:
+    values = {**dataclasses.asdict(PARAMS), "poolings": ["soft_argmax", "mode"]}
+    with pytest.raises(UserError, match="poolings: no 'mode'; known are soft_argmax, spatial_mean"):
+        build(ClassifierParams, values, "train_classifier")
+    with pytest.raises(UserError, match="each once"):
+        build(ClassifierParams, {**values, "poolings": ["soft_argmax", "soft_argmax"]}, "train_classifier")

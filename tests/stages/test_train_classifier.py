@@ -1,0 +1,150 @@
+"""train_classifier, run for real on tiny data coded by an untrained tokenizer."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kinetoken.artifacts import hash_path
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.errors import UserError
+from kinetoken.heads.classifier import ClassifierParams, load_classifier
+from kinetoken.stage import CPU, Context
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from stages import train_classifier
+from stages.train_classifier import Paths
+
+PARAMS = ClassifierParams(
+    seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
+    ema_decay=0.0, patience=0, poolings=("soft_argmax", "spatial_mean"), channels=6, blocks=1, maps=2, width=16,
+    dropout=0.1, prefix_weight=0.3,
+)
+
+
+@pytest.fixture(scope="module")
+def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer/ and codes.parquet of the tiny data."""
+    folder = tmp_path_factory.mktemp("coded")
+    torch.manual_seed(0)
+    shape = NetworkParams(
+        stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
+        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
+    )
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    clips = ClipStore(tiny_data / "videos").read()
+    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
+    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
+    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
+    return folder
+
+
+def stage_paths(coded: Path, out: Path) -> Paths:
+    out.mkdir(exist_ok=True)
+    return Paths(
+        coded / "codes.parquet", coded / "tokenizer", out / "classifier", out / "metrics.json",
+        *(out / f"{name}.csv" for name in ("confusion", "curves", "prefix", "reliability")),
+    )
+
+
+def silent() -> Context:
+    return dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
+
+
+@pytest.fixture(scope="module")
+def done(coded: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = stage_paths(coded, tmp_path_factory.mktemp("classifier"))
+    train_classifier.run(PARAMS, paths, silent())
+    return paths
+
+
+def test_metrics_are_those_of_the_saved_head(done: Paths) -> None:
+    metrics = json.loads(done.metrics.read_text())
+    test = read_codes(done.codes).of_split("test")
+    head = load_classifier(done.model)
+    for count in range(1, 5):
+        right = head.log_probabilities(test.codes[:, :count]).argmax(1) == test.target
+        assert metrics["prefix"][str(count)]["accuracy"] == pytest.approx(right.mean(), abs=1e-5)
+    assert metrics["accuracy"] == metrics["prefix"]["4"]["accuracy"] == metrics["pooling"]["soft_argmax"]["accuracy"]
+    assert metrics["accuracy_floor"] == 0.25
+    assert metrics["accuracy_ci95_low"] <= metrics["accuracy"] <= metrics["accuracy_ci95_high"]
+    assert np.mean(list(metrics["per_class"].values())) == pytest.approx(metrics["accuracy"], abs=1e-5)
+    assert 0 <= metrics["ece"] <= 1
+    assert set(metrics["pooling"]) == {"soft_argmax", "spatial_mean"}
+
+
+def test_config_says_what_the_head_is(done: Paths) -> None:
+    head = load_classifier(done.model)
+    assert head.pooling == "soft_argmax"
+    assert head.classes == ("circular", "helical", "linear", "parabolic")
+    assert head.tokenizer_hash == load_tokenizer(done.tokenizer).hash
+
+
+def test_plot_tables(done: Paths) -> None:
+    rows = pd.read_csv(done.confusion)
+    accuracy = json.loads(done.metrics.read_text())["accuracy"]
+    assert len(rows) == 24
+    assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(accuracy, abs=1e-5)
+    assert pd.read_csv(done.prefix).groupby("pooling")["slices"].apply(list).to_dict() == {
+        "soft_argmax": [1, 2, 3, 4], "spatial_mean": [1, 2, 3, 4],
+    }
+    assert pd.read_csv(done.reliability)["share"].sum() == pytest.approx(1)
+    assert pd.read_csv(done.curves)["model"].value_counts().to_dict() == {"soft_argmax": 2, "spatial_mean": 2}
+
+
+def test_same_bytes_again(done: Paths, coded: Path, tmp_path: Path) -> None:
+    again = stage_paths(coded, tmp_path / "again")
+    train_classifier.run(PARAMS, again, silent())
+    for name in ("model", "metrics", "confusion", "curves", "prefix", "reliability"):
+        assert hash_path(getattr(again, name)) == hash_path(getattr(done, name)), name
+
+
+def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
+    """Codes whose class is the direction in which the one odd code moves: the mean of the codes cannot tell."""
+    rng = np.random.default_rng(0)
+    codes = np.zeros((240, 4, 8, 8), np.int32)
+    label = np.array(["left", "right"])[np.arange(240) % 2]
+    for row, name in enumerate(label):
+        first, height = rng.integers(0, 4), rng.integers(0, 8)
+        places = first + np.arange(4)
+        codes[row, np.arange(4), height, places if name == "right" else places[::-1]] = 500
+    split = np.where(np.arange(240) < 160, "train", np.where(np.arange(240) < 200, "val", "test"))
+    table = CodesTable(np.arange(240, dtype=np.int32), label, split, codes, read_codes(coded / "codes.parquet").meta)
+    params = dataclasses.replace(PARAMS, epochs=40, learning_rate=0.01, channels=8, maps=4, width=32, dropout=0.0)
+    coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
+    right = {}
+    for pooling in params.poolings:
+        head, _ = train_classifier.train_head(params, pooling, table, coordinates, silent())
+        test = table.of_split("test")
+        right[pooling] = float((head.log_probabilities(test.codes).argmax(1) == test.target).mean())
+    assert right["soft_argmax"] > 0.9
+    assert right["spatial_mean"] < 0.75
+
+
+@pytest.mark.parametrize(("fault", "message"), [
+    ("other tokenizer", "made by tokenizer"),
+    ("missing class", "class 'helical' has no clip in split 'train'"),
+    ("empty split", "split 'val' is empty"),
+    ("one class", "one class only"),
+])
+def test_bad_codes_are_refused_before_training(coded: Path, tmp_path: Path, fault: str, message: str) -> None:
+    codes = read_codes(coded / "codes.parquet")
+    meta = codes.meta
+    if fault == "other tokenizer":
+        meta = dataclasses.replace(meta, tokenizer="0" * 64)
+    elif fault == "missing class":
+        codes = codes.take(np.flatnonzero(~((codes.label == "helical") & (codes.split == "train"))))
+    elif fault == "empty split":
+        codes = codes.take(np.flatnonzero(codes.split != "val"))
+    else:
+        codes.label[:] = "unlabelled"
+    write_codes(tmp_path / "codes.parquet", meta, [codes])
+    paths = dataclasses.replace(stage_paths(coded, tmp_path / "out"), codes=tmp_path / "codes.parquet")
+    with pytest.raises(UserError, match=message):
+        train_classifier.run(PARAMS, paths, silent())
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,134 @@
+"""train_position, run for real on tiny data coded by an untrained tokenizer."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kinetoken.artifacts import hash_path
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.errors import UserError
+from kinetoken.heads.position import PositionParams, load_position_head, measured_sigma, position_errors
+from kinetoken.stage import CPU, Context
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from kinetoken.trajectories import read_tracks
+from stages import train_position
+from stages.train_position import Paths
+
+PARAMS = PositionParams(
+    seed=1, epochs=30, batch_size=8, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
+    ema_decay=0.0, patience=0, channels=8, blocks=1, width=8, dropout=0.0, depth_weight=15.0,
+)
+
+
+@pytest.fixture(scope="module")
+def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer/ and codes.parquet of the tiny data."""
+    folder = tmp_path_factory.mktemp("coded")
+    torch.manual_seed(0)
+    shape = NetworkParams(
+        stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
+        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
+    )
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    clips = ClipStore(tiny_data / "videos").read()
+    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
+    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
+    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
+    return folder
+
+
+def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
+    out.mkdir(exist_ok=True)
+    return Paths(
+        coded / "codes.parquet", coded / "tokenizer", data / "trajectories.parquet", data / "track_params.parquet",
+        out / "position", out / "metrics.json", out / "curves.csv", out / "error_by_frame.csv",
+    )
+
+
+def silent() -> Context:
+    return dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
+
+
+@pytest.fixture(scope="module")
+def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = stage_paths(coded, tiny_data, tmp_path_factory.mktemp("position"))
+    train_position.run(PARAMS, paths, silent())
+    return paths
+
+
+def test_metrics_are_those_of_the_saved_head_and_beat_the_floor(done: Paths) -> None:
+    metrics = json.loads(done.metrics.read_text())
+    codes, tracks = read_codes(done.codes), read_tracks(done.trajectories, done.track_params)
+    head = load_position_head(done.model)
+    for split, found in (("test", metrics), ("ood", metrics["ood"])):
+        here = codes.split == split
+        errors = position_errors(head.positions(codes.codes[here]), tracks.points[here], head.camera)
+        for name, each in errors.items():
+            assert found[name] == pytest.approx(each.mean(), rel=1e-4)
+            assert found[f"{name}_ci95_low"] <= found[name] <= found[f"{name}_ci95_high"]
+    assert metrics["error_px"] < 0.8 * metrics["error_px_floor"]
+
+
+def test_floor_is_the_mean_training_position(done: Paths) -> None:
+    metrics = json.loads(done.metrics.read_text())
+    tracks = read_tracks(done.trajectories, done.track_params)
+    mean = tracks.points[tracks.split == "train"].mean((0, 1))
+    away = np.linalg.norm(tracks.points[tracks.split == "test"] - mean, axis=-1)
+    assert metrics["error_m_floor"] == pytest.approx(away.mean(), rel=1e-5)
+
+
+def test_sigma_is_measured_on_val_and_kept_with_the_head(done: Paths) -> None:
+    codes, tracks = read_codes(done.codes), read_tracks(done.trajectories, done.track_params)
+    head = load_position_head(done.model)
+    val = codes.split == "val"
+    measured = measured_sigma(head.positions(codes.codes[val]), tracks.points[val], head.camera)
+    assert head.sigma == pytest.approx(measured)
+    assert head.tokenizer_hash == load_tokenizer(done.tokenizer).hash
+
+
+def test_plot_tables(done: Paths) -> None:
+    frames = pd.read_csv(done.error_by_frame)
+    metrics = json.loads(done.metrics.read_text())
+    test = frames[frames["split"] == "test"]
+    assert test["frame"].tolist() == list(range(16))
+    assert test["error_m"].mean() == pytest.approx(metrics["error_m"], rel=1e-4)
+    assert pd.read_csv(done.curves)["epoch"].tolist() == list(range(1, 31))
+
+
+def test_same_bytes_again(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    again = stage_paths(coded, tiny_data, tmp_path / "again")
+    train_position.run(PARAMS, again, silent())
+    for name in ("model", "metrics", "curves", "error_by_frame"):
+        assert hash_path(getattr(again, name)) == hash_path(getattr(done, name)), name
+
+
+@pytest.mark.parametrize(("fault", "message"), [
+    ("other tokenizer", "made by tokenizer"),
+    ("empty split", "split 'val' is empty"),
+    ("other tracks", "not the tracks of"),
+    ("three slices", "3 slices do not divide the 16 frames"),
+])
+def test_bad_codes_are_refused_before_training(
+    coded: Path, tiny_data: Path, tmp_path: Path, fault: str, message: str
+) -> None:
+    codes = read_codes(coded / "codes.parquet")
+    if fault == "other tokenizer":
+        codes.meta = dataclasses.replace(codes.meta, tokenizer="0" * 64)
+    elif fault == "empty split":
+        codes = codes.take(np.flatnonzero(codes.split != "val"))
+    elif fault == "other tracks":
+        codes.track_id = codes.track_id + 1
+    else:
+        codes.codes, codes.meta = codes.codes[:, :3], dataclasses.replace(codes.meta, grid=(3, 8, 8))
+    write_codes(tmp_path / "codes.parquet", codes.meta, [codes])
+    paths = dataclasses.replace(stage_paths(coded, tiny_data, tmp_path / "out"), codes=tmp_path / "codes.parquet")
+    with pytest.raises(UserError, match=message):
+        train_position.run(PARAMS, paths, silent())
+    assert list((tmp_path / "out").iterdir()) == []
