@@ -127,13 +127,16 @@ def physics_numbers(chain: Walk, points: NDArray[np.float64], fps: float) -> dic
 
 
 def information_table(chain: Walk, readings: Readings, seed: int) -> "pd.DataFrame":
-    """One row a point of the chain and probe: accuracy with floor and interval, bits, whether it is the strongest."""
+    """One row a point of the chain: the strongest probe's accuracy with floor, interval and bits; then each probe's."""
     import pandas as pd
 
     floor = majority_accuracy(chain.table.target[chain.rows("train")], chain.table.target[chain.rows("test")])
-    return pd.DataFrame([
-        {"point": point, "probe": name, **with_interval("accuracy", reading.correct.astype(np.float64), seed),
-         "accuracy_floor": floor, "bits": probes.label_information_bits(reading),
-         "strongest": int(name == probes.strongest(found).probe)}
-        for point, found in readings.items() for name, reading in found.items()
-    ])
+    rows = []
+    for point, found in readings.items():
+        best = probes.strongest(found)
+        rows.append({
+            "point": point, "probe": best.probe, **with_interval("accuracy", best.correct.astype(np.float64), seed),
+            "accuracy_floor": floor, "bits": probes.label_information_bits(best),
+            **{name: reading.accuracy for name, reading in found.items()},
+        })
+    return pd.DataFrame(rows)

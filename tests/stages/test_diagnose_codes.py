@@ -95,7 +95,10 @@ def test_figures_agree_with_a_count_of_the_codes_table(ran: diagnose_codes.Paths
 
 def test_plots_are_readable_tables_and_pictures(ran: diagnose_codes.Paths) -> None:
     information = pd.read_csv(ran.information)
-    assert information.groupby("point")["strongest"].sum().to_dict() == dict.fromkeys(CHAIN, 1)
+    assert tuple(information["point"]) == CHAIN and set(information["probe"]) <= {"linear", "knn", "moments"}
+    best = [row[row["probe"]] for _, row in information.iterrows()]
+    assert information["accuracy"].tolist() == best
+    assert best == pytest.approx([json.loads(ran.metrics.read_text())["probe"][point] for point in CHAIN])
     assert len(pd.read_csv(ran.positions)) == 4 * 8 * 8
     assert pd.read_csv(ran.levels).groupby("channel")["share"].sum().to_numpy() == pytest.approx(np.ones(4), abs=1e-4)
     embedding = pd.read_csv(ran.embedding)
