@@ -40,7 +40,8 @@ class Paths:
     track_params: Annotated[Path, Input("what was drawn, for scoring only")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the tokenizer")] = Path("models/tokenizer")
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_tokenizer.json")
-    plots: Annotated[Path, Output("curves.csv, reconstructions.png")] = Path("plots/train_tokenizer")
+    curves: Annotated[Path, Output("loss by epoch")] = Path("plots/train_tokenizer/curves.csv")
+    reconstructions: Annotated[Path, Output("a sheet of clips")] = Path("plots/train_tokenizer/reconstructions.png")
 
 
 def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
@@ -69,8 +70,8 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     save_tokenizer(paths.model, tokenizer)
     size = {"parameters": sum(p.numel() for p in tokenizer.parameters()), "best_epoch": history.best_epoch + 1}
     write_metrics(paths.metrics, {**reconstruction_metrics(scores, params.seed), **size})
-    write_csv(paths.plots / "curves.csv", curves_table({"tokenizer": history}))
-    draw_reconstructions(paths.plots / "reconstructions.png", tokenizer, test)
+    write_csv(paths.curves, curves_table({"tokenizer": history}))
+    draw_reconstructions(paths.reconstructions, tokenizer, test)
 
 
 def draw_reconstructions(path: Path, tokenizer: nn.Module, test: Clips) -> None:

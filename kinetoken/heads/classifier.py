@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
-from kinetoken.heads.poolings import POOLINGS, Grid, Size
+from kinetoken.heads.poolings import POOLINGS, Grid, Size, require_prefix
 from kinetoken.params import Fraction, NonNegative, Positive
 from kinetoken.training import Batch, Step, TrainingParams, index_batches
 
@@ -97,12 +97,6 @@ class CodeClassifier(nn.Module):
         with torch.no_grad():
             for rows in index_batches(len(codes), batch_size):
                 yield torch.from_numpy(codes[rows].astype(np.int64)).to(self.place.device)
-
-
-def require_prefix(codes: np.ndarray, grid: Grid) -> None:
-    """ValueError unless codes (N, K, H', W') are the first slices of clips of that grid."""
-    if codes.ndim != 4 or codes.shape[2:] != grid[1:] or not 1 <= codes.shape[1] <= grid[0]:
-        raise ValueError(f"codes of shape {codes.shape}: expected (N, 1…{grid[0]}, {grid[1]}, {grid[2]})")
 
 
 def build_classifier(

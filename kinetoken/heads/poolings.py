@@ -8,12 +8,13 @@ of slices K to features (B, K, F), F = `features`; slice k never depends on late
 import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.heads.video_classifier import centred_grid
+from kinetoken.heads.places import centred_grid
 
 if TYPE_CHECKING:
     from kinetoken.tokenizer.network import Tokenizer
@@ -44,6 +45,12 @@ def code_coordinates(tokenizer: "Tokenizer") -> Tensor:
     every = torch.arange(tokenizer.codebook_size, device=device)[:, None, None, None]
     with torch.no_grad():
         return rearrange(tokenizer.codes_to_latents(every), "n d 1 1 1 -> n d").float().cpu()
+
+
+def require_prefix(codes: np.ndarray, grid: Grid) -> None:
+    """ValueError unless codes (N, K, H', W') are the first slices of clips of that grid."""
+    if codes.ndim != 4 or codes.shape[2:] != grid[1:] or not 1 <= codes.shape[1] <= grid[0]:
+        raise ValueError(f"codes of shape {codes.shape}: expected (N, 1…{grid[0]}, {grid[1]}, {grid[2]})")
 
 
 class CodeEncoder(nn.Module):

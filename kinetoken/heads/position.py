@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
-from kinetoken.heads.classifier import require_prefix
-from kinetoken.heads.poolings import CodeEncoder, Grid
+from kinetoken.heads.poolings import CodeEncoder, Grid, require_prefix
 from kinetoken.params import Fraction, NonNegative, Positive, PositiveFloat
 from kinetoken.training import Batch, Step, TrainingParams, index_batches
 from kinetoken.trajectories import World

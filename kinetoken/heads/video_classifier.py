@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
+from kinetoken.heads.places import centred_grid
 from kinetoken.params import Positive
 from kinetoken.training import Batch, TrainingParams, index_batches
 
@@ -106,12 +107,6 @@ class VideoClassifier(nn.Module):
                 for rows in index_batches(len(clips), batch_size)
             ]
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
-
-
-def centred_grid(height: int, width: int) -> Tensor:
-    """(h w, 2) places (x, y) of the cells of an image, from −1 to 1, row-major."""
-    y, x = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
-    return torch.stack([repeat(x, "w -> (h w)", h=height), repeat(y, "h -> (h w)", w=width)], -1)
 
 
 def still_background(clips: Pixels) -> Tensor:

@@ -23,6 +23,8 @@ from kinetoken.heads.position import (
 from kinetoken.rendering import Rendering, Scene
 from kinetoken.trajectories import Trajectories, draw_tracks
 
+torch.set_num_threads(1)  # steps this small are slower on more
+
 GRID = (4, 8, 8)
 COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 CAMERA = Camera(focal=55.4, centre=31.5, ball_radius=0.2)

@@ -36,7 +36,7 @@ PARAMS = TokenizerParams(
 def paths(data: Path, folder: Path) -> Paths:
     return Paths(
         data / "videos", data / "trajectories.parquet", data / "track_params.parquet", folder / "model",
-        folder / "metrics.json", folder / "plots",
+        folder / "metrics.json", folder / "curves.csv", folder / "reconstructions.png",
     )
 
 
@@ -65,10 +65,10 @@ def test_the_model_rebuilds_from_its_folder(trained: Paths) -> None:
 
 
 def test_plots(trained: Paths) -> None:
-    curves = pd.read_csv(trained.plots / "curves.csv")
+    curves = pd.read_csv(trained.curves)
     assert curves["epoch"].tolist() == list(range(1, PARAMS.epochs + 1)) and set(curves["model"]) == {"tokenizer"}
     assert curves["val_loss"].iloc[-1] < curves["val_loss"].iloc[0]
-    image = Image.open(trained.plots / "reconstructions.png")
+    image = Image.open(trained.reconstructions)
     assert image.size == (6 * 64 * 2, 4 * 2 * 2 * 64 * 2) and not image.info
     rows = np.asarray(image)
     first = ClipStore(trained.videos).read("test")
