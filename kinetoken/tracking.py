@@ -56,8 +56,15 @@ def centroid_errors(
     frames and original (..., H, W, 3) in [0, 1]. Where the frame's mass is under a tenth of the original's
     the ball is missed and the image's centre counts.
     """
-    found = track_ball(frames, background)
-    missed = found.mass < LEAST_MASS * deviation(original, background).sum((-1, -2))
-    middle = (frames.shape[-2] - 1) / 2
+    mass = deviation(original, background).sum((-1, -2))
+    return distances(track_ball(frames, background), mass, frames.shape[-2], true_u, true_v)
+
+
+def distances(
+    found: Tracked, original_mass: Array, size: int, true_u: Array, true_v: Array
+) -> tuple[Array, NDArray[np.bool_]]:
+    """`centroid_errors` of a ball already tracked in images of `size` pixels a side."""
+    missed = found.mass < LEAST_MASS * original_mass
+    middle = (size - 1) / 2
     u, v = np.where(missed, middle, found.u), np.where(missed, middle, found.v)
     return np.hypot(u - true_u, v - true_v), missed

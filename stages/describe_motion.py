@@ -52,7 +52,7 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     tracks = read_tracks(paths.trajectories, paths.track_params)
     context.progress.phase("reading the past", len(codes), "clips")
     times = tracks.world.times
-    evidence = gather_evidence(codes, times, *load_readers(paths), half_view=tracks.world.half_view)
+    evidence = gather_evidence(codes, times, *load_readers(paths))
     context.progress.advance(len(codes))
     context.progress.phase("fitting laws", 2 * len(codes), "clips")
     told = offline.describe(evidence, times, priors=params.priors, independence=params.independence)
@@ -96,16 +96,12 @@ def load_readers(paths: Paths) -> tuple[ClassReader, PositionReader]:
 
 
 def gather_evidence(
-    codes: CodesTable, times: Array, classifier: ClassReader, position: PositionReader, half_view: float
+    codes: CodesTable, times: Array, classifier: ClassReader, position: PositionReader
 ) -> Evidence:
-    """What the models read from the first three quarters of the time slices; later codes are never touched.
-
-    `half_view` is the tangent of half the camera's field of view.
-    """
+    """What the models read from the first three quarters of the time slices; later codes are never touched."""
     past = codes.codes[:, : max(codes.meta.grid[0] * 3 // 4, 1)]
     points = np.asarray(position.positions(past), np.float64)  # (N, K, 3)
-    focal_px = position.image_size / 2 / half_view
-    whitening = camera_whitening(points, position.sigma["px"], position.sigma["depth_fraction"], focal_px)
+    whitening = camera_whitening(points, position.sigma["px"], position.sigma["depth_fraction"], position.focal)
     log_probabilities = np.asarray(classifier.log_probabilities(past), np.float64)
     return Evidence(times[: points.shape[1]], points, whitening, tuple(classifier.classes), log_probabilities)
 

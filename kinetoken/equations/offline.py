@@ -51,8 +51,10 @@ class ClassReader(Protocol):
 class PositionReader(Protocol):
     """A position head on codes; `sigma` holds its errors on validation: px across the view, depth_fraction."""
 
-    image_size: int
     sigma: Mapping[str, float]
+
+    @property
+    def focal(self) -> float: ...  # px
 
     def positions(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, frames, 3) m
 

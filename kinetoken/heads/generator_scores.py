@@ -66,7 +66,10 @@ class Scorer:
         return self._per_class(of_class)
 
     def floor(self) -> dict[str, float]:
-        """Coverage and density of the one mean path of each class, over and over."""
+        """Coverage and density of the one mean path of each class, over and over.
+
+        Such a generator covers next to nothing, yet its density may exceed that of real clips: read them together.
+        """
         pairs = []
         for name in self.classes:
             real = self.whitening[name](self._halves(name)[0])

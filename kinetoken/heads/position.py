@@ -93,6 +93,11 @@ class PositionHead(nn.Module):
         nn.init.zeros_(last.weight)
         self.correct = nn.Sequential(nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
 
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels of the camera that the positions are seen by."""
+        return self.camera.focal
+
     def forward(self, codes: Tensor) -> Tensor:
         count = codes.shape[1]
         seen, found = self._look(self.encoder(codes))  # (B, K, F, 3), (B, K, F, C)

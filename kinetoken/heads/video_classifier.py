@@ -19,7 +19,7 @@ from torch.nn import functional
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
 from kinetoken.heads.places import centred_grid
-from kinetoken.params import Positive
+from kinetoken.params import Fraction, Positive
 from kinetoken.training import Batch, TrainingParams, index_batches
 
 Pixels = NDArray[np.uint8]
@@ -35,6 +35,7 @@ class BaselinesParams(TrainingParams):
     channels: Positive  # of the convolutions
     maps: Positive  # K, whose moments are read
     width: Positive  # of the perceptron over frames
+    still: Fraction  # difference from the background, of full scale, under which a pixel counts nothing
     mirror: bool  # train on left-right mirror images too: right where a mirrored motion keeps its class
     reverse: bool  # and on clips played backwards, likewise
 
@@ -46,11 +47,11 @@ class VideoClassifier(nn.Module):
 
     def __init__(
         self, classes: tuple[str, ...], shape: tuple[int, int, int], *, channels: int, maps: int, width: int,
-        mirror: bool = False, reverse: bool = False,
+        still: float = 0.0, mirror: bool = False, reverse: bool = False,
     ) -> None:
         """shape: frames, height, width of a clip."""
         super().__init__()
-        self.classes, self.shape, self.mirror, self.reverse = classes, shape, mirror, reverse
+        self.classes, self.shape, self.still, self.mirror, self.reverse = classes, shape, still, mirror, reverse
         frames, height, image_width = shape
         self.register_buffer("background", torch.zeros(height, image_width, 3))  # in [0, 1]
         # no biases: where nothing moves the maps are empty
@@ -68,7 +69,8 @@ class VideoClassifier(nn.Module):
         """clips (B, T, H, W, 3) uint8 → what differs from the background, at half size: (B, T, 3, H/2, W/2)."""
         moving = clips.float().div_(255).sub_(self.background)
         images = functional.avg_pool2d(rearrange(moving, "b t h w c -> (b t) c h w"), 2)
-        return rearrange(images, "(b t) c h w -> b t c h w", b=len(clips))
+        # faint differences far from the ball, as codes leave them, would pull its centroid
+        return rearrange(functional.softshrink(images, self.still), "(b t) c h w -> b t c h w", b=len(clips))
 
     def forward(self, motion: Tensor) -> Tensor:
         """What `motion` gives → logits (B, C)."""
@@ -122,7 +124,7 @@ def build_video_classifier(
     torch.manual_seed(params.seed)
     module = VideoClassifier(
         classes, shape, channels=params.channels, maps=params.maps, width=params.width,
-        mirror=params.mirror, reverse=params.reverse,
+        still=params.still, mirror=params.mirror, reverse=params.reverse,
     )
     module.background.copy_(background)
     return module
@@ -147,7 +149,7 @@ def classification_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[s
 
 def save_video_classifier(folder: Path, module: VideoClassifier, params: BaselinesParams) -> None:
     """models/video_classifier: weights, and a config that rebuilds it."""
-    size = {name: getattr(params, name) for name in ("channels", "maps", "width")}
+    size = {name: getattr(params, name) for name in ("channels", "maps", "width", "still")}
     save_model(folder, module, {"classes": list(module.classes), "shape": list(module.shape), "network": size})
 
 

@@ -11,6 +11,7 @@ which is the fastest layout on a CPU.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 PATCH = (2, 4, 4)  # frames, rows, columns of the stem
 STRIDE = (4, 8, 8)  # of a token, after the downsampling
+CELL = 3 * math.prod(PATCH)  # numbers in a cell
+
+# luma and two chromas from red, green, blue: orthonormal, as rows
+OPPONENT = -np.array([[3, 3, 3], [6, 0, -6], [3, -6, 3]]) / np.array([[27**0.5], [72**0.5], [54**0.5]])
+CHROMA_GAIN = 4.0  # of the input, so that hue stands out from contrast about as much as a place does
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,28 +79,41 @@ class Block(nn.Module):
 
 
 class Stem(nn.Module):
-    """Clip ↔ cells of 2×4×4 pixels, lossless: (B, T, H, W, 3) ↔ (B, T/2, H/4, W/4, 96).
+    """Clip ↔ cells of 2×4×4 pixels, and the linear maps between a cell's 96 numbers and C channels.
 
-    `haar` turns each patch by the orthonormal 3-D Haar basis, `patch` leaves its pixels as they are.
+    The weights of both maps are kept in an orthonormal basis of the cell: for colour, luma and two chromas
+    (a ball's hue is a tenth of its contrast's energy, and in RGB its gradient drowns); for space and time,
+    the pixels themselves (`patch`) or the 3-D Haar wavelets (`haar`). Folding the basis into the weights
+    costs nothing where the pixels are.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, channels: int) -> None:
         super().__init__()
-        basis = torch.eye(32) if kind == "patch" else torch.from_numpy(haar_basis())
-        self.turns = kind != "patch"
-        self.basis: Tensor
-        self.register_buffer("basis", basis, persistent=False)
+        inside = np.eye(32) if kind == "patch" else haar_basis()
+        basis = np.kron(OPPONENT, inside).astype(np.float32)  # (96, 96), rows are the basis
+        gain = np.repeat(np.array([1.0, CHROMA_GAIN, CHROMA_GAIN], np.float32), 32)[:, None]
+        self.analysis: Tensor
+        self.synthesis: Tensor
+        self.register_buffer("analysis", torch.from_numpy(gain * basis), persistent=False)
+        self.register_buffer("synthesis", torch.from_numpy(basis.T.copy()), persistent=False)
+        self.embed = nn.Linear(CELL, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, CELL)
+        nn.init.normal_(self.project.weight, std=0.01)  # training starts from the bare background
+        nn.init.zeros_(self.project.bias)
 
     def forward(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, 3) → (B, T/2, H/4, W/4, C)."""
         p, q, r = PATCH
-        cells = rearrange(clips, "b (t p) (h q) (w r) c -> b t h w c (p q r)", p=p, q=q, r=r)
-        return (cells @ self.basis.T if self.turns else cells).flatten(-2)
+        cells = rearrange(clips, "b (t p) (h q) (w r) c -> b t h w (c p q r)", p=p, q=q, r=r)
+        return F.linear(cells, self.embed.weight @ self.analysis, self.embed.bias)
 
-    def inverse(self, cells: Tensor) -> Tensor:
+    def inverse(self, x: Tensor) -> Tensor:
+        """(B, T/2, H/4, W/4, C) → (B, T, H, W, 3)."""
         p, q, r = PATCH
-        pixels = cells.unflatten(-1, (3, p * q * r))
-        turned = pixels @ self.basis if self.turns else pixels
-        clips: Tensor = rearrange(turned, "b t h w c (p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
+        weight, bias = self.synthesis @ self.project.weight, self.synthesis @ self.project.bias
+        cells = F.linear(self.norm(x), weight, bias)
+        clips: Tensor = rearrange(cells, "b t h w (c p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
         return clips
 
 
@@ -126,9 +145,7 @@ class Tokenizer(nn.Module):
         self.quantizer: Quantizer = build_quantizer(
             shape.quantizer, shape.levels, shape.codebook_size, shape.code_dim
         )
-        self.stem = Stem(shape.stem)
-        cell = 3 * PATCH[0] * PATCH[1] * PATCH[2]
-        self.embed = nn.Linear(cell, fine)
+        self.stem = Stem(shape.stem, fine)
         self.fine_encoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
         self.down = nn.Linear(8 * fine, coarse)
         self.coarse_encoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
@@ -137,10 +154,6 @@ class Tokenizer(nn.Module):
         self.coarse_decoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
         self.up = nn.Linear(coarse, 8 * fine)
         self.fine_decoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
-        last = nn.Linear(fine, cell)
-        nn.init.normal_(last.weight, std=0.01)  # training starts from the bare background
-        nn.init.zeros_(last.bias)
-        self.to_cell = nn.Sequential(nn.LayerNorm(fine), last)
 
     @property
     def codebook_size(self) -> int:
@@ -177,8 +190,8 @@ class Tokenizer(nn.Module):
         size = (self.image_size, self.image_size, 3)
         if clips.ndim != 5 or tuple(clips.shape[2:]) != size or clips.shape[1] % STRIDE[0] or not clips.shape[1]:
             raise ValueError(f"clips {tuple(clips.shape)}: expected (B, T, {size[0]}, {size[1]}, 3), T a multiple of 4")
-        x = clips.to(self.embed.weight.dtype) / 255 if clips.dtype == torch.uint8 else clips
-        x = self.fine_encoder(self.embed(self.stem(x - self.background)))  # (B, T/2, H/4, W/4, fine)
+        x = clips.to(self.background.dtype) / 255 if clips.dtype == torch.uint8 else clips
+        x = self.fine_encoder(self.stem(x - self.background))  # (B, T/2, H/4, W/4, fine)
         x = rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
         x = self.coarse_encoder(self.down(x))  # (B, T/4, H/8, W/8, coarse)
         latents: Tensor = rearrange(self.to_latent(x), "b t h w d -> b d t h w")
@@ -198,7 +211,7 @@ class Tokenizer(nn.Module):
         x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
         x = self.up(self.coarse_decoder(x))
         x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
-        pixels: Tensor = self.stem.inverse(self.to_cell(self.fine_decoder(x)))
+        pixels: Tensor = self.stem.inverse(self.fine_decoder(x))
         return pixels + self.background
 
     @torch.no_grad()

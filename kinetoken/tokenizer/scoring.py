@@ -16,13 +16,13 @@ from kinetoken.clips import Clips, Pixels
 from kinetoken.errors import UserError
 from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
-from kinetoken.tracking import centroid_errors, track_ball
+from kinetoken.tracking import Tracked, distances, track_ball
 from kinetoken.trajectories import Tracks
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-BATCH = 40
+BATCH = 20
 BOOTSTRAP_DRAWS = 1000
 
 
@@ -56,23 +56,37 @@ def points_of(clips: Clips, tracks: Tracks) -> Array:
     return tracks.points[rows]
 
 
-def score_clips(frames: Floats, original: Floats, scene: Scene, points: Array) -> ClipScores:
-    """Reconstructions against originals, (N, T, H, W, 3) in [0, 1]; points (N, T, 3) m.
+@dataclasses.dataclass
+class Originals:
+    """N clips (N, T, H, W, 3) in [0, 1] with all that reconstructions are held against, worked out once."""
 
-    Fewer leading dimensions of `frames` are broadcast, as for one mean video.
-    """
-    u, v, _ = scene.project(points)
-    background = scene.background()
-    frames = np.broadcast_to(frames, original.shape)
-    mask = ball_coverage(scene, points) > MASK_COVERAGE  # (N, T, H, W)
-    squared = ((frames - original) ** 2).mean(-1, dtype=np.float64)
-    errors, missed = centroid_errors(frames, original, background, u, v)
-    radius = np.abs(track_ball(frames, background).radius - track_ball(original, background).radius)
+    frames: Floats
+    background: Floats
+    u: Array  # (N, T) px, the projected true centre
+    v: Array
+    mask: NDArray[np.bool_]  # (N, T, H, W)
+    tracked: Tracked
+
+    @classmethod
+    def of(cls, frames: Floats, scene: Scene, points: Array) -> "Originals":
+        """points (N, T, 3) m."""
+        u, v, _ = scene.project(points)
+        mask = ball_coverage(scene, points) > MASK_COVERAGE
+        background = scene.background()
+        return cls(frames, background, u, v, mask, track_ball(frames, background))
+
+
+def score_clips(frames: Floats, originals: Originals) -> ClipScores:
+    """Reconstructions (N, T, H, W, 3) in [0, 1], or one (T, H, W, 3) for all, against the originals."""
+    error = frames - originals.frames
+    squared = np.einsum("nthwc,nthwc->nthw", error, error) / error.shape[-1]
+    tracked = track_ball(frames, originals.background)
+    centroid, missed = distances(tracked, originals.tracked.mass, frames.shape[-2], originals.u, originals.v)
     every = (1, 2, 3)
     return ClipScores(
-        squared.sum(every), np.full(len(original), float(squared[0].size)),
-        (squared * mask).sum(every), mask.sum(every).astype(np.float64),
-        errors.mean(1), missed.mean(1), radius.mean(1),
+        squared.sum(every, dtype=np.float64), np.full(len(squared), float(squared[0].size)),
+        (squared * originals.mask).sum(every, dtype=np.float64), originals.mask.sum(every).astype(np.float64),
+        centroid.mean(1), missed.mean(1), np.abs(tracked.radius - originals.tracked.radius).mean(1),
     )
 
 
@@ -88,8 +102,9 @@ def score_tokenizer(
         rows = slice(start, start + BATCH)
         original: Floats = clips.pixels[rows].astype(np.float32) / np.float32(255)
         output: Floats = tokenizer.reconstruct(torch.from_numpy(clips.pixels[rows]).to(device)).cpu().numpy()
+        originals = Originals.of(original, scene, points[rows])
         for name, frames in (("reconstruction", output), ("floor", mean_video), ("ceiling", original)):
-            parts[name].append(score_clips(frames, original, scene, points[rows]))
+            parts[name].append(score_clips(frames, originals))
         advance(len(original))
     return {name: ClipScores.joined(scores) for name, scores in parts.items()}
 

@@ -19,7 +19,7 @@ from kinetoken.heads.video_classifier import (
 
 PARAMS = BaselinesParams(
     seed=3, epochs=1, batch_size=4, learning_rate=0.001, warmup_fraction=0.0, weight_decay=0.0, gradient_clip=0.0,
-    ema_decay=0.0, patience=0, channels=3, maps=2, width=8, mirror=True, reverse=True,
+    ema_decay=0.0, patience=0, channels=3, maps=2, width=8, still=0.1, mirror=True, reverse=True,
 )
 
 
@@ -53,6 +53,15 @@ def test_moments_follow_the_square() -> None:
     moved = (seen[1] - seen[0])[shown]
     torch.testing.assert_close(moved[:, 1], torch.full_like(moved[:, 1], 2 * 2 / 15), atol=1e-3, rtol=0)
     torch.testing.assert_close(moved[:, [0, 2, 3, 4]], torch.zeros_like(moved[:, [0, 2, 3, 4]]), atol=1e-3, rtol=0)
+
+
+def test_faint_differences_count_nothing() -> None:
+    module, clips = judge(), square_clips(8)
+    faint = clips.copy()
+    faint[:, :, :10] += 20  # of 255: less than `still`
+    np.testing.assert_array_equal(module.probabilities(faint), module.probabilities(clips))
+    faint[:, :, :10] += 60
+    assert np.abs(module.probabilities(faint) - module.probabilities(clips)).max() > 1e-6
 
 
 def test_probabilities_do_not_depend_on_the_batch() -> None:

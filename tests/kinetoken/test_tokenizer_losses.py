@@ -5,7 +5,7 @@ import torch
 
 from kinetoken.tokenizer.losses import LossParams, foreground_weight, reconstruction_loss
 
-PARAMS = LossParams(foreground=9.0, saturation=0.2, turn=0.05, quantizer=1.0)
+PARAMS = LossParams(foreground=9.0, saturation=0.2, colour=4.0, quantizer=1.0)
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor]:
@@ -20,7 +20,7 @@ def scene() -> tuple[torch.Tensor, torch.Tensor]:
 def test_weight_grows_with_the_deviation_until_it_saturates() -> None:
     target, background = scene()
     weight = foreground_weight(target, background, PARAMS)
-    assert weight.shape == (1, 2, 4, 4, 1)
+    assert weight.shape == (1, 2, 4, 4)
     assert weight[0, 0, 0, 0].item() == pytest.approx(1)
     assert weight[0, 0, 1, 1].item() == pytest.approx(10)
     assert weight[0, 0, 2, 2].item() == pytest.approx(1 + 9 * 0.5, rel=1e-5)
@@ -38,13 +38,15 @@ def test_an_error_on_the_ball_costs_its_weight() -> None:
     assert reconstruction_loss(target, target, background, PARAMS).item() == 0
 
 
-def test_large_errors_count_absolutely() -> None:
+def test_an_error_in_hue_counts_colour_times_one_in_brightness() -> None:
     target, background = scene()
-    def cost(error: float) -> float:
-        return reconstruction_loss(target + error, target, background, PARAMS).item()
 
-    assert cost(0.4) - cost(0.3) == pytest.approx(0.1, rel=1e-4)
-    assert cost(0.02) / cost(0.01) == pytest.approx(4, rel=1e-3)
+    def cost(error: list[float]) -> float:
+        return reconstruction_loss(target + torch.tensor(error), target, background, PARAMS).item()
+
+    assert cost([0.02, 0.02, 0.02]) == pytest.approx(0.02**2, rel=1e-4)
+    assert cost([0.02, -0.02, 0.0]) == pytest.approx(4 * 0.02**2 * 2 / 3, rel=1e-3)
+    assert cost([0.04, 0.04, 0.04]) / cost([0.02, 0.02, 0.02]) == pytest.approx(4, rel=1e-3)
 
 
 def test_gradient_reaches_the_output_only() -> None:

@@ -103,11 +103,23 @@ def test_bytes_and_floats_are_the_same_clip() -> None:
 
 @pytest.mark.parametrize("kind", ["patch", "haar"])
 def test_stem_loses_nothing(kind: str) -> None:
-    stem, x = Stem(kind), torch.rand(2, 8, 32, 32, 3)
+    stem, x = Stem(kind, 96), torch.rand(2, 8, 32, 32, 3)
+    stem.norm = torch.nn.Identity()
+    with torch.no_grad():
+        stem.embed.weight.copy_(torch.eye(96)), stem.embed.bias.zero_()
+        stem.project.weight.copy_(torch.linalg.inv(stem.analysis @ stem.synthesis))
     cells = stem(x)
     assert cells.shape == (2, 4, 8, 8, 96)
     torch.testing.assert_close(stem.inverse(cells), x)
-    torch.testing.assert_close(cells.square().sum(), x.square().sum())  # orthonormal
+    torch.testing.assert_close(stem.synthesis.T @ stem.synthesis, torch.eye(96))  # orthonormal
+
+
+def test_grey_has_no_chroma() -> None:
+    stem = Stem("haar", 96)
+    with torch.no_grad():
+        stem.embed.weight.copy_(torch.eye(96)), stem.embed.bias.zero_()
+    cells = stem(torch.rand(1, 4, 16, 16, 1).expand(-1, -1, -1, -1, 3))
+    assert cells[..., 32:].abs().max() < 1e-5 < cells[..., :32].abs().max()
 
 
 def test_haar_separates_the_mean_from_detail() -> None:

@@ -8,7 +8,7 @@ import pytest
 from kinetoken.clips import Clips, ClipStore
 from kinetoken.errors import UserError
 from kinetoken.rendering import Scene, ball_coverage
-from kinetoken.tokenizer.scoring import mean_video, points_of, psnr, reconstruction_metrics, score_clips
+from kinetoken.tokenizer.scoring import Originals, mean_video, points_of, psnr, reconstruction_metrics, score_clips
 from kinetoken.trajectories import Tracks, read_tracks
 
 Case = tuple[Clips, np.ndarray, Scene, np.ndarray]
@@ -34,20 +34,20 @@ def test_psnr_of_a_known_error() -> None:
 
 def test_an_error_everywhere_and_one_on_the_ball(case: Case) -> None:
     _, original, scene, points = case
-    everywhere = score_clips(original + np.float32(0.1), original, scene, points)
+    everywhere = score_clips(original + np.float32(0.1), Originals.of(original, scene, points))
     assert psnr(everywhere.squared, everywhere.pixels) == pytest.approx(20, abs=1e-4)
     assert psnr(everywhere.squared_mask, everywhere.pixels_mask) == pytest.approx(20, abs=1e-4)
     mask = (ball_coverage(scene, points) > 0.5)[..., None]
-    on_ball = score_clips(np.where(mask, original - np.float32(0.1), original), original, scene, points)
+    on_ball = score_clips(np.where(mask, original - np.float32(0.1), original), Originals.of(original, scene, points))
     assert psnr(on_ball.squared_mask, on_ball.pixels_mask) == pytest.approx(20, abs=1e-4)
     assert psnr(on_ball.squared, on_ball.pixels) == pytest.approx(20 - 10 * np.log10(mask.mean()), abs=1e-3)
 
 
 def test_the_original_and_the_empty_room(case: Case) -> None:
     _, original, scene, points = case
-    same = score_clips(original, original, scene, points)
+    same = score_clips(original, Originals.of(original, scene, points))
     assert same.missed.max() == 0 and same.radius.max() == 0 and same.centroid.mean() < 0.2
-    empty = score_clips(scene.background(), original, scene, points)
+    empty = score_clips(np.broadcast_to(scene.background(), original.shape), Originals.of(original, scene, points))
     u, v, _ = scene.project(points)
     assert empty.missed.min() == 1
     np.testing.assert_allclose(empty.centroid, np.hypot(u - 31.5, v - 31.5).mean(1))
@@ -57,16 +57,16 @@ def test_a_shifted_ball_is_off_by_the_shift(case: Case) -> None:
     _, original, scene, points = case
     background = scene.background()
     shifted = np.roll(original - background, 2, axis=3) + background
-    scores = score_clips(shifted, original, scene, points)
+    scores = score_clips(shifted, Originals.of(original, scene, points))
     assert scores.centroid.mean() == pytest.approx(2, abs=0.2) and scores.radius.max() < 0.05
 
 
 def test_metrics_hold_floor_and_interval(case: Case) -> None:
     clips, original, scene, points = case
     scores = {
-        "reconstruction": score_clips(original + np.float32(0.02), original, scene, points),
-        "floor": score_clips(mean_video(clips.pixels), original, scene, points),
-        "ceiling": score_clips(original, original, scene, points),
+        "reconstruction": score_clips(original + np.float32(0.02), Originals.of(original, scene, points)),
+        "floor": score_clips(mean_video(clips.pixels), Originals.of(original, scene, points)),
+        "ceiling": score_clips(original, Originals.of(original, scene, points)),
     }
     metrics = reconstruction_metrics(scores, seed=1)
     for name in ("psnr_db", "foreground_psnr_db", "centroid_error_px", "radius_error_px", "missed_rate"):

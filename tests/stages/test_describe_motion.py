@@ -26,7 +26,7 @@ META = CodesMeta(grid=(4, 2, 2), codebook_size=1000, quantizer="fsq", levels=(8,
 class Reader:
     """Both models at once: looks up the track whose number the first code of each slice holds."""
 
-    classes, image_size = CLASSES, 64
+    classes, focal = CLASSES, 55.4
 
     def __init__(self, tracks: Tracks, error: float) -> None:
         self.tracks, self.error = tracks, error

@@ -19,7 +19,7 @@ from stages.train_baselines import Paths
 
 PARAMS = BaselinesParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
-    ema_decay=0.0, patience=0, channels=3, maps=2, width=16, mirror=True, reverse=True,
+    ema_decay=0.0, patience=0, channels=3, maps=2, width=16, still=0.1, mirror=True, reverse=True,
 )
 
 

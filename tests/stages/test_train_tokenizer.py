@@ -26,7 +26,7 @@ PARAMS = TokenizerParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=32, coarse_blocks=1,
         quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=64, code_dim=4,
     ),
-    loss=LossParams(foreground=10.0, saturation=0.2, turn=0.05, quantizer=1.0),
+    loss=LossParams(foreground=10.0, saturation=0.2, colour=4.0, quantizer=1.0),
     augmentation=AugmentationParams(
         other_ball=0.1, shapes=0.1, background=0.1, noise=0.1, brightness=0.3, texture=0.05, noise_std=0.05
     ),
