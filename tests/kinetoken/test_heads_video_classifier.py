@@ -52,7 +52,7 @@ def test_moments_follow_the_square() -> None:
     assert shown.any()
     moved = (seen[1] - seen[0])[shown]
     torch.testing.assert_close(moved[:, 1], torch.full_like(moved[:, 1], 2 * 2 / 15), atol=1e-3, rtol=0)
-    torch.testing.assert_close(moved[:, [0, 2, 3, 4]], torch.zeros_like(moved[:, [0, 2, 3, 4]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved[:, [0, 2, 3, 4]], torch.zeros_like(moved[:, [0, 2, 3, 4]]), atol=2e-3, rtol=0)
 
 
 def test_faint_differences_count_nothing() -> None:
