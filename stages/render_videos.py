@@ -19,7 +19,7 @@ from kinetoken.rendering import LOOK, Rendering, Scene, add_noise, render
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.trajectories import Tracks, read_tracks
 
-CHUNK = 64  # clips drawn at once: small enough for the cache, large enough for numpy
+CHUNK = 16  # clips drawn at once: small enough for the cache, large enough for numpy
 
 
 @dataclass(frozen=True)
