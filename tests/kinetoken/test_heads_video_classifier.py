@@ -48,11 +48,12 @@ def test_moments_follow_the_square() -> None:
     for left in (8, 12):
         motion = module.motion(torch.from_numpy(square_clips(left)))
         seen.append(module._moments(motion[0])[0].view(PARAMS.maps, 5))
-    shown = seen[0][:, 0] > -2  # maps that the square excites at all
+    # a mean is shrunk by 0.001 / mass, so a place is exact to the bound below only in maps of mass 1 and more
+    shown = seen[0][:, 0] > 0
     assert shown.any()
     moved = (seen[1] - seen[0])[shown]
     torch.testing.assert_close(moved[:, 1], torch.full_like(moved[:, 1], 2 * 2 / 15), atol=1e-3, rtol=0)
-    torch.testing.assert_close(moved[:, [0, 2, 3, 4]], torch.zeros_like(moved[:, [0, 2, 3, 4]]), atol=2e-3, rtol=0)
+    torch.testing.assert_close(moved[:, [0, 2, 3, 4]], torch.zeros_like(moved[:, [0, 2, 3, 4]]), atol=1e-3, rtol=0)
 
 
 def test_faint_differences_count_nothing() -> None:
