@@ -27,6 +27,9 @@ class Measures:
     mismatch: float | None  # share of tokens that the tokenizer itself would code otherwise
     foreground_gain_db: float | None  # foreground PSNR of reconstructions over that of the train mean video
     background_gain_db: float | None  # the same off the mask
+    perplexity: float | None = None  # of all tokens
+    top1_share: float | None = None  # of the commonest code among all tokens
+    late_fall: float | None = None  # share of the validation loss's whole fall that its last quarter brought
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +55,27 @@ POOLING = "pooling drops position"
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The named cause, whether the codes are sound, one sentence of evidence, the cure, and side remarks."""
+    """The named cause, whether the codes are sound, one sentence of evidence, the cure, and side remarks.
+
+    severity: the share of what could be read over guessing that is lost, in [0, 1]; None where it is not known.
+    """
 
     cause: str
     healthy: bool
     evidence: str
     cure: str
     remarks: tuple[str, ...] = ()
+    severity: float | None = None
+
+    @property
+    def degree(self) -> str:
+        """Severity in a word, for a reader: none, mild, serious, total, or unknown."""
+        if self.severity is None:
+            return "unknown"
+        return next(word for word, least in DEGREES.items() if self.severity >= least)
+
+
+DEGREES = {"total": 0.9, "serious": 0.4, "mild": 0.05, "none": 0.0}  # the word from which severity on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +115,19 @@ class Reasoning:
         above = reference - self.m.floor
         return 1.0 if above <= 0 else (accuracy - self.m.floor) / above
 
+    def lost(self, *, pooled: bool) -> float | None:
+        """Share of what could be read that codes, or averaged codes, lost; None where it was not measured.
+
+        All of it where nothing can be read anywhere.
+        """
+        found = self.m.probe_codes_pooled if pooled else self.m.probe_codes
+        if found is None:
+            return None
+        reference = self.best("pixels", "latents", "codes")
+        if reference - self.m.floor < self.limit.readable:
+            return 1.0
+        return min(max(1 - self.kept(found, reference), 0.0), 1.0)
+
     @property
     def lost_by_rounding(self) -> bool:
         """Is the fall from latents to codes the larger one, or that from pixels to latents?"""
@@ -111,21 +141,24 @@ def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bo
     Where the next rule needs a measure that is missing, the verdict is "cannot tell without …".
     """
     reasoning = Reasoning(measures, thresholds)
+    severity = reasoning.lost(pooled=pooled)
     try:
         for rule in (*USE_RULES, *RULES) if pooled else RULES:
             evidence = rule.shows(reasoning)
             if evidence is not None:
-                return Verdict(rule.cause, rule.cause == HEALTHY, evidence, rule.cure, _remarks(reasoning))
+                healthy = rule.cause == HEALTHY
+                return Verdict(rule.cause, healthy, evidence, rule.cure, _remarks(reasoning), severity)
     except Missing as missing:
         word = WORDS[str(missing)]
         return Verdict(
             f"cannot tell without {word}", False, f"{rule.cause.capitalize()}: neither shown nor excluded.",
-            f"Give the diagnosis {word}.", _remarks(reasoning),
+            f"Give the diagnosis {word}.", _remarks(reasoning), severity,
         )
     raise AssertionError("the last rule always applies")
 
 
 WORDS = {
+    "labels": "labels, at least two and each with enough clips",
     "probe_pixels": "the videos", "probe_latents": "the tokenizer", "probe_codes": "the codes",
     "probe_codes_pooled": "the averaged codes", "quantization_error": "the tokenizer", "mismatch": "the tokenizer",
     "perplexity_foreground": "the trajectories (where the ball is)",
@@ -135,7 +168,15 @@ WORDS = {
 }
 
 
+def _constant(r: Reasoning) -> str | None:
+    if r.m.top1_share is None or r.m.top1_share < 1:
+        return None
+    return f"Every token of every clip is the same one of {r.m.codebook_size} codes."
+
+
 def _unreadable(r: Reasoning) -> str | None:
+    if all(getattr(r.m, f"probe_{point}") is None for point in ("pixels", "latents", "codes")):
+        raise Missing("labels")
     best = r.best("pixels", "latents", "codes")
     if best - r.m.floor >= r.limit.readable:
         return None
@@ -234,10 +275,12 @@ def _pooling(r: Reasoning) -> str | None:
 
 AFTER = {"codes_pooled": "averaged codes"}
 RULES = (
-    Rule("labels not separable in pixels", _unreadable,
-         "Change the scene, the labels or the number of clips: no tokenizer can keep what the video does not show."),
     Rule("quantizer bypassed", _bypassed, "Read the quantized codes, not the encoder's output."),
     Rule("codes of another tokenizer", _mismatched, "Extract the codes again with this tokenizer, in eval mode."),
+    Rule("codebook collapse", _constant,
+         "Use FSQ or LFQ, or restart dead codes and start a learned codebook from k-means."),
+    Rule("labels not separable in pixels", _unreadable,
+         "Change the scene, the labels or the number of clips: no tokenizer can keep what the video does not show."),
     Rule(HEALTHY, _kept, "None needed."),
     Rule("codebook collapse", _collapsed,
          "Use FSQ or LFQ, or restart dead codes and start a learned codebook from k-means."),
@@ -262,15 +305,16 @@ def _remarks(r: Reasoning) -> tuple[str, ...]:
         for rule in USE_RULES:
             if (evidence := rule.shows(r)) is not None:
                 found.append(f"{rule.cause.capitalize()}. {evidence} {rule.cure}")
-    if r.m.probe_pixels is None:
+    if r.m.probe_pixels is None and r.m.probe_codes is not None:
         found.append("No videos were given: what the data hold is judged from latents and codes alone.")
     return tuple(found)
 
 
 def verdict_page(verdict: Verdict, measures: Measures) -> str:
     """The verdict as a page of Markdown: cause, evidence, cure, remarks, and the measures it rests on."""
+    lost = "" if verdict.severity is None else f" Lost of what can be read: {verdict.severity:.0%} ({verdict.degree})."
     lines = [
-        f"# Verdict: {verdict.cause}", "", verdict.evidence, "", f"**Cure:** {verdict.cure}", "",
+        f"# Verdict: {verdict.cause}", "", verdict.evidence + lost, "", f"**Cure:** {verdict.cure}", "",
         *(line for remark in verdict.remarks for line in (f"**Beside that:** {remark}", "")),
         "| measure | value |", "|---|---|",
     ]
