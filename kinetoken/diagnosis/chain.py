@@ -1,7 +1,7 @@
 """The chain pixels → latents → codes → pooled codes, each as tokens (N, T', H', W', D) of the same clips."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -174,12 +174,25 @@ def painted(
     mean_video: NDArray[np.float32], device: torch.device,
 ) -> Painted:
     """How well clips (n, T, H, W, 3) are painted from their codes (n, T', H', W'); mask (n, T, H, W)."""
+
+    def decode(part: slice) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return tokenizer.decode(torch.from_numpy(indices[part]).long().to(device)).float().cpu().numpy()
+
+    return judged_painting(decode, pixels, mask, mean_video)
+
+
+def judged_painting(
+    draw: Callable[[slice], NDArray[np.float32]], pixels: Pixels, mask: NDArray[np.bool_],
+    mean_video: NDArray[np.float32],
+) -> Painted:
+    """The same for pictures from anywhere: `draw` gives those of a slice of the clips, (n, T, H, W, 3) in [0, 1]."""
     sums = np.zeros((2, 2))  # model or mean video, by ball or background: summed squared errors
     counts = np.zeros(2)
     for start in range(0, len(pixels), CHUNK):
         part = slice(start, start + CHUNK)
         clean = pixels[part].astype(np.float32) / 255
-        drawn = tokenizer.decode(torch.from_numpy(indices[part]).long().to(device)).float().cpu().numpy()
+        drawn = draw(part)
         for row, guess in enumerate((drawn, mean_video[None])):
             error = ((guess - clean) ** 2).mean(-1, dtype=np.float64)  # (n, T, H, W)
             sums[row] += error[mask[part]].sum(), error[~mask[part]].sum()
@@ -200,18 +213,24 @@ def even_sample(label: np.ndarray, count: int) -> NDArray[np.int64]:
 def pixel_tokens(pixels: Pixels, background: NDArray[np.float32], grid: tuple[int, int, int]) -> Tokens:
     """Pixels (N, T, H, W, 3) uint8 as tokens on the codes' grid, (N, T', H', W', 6 T/T').
 
-    In each frame and each cell the grey difference from the background (H, W, 3) in [0, 1] is projected on
+    In each frame and each cell the grey difference from the background (H, W, 3), or one a clip (N, H, W, 3),
+    in [0, 1] is projected on
     the six polynomials 1, x, y, x², xy, y², made orthonormal: it is linear in the pixels and keeps where a
     disc lies inside the cell and how large it is, which a plain mean would blur.
     """
     slices, rows, columns = grid
     kernel = _cell_polynomials(pixels.shape[2] // rows, pixels.shape[3] // columns)
     stride = (kernel.shape[-2], kernel.shape[-1])
-    still = torch.nn.functional.conv2d(_channels_first(background[None] * 255), kernel, stride=stride)
+    one_each = background.ndim == 4
+    still = torch.nn.functional.conv2d(
+        _channels_first((background if one_each else background[None]) * 255), kernel, stride=stride
+    )
+    still = still.repeat_interleave(pixels.shape[1], 0) if one_each else still  # (N T or 1, 6, H', W')
     parts = []
     for start in range(0, len(pixels), CHUNK):
         frames = rearrange(pixels[start : start + CHUNK], "n t h w c -> (n t) h w c")
-        found = torch.nn.functional.conv2d(_channels_first(frames), kernel, stride=stride) - still
+        behind = still[start * pixels.shape[1] :][: len(frames)] if one_each else still
+        found = torch.nn.functional.conv2d(_channels_first(frames), kernel, stride=stride) - behind
         parts.append(
             rearrange(found.numpy(), "(n t f) k h w -> n t h w (f k)", t=slices, f=pixels.shape[1] // slices)
         )

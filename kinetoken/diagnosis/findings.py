@@ -8,56 +8,90 @@ from numpy.typing import NDArray
 
 from kinetoken.diagnosis import geometry, probes, usage
 from kinetoken.diagnosis.causes import Measures
-from kinetoken.diagnosis.chain import CHAIN, Diagnosis, Painted, Walk, bounded_latents, even_sample
+from kinetoken.diagnosis.chain import CHAIN, Diagnosis, bounded_latents, even_sample
+from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
+from kinetoken.diagnosis.patient import Patient
+from kinetoken.diagnosis.physics import physics_numbers
 from kinetoken.diagnosis.probes import Reading
+from kinetoken.diagnosis.tally import WINDOW, Tally
 from kinetoken.heads.scoring import majority_accuracy, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Readings = dict[str, dict[str, Reading]]  # point of the chain → probe → what it read
+Numbers = dict[str, Any]
 
 
-def examine(
-    chain: Walk, readings: Readings, mask: NDArray[np.bool_], drawn: Painted, params: Diagnosis
-) -> tuple[dict[str, Any], Measures]:
-    """Every number of the diagnosis with its floor, ceiling and interval, and those that the verdict rests on.
+def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Numbers, Measures]:
+    """Every number that can be had with its floor, ceiling and interval, and those that the verdict rests on."""
+    numbers: Numbers = {"sampled_clips": len(patient)}
+    bits = None
+    if patient.tally is not None:
+        numbers |= _usage_numbers(patient.tally, params.seed)
+        bits = numbers["entropy_bits"] * float(np.prod(patient.meta.grid))
+    numbers |= _rank_numbers(patient, params.seed) | _quantization_numbers(patient)
+    if patient.mismatch is not None:
+        numbers["code_mismatch"] = patient.mismatch
+    if readings:
+        numbers |= _probe_numbers(readings, _floor(patient), params.seed) | _distance_numbers(patient, params)
+        numbers |= _information_numbers(patient, params.seed)
+    if patient.painted is not None:
+        numbers["reconstruction"] = dataclasses.asdict(patient.painted)
+    if patient.late_fall is not None:
+        numbers["late_fall"] = patient.late_fall
+    if physics := physics_numbers(patient, bits, params.seed):
+        numbers["physics"] = physics
+    return numbers, _measures(patient, numbers, bool(readings))
 
-    mask (N test clips, T', H', W'): tokens on the ball.
-    """
-    test, meta = chain.rows("test"), chain.table.meta
-    numbers = _usage_numbers(chain, mask, params.seed) | _rank_numbers(chain, params.seed)
-    latents, codes = bounded_latents(chain.tokens["latents"][test], meta.levels), chain.tokens["codes"][test]
-    numbers["quantization_error"] = geometry.quantization_error(latents, codes)
-    numbers["quantization_error_foreground"] = geometry.quantization_error(latents[mask], codes[mask])
-    numbers["code_mismatch"] = chain.mismatch
-    target = chain.table.target
-    floor = majority_accuracy(target[chain.rows("train")], target[test])
-    numbers |= _probe_numbers(readings, floor, params.seed) | _distance_numbers(chain, params)
-    numbers["reconstruction"] = dataclasses.asdict(drawn)
-    measures = Measures(
-        floor=floor, **{f"probe_{point}": numbers["probe"][point] for point in CHAIN},
-        codebook_size=meta.codebook_size, perplexity_foreground=numbers["perplexity_foreground"],
-        top1_share_foreground=numbers["foreground"]["top1_share"],
-        effective_rank_latents=numbers["effective_rank_latents"], latent_channels=latents.shape[-1],
-        quantization_error=numbers["quantization_error_foreground"], mismatch=chain.mismatch,
-        foreground_gain_db=drawn.foreground_psnr_db - drawn.foreground_psnr_db_floor,
-        background_gain_db=drawn.background_psnr_db - drawn.background_psnr_db_floor,
+
+def _floor(patient: Patient) -> float:
+    return majority_accuracy(patient.target[patient.rows("train")], patient.target[patient.rows("test")])
+
+
+def _measures(patient: Patient, numbers: Numbers, read: bool) -> Measures:
+    foreground, drawn, latents = numbers.get("foreground", {}), patient.painted, patient.tokens.get("latents")
+    error = numbers.get("quantization_error_foreground", numbers.get("quantization_error"))
+    return Measures(
+        floor=_floor(patient) if read else 0.0,
+        **{f"probe_{point}": numbers.get("probe", {}).get(point) for point in CHAIN},
+        codebook_size=patient.meta.codebook_size, perplexity_foreground=foreground.get("perplexity"),
+        top1_share_foreground=foreground.get("top1_share"),
+        effective_rank_latents=numbers.get("effective_rank_latents"),
+        latent_channels=None if latents is None else latents.shape[-1], quantization_error=error,
+        mismatch=patient.mismatch,
+        foreground_gain_db=None if drawn is None else drawn.foreground_psnr_db - drawn.foreground_psnr_db_floor,
+        background_gain_db=None if drawn is None else drawn.background_psnr_db - drawn.background_psnr_db_floor,
+        perplexity=numbers.get("perplexity"), top1_share=numbers.get("top1_share"), late_fall=patient.late_fall,
     )
-    return numbers, measures
 
 
-def _usage_numbers(chain: Walk, mask: NDArray[np.bool_], seed: int) -> dict[str, Any]:
-    codes, size = chain.table.codes[chain.rows("test")], chain.table.meta.codebook_size
-    counts, ball = usage.clip_counts(codes, size), usage.clip_counts(codes, size, mask)
-    whole, seen = usage.usage_of(counts.sum(0)), usage.usage_of(ball.sum(0))
-    intervals = usage.usage_intervals(counts, seed)
-    intervals["perplexity_foreground"] = usage.usage_intervals(ball, seed)["perplexity"]
-    numbers: dict[str, Any] = dataclasses.asdict(whole) | {"perplexity_foreground": seen.perplexity}
+def _usage_numbers(tally: Tally, seed: int) -> Numbers:
+    size, whole = tally.codebook_size, usage.usage_of(tally.counts)
+    intervals = usage.usage_intervals(tally.groups, seed)
+    numbers: Numbers = {"usage_clips": tally.clips} | dataclasses.asdict(whole)
+    numbers["perplexity_over_codebook"] = whole.perplexity / size
+    if tally.has_foreground:
+        seen = usage.usage_of(tally.foreground.sum(0))
+        intervals["perplexity_foreground"] = usage.usage_intervals(tally.foreground, seed)["perplexity"]
+        numbers["perplexity_foreground"] = seen.perplexity
+        numbers["foreground"] = dataclasses.asdict(seen) | {
+            "token_share": tally.foreground_share, "perplexity_over_codebook": seen.perplexity / size,
+        }
     for name, (low, high) in intervals.items():
         ends = (1 / size, 1.0) if name == "usage" else (1.0, float(size))
         numbers |= _bounded(name, numbers[name], ends, (low, high))
-    numbers["foreground"] = dataclasses.asdict(seen) | {"token_share": float(mask.mean())}
+    if tally.windows:
+        numbers["windows"] = _window_numbers(tally)
+    return numbers
+
+
+def _window_numbers(tally: Tally) -> Numbers:
+    """Usage and perplexity over each WINDOW tokens in a row: mean and extremes."""
+    numbers: Numbers = {"tokens": WINDOW, "count": len(tally.windows)}
+    for name in ("usage", "perplexity"):
+        values = np.array([getattr(window, name) for window in tally.windows])
+        numbers[name] = {"mean": values.mean(), "least": values.min(), "most": values.max()}
     return numbers
 
 
@@ -70,22 +104,35 @@ def _bounded(
     }
 
 
-def _rank_numbers(chain: Walk, seed: int) -> dict[str, float]:
-    numbers: dict[str, float] = {}
+def _rank_numbers(patient: Patient, seed: int) -> Numbers:
+    numbers: Numbers = {}
     for point in ("latents", "codes"):
-        tokens = chain.tokens[point][chain.rows("test")]
-        ends, interval = (1.0, float(tokens.shape[-1])), geometry.effective_rank_interval(tokens, seed)
-        numbers |= _bounded(f"effective_rank_{point}", geometry.effective_rank(tokens), ends, interval)
+        if point in patient.tokens and (point == "latents" or patient.real_vectors):
+            tokens = patient.tokens[point][patient.rows("test")]
+            ends, interval = (1.0, float(tokens.shape[-1])), geometry.effective_rank_interval(tokens, seed)
+            numbers |= _bounded(f"effective_rank_{point}", geometry.effective_rank(tokens), ends, interval)
     return numbers
 
 
-def _probe_numbers(readings: Readings, floor: float, seed: int) -> dict[str, Any]:
+def _quantization_numbers(patient: Patient) -> Numbers:
+    if "latents" not in patient.tokens or not patient.real_vectors:
+        return {}
+    test = patient.rows("test")
+    latents, codes = patient.tokens["latents"][test], patient.tokens["codes"][test]
+    latents = latents if patient.codes is None else bounded_latents(latents, patient.meta.levels)
+    numbers = {"quantization_error": geometry.quantization_error(latents, codes)}
+    if (mask := patient.mask) is not None and mask.any():
+        numbers["quantization_error_foreground"] = geometry.quantization_error(latents[mask], codes[mask])
+    return numbers
+
+
+def _probe_numbers(readings: Readings, floor: float, seed: int) -> Numbers:
     """probe.<point> of the strongest probe, probes.<probe>.<point> of each, and the label's information in bits."""
     probe: dict[str, float] = {}
     for point, found in readings.items():
         best = probes.strongest(found)
         probe |= with_interval(point, best.correct.astype(np.float64), seed) | {f"{point}_floor": floor}
-    numbers: dict[str, Any] = {"probe": probe, "probes": {
+    numbers: Numbers = {"probe": probe, "probes": {
         name: {point: found[name].accuracy for point, found in readings.items()} for name in probes.PROBES
     }}
     for key, point in (("label_information_bits", "codes"), ("label_information_bits_pooled", "codes_pooled")):
@@ -96,16 +143,36 @@ def _probe_numbers(readings: Readings, floor: float, seed: int) -> dict[str, Any
     return numbers
 
 
-def shown_features(chain: Walk, params: Diagnosis) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
+def _information_numbers(patient: Patient, seed: int) -> Numbers:
+    """code_information_bits: what one code, its place unknown, tells of the label; with the permutation test's p."""
+    tally, test = patient.tally, patient.rows("test")
+    if tally is None or tally.joint is None or patient.codes is None:
+        return {}
+    found = chance(patient.codes[test], patient.target[test], len(patient.classes), seed)
+    bits = extrapolated_bits(tally.joint)
+    spread = 1.96 * found.deviation * np.sqrt(found.clips / max(tally.clips, 1))
+    share = tally.joint.sum((0, 1)) / tally.joint.sum()
+    ends = (0.0, float(-(share[share > 0] * np.log2(share[share > 0])).sum()))
+    return _bounded("code_information_bits", bits, ends, (max(0.0, bits - spread), bits + spread)) | {
+        "code_information_bits_uncorrected": float(mutual_information_bits(tally.joint.sum(0))),
+        "code_information_p_value": found.p_value,
+    }
+
+
+def shown_features(
+    patient: Patient, params: Diagnosis
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
     """Rows of the test clips shown, and their whole and averaged codes as vectors (n, F)."""
-    test = chain.rows("test")
-    rows = test[even_sample(chain.table.label[test], params.shown_clips)]
-    return rows, {point: chain.tokens[point][rows].reshape(len(rows), -1) for point in ("codes", "codes_pooled")}
+    test = patient.rows("test")
+    rows = test[even_sample(patient.label[test], params.shown_clips)]
+    return rows, {point: patient.tokens[point][rows].reshape(len(rows), -1) for point in ("codes", "codes_pooled")}
 
 
-def _distance_numbers(chain: Walk, params: Diagnosis) -> dict[str, Any]:
-    rows, features = shown_features(chain, params)
-    target = chain.table.target[rows]
+def _distance_numbers(patient: Patient, params: Diagnosis) -> Numbers:
+    rows, features = shown_features(patient, params)
+    target = patient.target[rows]
+    if not 2 <= len(np.unique(target)) < len(target):
+        return {}
     found = {point: geometry.class_distances(vectors, target) for point, vectors in features.items()}
     return {
         "distances": {p: dataclasses.asdict(d) | {"separation": d.separation} for p, d in found.items()},
@@ -113,30 +180,16 @@ def _distance_numbers(chain: Walk, params: Diagnosis) -> dict[str, Any]:
     }
 
 
-def physics_numbers(chain: Walk, points: NDArray[np.float64], fps: float) -> dict[str, Any]:
-    """R² of a linear reading of where the ball is (each frame) and of its mean velocity; the floor is 0."""
-    velocity = (points[:, -1] - points[:, 0]) * fps / (points.shape[1] - 1)  # (N, 3) m/s
-    quantities = {"position_r2": points.reshape(len(points), -1), "velocity_r2": velocity}
-    rows = [chain.rows(split) for split in ("train", "val", "test")]
-    numbers: dict[str, Any] = {name: {} for name in quantities}
-    for point in ("codes", "codes_pooled"):
-        splits = chain.splits(point)
-        for name, values in quantities.items():
-            numbers[name][point] = probes.ridge_r2(splits, *(values[part] for part in rows))
-    return numbers
-
-
-def information_table(chain: Walk, readings: Readings, seed: int) -> "pd.DataFrame":
+def information_table(patient: Patient, readings: Readings, seed: int) -> "pd.DataFrame":
     """One row a point of the chain: the strongest probe's accuracy with floor, interval and bits; then each probe's."""
     import pandas as pd
 
-    floor = majority_accuracy(chain.table.target[chain.rows("train")], chain.table.target[chain.rows("test")])
     rows = []
     for point, found in readings.items():
         best = probes.strongest(found)
         rows.append({
             "point": point, "probe": best.probe, **with_interval("accuracy", best.correct.astype(np.float64), seed),
-            "accuracy_floor": floor, "bits": probes.label_information_bits(best),
+            "accuracy_floor": _floor(patient), "bits": probes.label_information_bits(best),
             **{name: reading.accuracy for name, reading in found.items()},
         })
     return pd.DataFrame(rows)

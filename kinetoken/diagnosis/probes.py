@@ -34,7 +34,6 @@ Array = NDArray[np.float64]
 COMPONENTS = 96  # principal components that linear and kNN probes read
 STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of the logistic regression, chosen on validation
 NEIGHBOURS = (5, 15, 45)
-RIDGES = (1.0, 10.0, 100.0, 1000.0)
 LEAST_PROBABILITY = 1e-13  # of a class that a probe never saw
 VALUES = 12  # numbers that each attention head of the moments probe reads beside its position
 
@@ -280,19 +279,3 @@ def information_interval(reading: Reading, seed: int) -> tuple[float, float]:
     """95 % interval of label_information_bits by the bootstrap over test clips, the labels' entropy held fixed."""
     low, high = bootstrap_interval(label_entropy_bits(reading.target) - reading.bits, seed)
     return max(0.0, low), max(0.0, high)
-
-
-def ridge_r2(splits: Splits, train: Array, val: Array, test: Array) -> float:
-    """R² on test of a ridge regression from whole clips to physical quantities (N, Q), the mean over quantities.
-
-    1 is exact, 0 is no better than the train mean; the penalty is chosen on validation.
-    """
-    from sklearn.linear_model import Ridge
-    from sklearn.metrics import r2_score
-
-    features = [rearrange(part.tokens, "n t h w d -> n (t h w d)") for part in (splits.train, splits.val, splits.test)]
-    mean, scale = features[0].mean(0), np.maximum(features[0].std(0), 1e-3)
-    known, seen, judged = ((x - mean) / scale for x in features)
-    models = [Ridge(alpha=alpha).fit(known, train) for alpha in RIDGES]
-    best = max(models, key=lambda model: r2_score(val, model.predict(seen)))
-    return float(r2_score(test, best.predict(judged)))

@@ -5,7 +5,6 @@ healthy codebook and tell little; the foreground ones do.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import reduce
@@ -13,15 +12,13 @@ from numpy.typing import NDArray
 
 from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
 CHUNK = 64  # clips whose coverage is held at once
 BOOTSTRAP_DRAWS = 200
+NEAR_DEAD = 0.01  # of the share that each code has in uniform use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +30,7 @@ class Usage:
     entropy_bits: float
     top1_share: float  # of the commonest code, in (0, 1]
     dead_codes: int  # never seen
+    near_dead_codes: int  # seen, but less than a hundredth as often as in uniform use
 
 
 def usage_of(counts: NDArray[np.int64] | Array) -> Usage:
@@ -42,19 +40,13 @@ def usage_of(counts: NDArray[np.int64] | Array) -> Usage:
         raise ValueError("no token was counted")
     share = counts[counts > 0] / total
     entropy = float(-(share * np.log2(share)).sum())
-    return Usage(len(share) / len(counts), 2**entropy, entropy, float(share.max()), int(len(counts) - len(share)))
-
-
-def clip_counts(codes: Indices, codebook_size: int, mask: Mask | None = None) -> NDArray[np.int64]:
-    """How often each clip (N, T', H', W') uses each code, of the masked tokens if a mask is given: (N, K)."""
-    flat = codes.reshape(len(codes), -1)
-    place = flat + codebook_size * np.arange(len(codes))[:, None]
-    kept = place.ravel() if mask is None else place[mask.reshape(flat.shape)]
-    return np.bincount(kept, minlength=len(codes) * codebook_size).reshape(len(codes), codebook_size)
+    near_dead = int((share < NEAR_DEAD / len(counts)).sum())
+    dead = len(counts) - len(share)
+    return Usage(len(share) / len(counts), 2**entropy, entropy, float(share.max()), dead, near_dead)
 
 
 def usage_intervals(counts: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals of usage and perplexity over clips, counts (N, K).
+    """95 % intervals of usage and perplexity over clips or random groups of clips, counts (N, K).
 
     The estimate ± 1.96 bootstrap standard deviations: a resample holds fewer distinct clips, so percentiles
     would lie below the estimate itself.
@@ -90,20 +82,6 @@ def foreground_tokens(scene: Scene, points: Array, grid: tuple[int, int, int]) -
     return np.concatenate(parts)
 
 
-def by_position(codes: Indices, codebook_size: int, mask: Mask) -> "pd.DataFrame":
-    """One row a place of the grid: slice, row, column, perplexity, usage, top1_share, foreground_share."""
-    import pandas as pd
-
-    rows = []
-    for slice_, row, column in np.ndindex(*codes.shape[1:]):
-        found = usage_of(np.bincount(codes[:, slice_, row, column], minlength=codebook_size))
-        rows.append({
-            "slice": slice_, "row": row, "column": column, "perplexity": found.perplexity, "usage": found.usage,
-            "top1_share": found.top1_share, "foreground_share": float(mask[:, slice_, row, column].mean()),
-        })
-    return pd.DataFrame(rows)
-
-
 def level_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
     """Index of each FSQ channel's level, (...) → (..., L): mixed radix, first channel least significant.
 
@@ -111,20 +89,3 @@ def level_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
     """
     basis = np.cumprod([1, *levels[:-1]])
     return np.asarray(codes[..., None] // basis % np.array(levels), np.int64)
-
-
-def level_histograms(codes: Indices, levels: tuple[int, ...], mask: Mask) -> "pd.DataFrame":
-    """Share of tokens at each level of each FSQ channel: channel, level, share, share_foreground; empty without."""
-    import pandas as pd
-
-    digits = level_digits(codes, levels) if levels else np.zeros((*codes.shape, 0), np.int64)
-    rows = []
-    for channel, count in enumerate(levels):
-        everywhere = np.bincount(digits[..., channel].ravel(), minlength=count)
-        ball = np.bincount(digits[..., channel][mask], minlength=count)
-        rows += [
-            {"channel": channel, "level": level, "share": everywhere[level] / everywhere.sum(),
-             "share_foreground": ball[level] / max(ball.sum(), 1)}
-            for level in range(count)
-        ]
-    return pd.DataFrame(rows, columns=["channel", "level", "share", "share_foreground"])

@@ -15,7 +15,6 @@ from kinetoken.diagnosis.probes import (
     linear_probe,
     moments_probe,
     read_all,
-    ridge_r2,
     strongest,
 )
 from kinetoken.errors import UserError
@@ -90,16 +89,6 @@ def test_information_runs_from_zero_to_the_labels_entropy() -> None:
     half = Reading("x", np.where(np.arange(400)[:, None] < 200, np.eye(4)[target], 0.25), target, 0)
     low, high = information_interval(half, seed=0)
     assert low < 1 < high and label_information_bits(half) == pytest.approx(1)
-
-
-def test_ridge_reads_a_linear_quantity_and_not_noise() -> None:
-    rng = np.random.default_rng(8)
-    parts = [Labelled(rng.standard_normal((n, 1, 2, 2, 1)).astype(np.float32), np.arange(n) % 2) for n in (200, 50, 50)]
-    splits = Splits(*parts, num_classes=2)
-    known = [part.tokens.reshape(-1, 4) @ np.array([[1.0], [2.0], [0.0], [-1.0]]) for part in parts]
-    noise = [rng.standard_normal((len(part), 1)) for part in parts]
-    assert ridge_r2(splits, *known) > 0.99
-    assert ridge_r2(splits, *noise) < 0.1
 
 
 def test_one_class_and_empty_splits_are_refused(spots: Splits) -> None:

@@ -1,0 +1,53 @@
+"""A patient from the pipeline's own files: clips, codes, the tokenizer that made them, and the true tracks."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesTable
+from kinetoken.diagnosis import usage
+from kinetoken.diagnosis.chain import Diagnosis, painted, walk
+from kinetoken.diagnosis.patient import Motion, Patient
+from kinetoken.diagnosis.tally import Tally
+from kinetoken.errors import UserError
+from kinetoken.progress import Progress
+from kinetoken.rendering import MASK_COVERAGE, ball_coverage
+from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.trajectories import Tracks
+
+
+def admit(
+    store: ClipStore, table: CodesTable, tokenizer: Tokenizer, tracks: Tracks, device: torch.device,
+    params: Diagnosis, progress: Progress,
+) -> Patient:
+    """A sample of clips at every point of the chain, and the counts over all test clips.
+
+    Raises UserError for codes whose clips or tracks are not there, or whose grid is not the tokenizer's.
+    """
+    chain = walk(store, table, tokenizer, device, params, progress)
+    sampled = chain.table
+    place = _places(tracks, sampled.track_id)
+    points = tracks.points[place]
+    progress.phase("reconstructing", len(chain.shown), "clips")
+    pixel_mask = ball_coverage(store.scene, points[chain.shown]) > MASK_COVERAGE  # (n, T, H, W)
+    drawn = painted(tokenizer, sampled.codes[chain.shown], chain.pixels, pixel_mask, chain.mean_video, device)
+    progress.phase("counting codes")
+    tests = table.of_split("test")
+    mask = usage.foreground_tokens(store.scene, tracks.points[_places(tracks, tests.track_id)], table.meta.grid)
+    tally = Tally(table.meta.grid, table.meta.codebook_size, len(sampled.classes), params.seed)
+    tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label), mask)
+    order = np.argsort(tests.track_id)
+    read = order[np.searchsorted(tests.track_id, sampled.track_id[sampled.split == "test"], sorter=order)]
+    return Patient(
+        sampled.meta, sampled.track_id.astype(np.int64), sampled.label, sampled.split, sampled.codes, chain.tokens,
+        tally, mask[read], chain.mismatch, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
+    )
+
+
+def _places(tracks: Tracks, track_id: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Rows of the tracks with these ids; UserError naming the first that is not there."""
+    place = np.minimum(np.searchsorted(tracks.track_id, track_id), len(tracks) - 1)
+    if (absent := track_id[tracks.track_id[place] != track_id]).size:
+        raise UserError(f"trajectories: no track {absent[0]}, which the codes table holds")
+    return place

@@ -1,0 +1,88 @@
+"""The doctor: a patient is measured, judged and reported, whether it comes from the pipeline or from a user's files."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from kinetoken.diagnosis import tally
+from kinetoken.diagnosis.causes import Measures, Verdict, judge
+from kinetoken.diagnosis.chain import CHAIN, Diagnosis
+from kinetoken.diagnosis.drawing import embed
+from kinetoken.diagnosis.findings import Readings, examine, information_table, shown_features
+from kinetoken.diagnosis.patient import Patient
+from kinetoken.diagnosis.probes import read_all
+from kinetoken.stage import Context
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_SHOWN = 8  # clips in a view
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the doctor found.
+
+    numbers: nested, numbers only, for metrics; tables: positions, levels, position_levels, information, history
+    and embedding, a table that could not be made being absent; notes: what was assumed or could not be measured.
+    """
+
+    verdict: Verdict
+    measures: Measures
+    numbers: dict[str, Any]
+    tables: dict[str, "pd.DataFrame"]
+    notes: tuple[str, ...]
+
+
+def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
+    """Measure what can be measured, name the cause, and lay out the tables behind it."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(context.hardware.threads):
+        readings: Readings = {}
+        if not patient.unreadable:
+            points = [point for point in CHAIN if point in patient.tokens]
+            readings = {point: read_all(patient.splits(point), params.probe, context, point) for point in points}
+        context.progress.phase("measuring")
+        numbers, measures = examine(patient, readings, params)
+        tables = _tables(patient, readings, params)
+    return Report(judge(measures), measures, numbers, tables, patient.notes + _unmeasured(patient))
+
+
+def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str, "pd.DataFrame"]:
+    import pandas as pd
+
+    tables = {}
+    if patient.tally is not None:
+        tables["positions"] = tally.by_position(patient.tally)
+        tables["levels"] = tally.level_histograms(patient.tally, patient.meta.levels)
+        tables["position_levels"] = tally.levels_by_position(patient.tally, patient.meta.levels)
+    if readings:
+        tables["information"] = information_table(patient, readings, params.seed)
+    if patient.history:
+        tables["history"] = pd.DataFrame(patient.history, columns=["epoch", "val_loss"])
+    rows, features = shown_features(patient, params)
+    if len(rows) >= LEAST_SHOWN:
+        tables["embedding"] = embed(features, patient.label[rows], patient.track_id[rows], params.seed)
+    return tables
+
+
+def _unmeasured(patient: Patient) -> tuple[str, ...]:
+    """What is not in the report, and why."""
+    said = []
+    if patient.unreadable:
+        said.append(f"No probe was fitted: {patient.unreadable}.")
+    if (counts := patient.tally) is None:
+        said.append("Usage, perplexity and information of codes are not measured: the table holds no codes.")
+    else:
+        if not counts.has_foreground:
+            said.append("Nothing is said of the foreground: no clips or tracks tell where it is.")
+        if counts.positions is None:
+            said.append("Usage by position is not counted: the table of places by codes would be too large.")
+        if counts.classes and counts.joint is None:
+            said.append("The information of single codes is not counted: codes by classes would be too many.")
+    for point, source in (("pixels", "clips"), ("latents", "latents")):
+        if point not in patient.tokens:
+            said.append(f"No {source} were given, so nothing is read from {point}.")
+    if patient.motion is None:
+        said.append("Physics is not probed: no tracks were given.")
+    return tuple(said)

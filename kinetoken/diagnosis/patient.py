@@ -1,0 +1,84 @@
+"""What the doctor looks at: a bounded sample of clips at every known point of the chain, and counts over all of them.
+
+A patient comes from the pipeline (`admission`) or from a user's own files (`intake`); either way one `doctor`
+examines it. Everything but the codes may be missing.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.codes import CodesMeta, Indices
+from kinetoken.diagnosis.chain import Painted, Tokens
+from kinetoken.diagnosis.probes import Labelled, Splits
+from kinetoken.diagnosis.tally import Tally
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """How the sampled clips' body moves, where that is known: points (N, T, 3) in m, frames a second, drawn constants.
+
+    constants: one row a clip; columns such as gravity, path_radius and pitch, NaN where a law has none.
+    """
+
+    points: NDArray[np.float64]
+    fps: float
+    constants: "pd.DataFrame"
+
+
+@dataclasses.dataclass
+class Patient:
+    """N sampled clips and what is known of them.
+
+    tokens: at those points of CHAIN that are known, (N, T', H', W', D); codes (N, T', H', W'), None if the table
+    holds numbers that were never quantized, and then there is no tally either; mask (test clips, T', H', W'):
+    tokens on what moves; mismatch: share of tokens that the tokenizer itself would code otherwise; late_fall: see
+    Measures; history: epochs and validation losses; real_vectors: are the tokens of codes the quantizer's own
+    vectors, or stand-ins made here.
+    """
+
+    meta: CodesMeta
+    track_id: NDArray[np.int64]
+    label: np.ndarray
+    split: np.ndarray
+    codes: Indices | None
+    tokens: dict[str, Tokens]
+    tally: Tally | None
+    mask: NDArray[np.bool_] | None = None
+    mismatch: float | None = None
+    painted: Painted | None = None
+    motion: Motion | None = None
+    history: tuple[tuple[float, float], ...] = ()
+    late_fall: float | None = None
+    real_vectors: bool = True
+    unreadable: str = ""  # why no probe can be fitted; empty if one can
+    notes: tuple[str, ...] = ()  # what was assumed or drawn
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order used for labels everywhere: sorted."""
+        return tuple(sorted(set(self.label)))
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """(N,) index of each clip's class in `classes`."""
+        return np.searchsorted(np.array(self.classes), self.label).astype(np.int64)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        return np.flatnonzero(self.split == split)
+
+    def splits(self, point: str) -> Splits:
+        """Tokens at one point of CHAIN as a probe takes them."""
+        target = self.target
+        train, val, test = (Labelled(self.tokens[point][rows], target[rows]) for rows in map(self.rows, SPLITS))
+        return Splits(train, val, test, len(self.classes))

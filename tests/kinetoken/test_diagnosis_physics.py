@@ -1,0 +1,68 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from kinetoken.codes import CodesMeta
+from kinetoken.diagnosis.patient import Motion, Patient
+from kinetoken.diagnosis.physics import PENALTIES, physics_numbers, quantities, ridge
+
+
+def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(0)
+    for count, width in ((300, 20), (40, 90)):
+        x = [rng.standard_normal((n, width)).astype(np.float32) for n in (count, 50, 60)]
+        slope = np.array([[1.0, 2.0], [0.5, -1.0]])
+        y = [part[:, :2] @ slope + 0.5 * rng.standard_normal((len(part), 2)) for part in x]
+        mean, scale = x[0].mean(0), x[0].std(0)
+        models = [Ridge(alpha=a).fit((x[0] - mean) / scale, y[0]) for a in PENALTIES]
+        best = min(models, key=lambda m: ((m.predict((x[1] - mean) / scale) - y[1]) ** 2).sum())
+        expected = ((best.predict((x[2] - mean) / scale) - y[2]) ** 2).sum(0)
+        found = ridge(*zip(x, y, strict=True))
+        assert found.error.sum(0) == pytest.approx(expected, rel=1e-3)
+        low, high = found.interval(seed=0)
+        assert low < found.r2 < high
+
+
+def test_noise_reads_as_nothing() -> None:
+    rng = np.random.default_rng(1)
+    parts = [(rng.standard_normal((n, 5)).astype(np.float32), rng.standard_normal((n, 1))) for n in (300, 60, 100)]
+    assert abs(ridge(*parts).r2) < 0.1
+
+
+def falling(count: int) -> Motion:
+    """Throws under a gravity of their own, from the origin."""
+    rng = np.random.default_rng(2)
+    time, g = np.arange(9) / 8, rng.uniform(3, 6, count)
+    velocity = rng.standard_normal((count, 3))
+    points = velocity[:, None] * time[None, :, None]
+    points[..., 1] -= g[:, None] * time**2 / 2
+    return Motion(points, 8.0, pd.DataFrame({"gravity": g, "pitch": np.zeros(count)}))
+
+
+def test_quantities_are_those_of_the_law() -> None:
+    motion = falling(6)
+    found = quantities(motion)
+    g = motion.constants["gravity"].to_numpy()
+    assert found["acceleration"] == pytest.approx(np.stack([0 * g, -g, 0 * g], 1), abs=1e-9)
+    assert found["velocity"] == pytest.approx(motion.points[:, -1])
+    assert found["gravity"][:, 0] == pytest.approx(g) and np.isnan(found["pitch"]).all()
+
+
+def test_codes_that_hold_the_path_read_its_physics_and_pooled_ones_less() -> None:
+    motion = falling(200)
+    tokens = motion.points.astype(np.float32).reshape(200, 1, 9, 3, 1)
+    split = np.array(["train", "train", "val", "test"] * 50)
+    points = {"codes": tokens, "codes_pooled": tokens.mean((2, 3), keepdims=True)}
+    patient = Patient(
+        CodesMeta((1, 9, 3), 8, "vq", (), ""), np.arange(200), np.full(200, "a"), split, None, points, None,
+        motion=motion,
+    )
+    numbers = physics_numbers(patient, 2000.0, seed=0)
+    assert set(numbers) == {f"{q}_r2{end}" for q in ("position", "velocity", "acceleration", "gravity")
+                            for end in ("", "_per_kilobit")}
+    assert min(numbers[f"{q}_r2"]["codes"] for q in ("position", "velocity", "acceleration", "gravity")) > 0.95
+    assert numbers["velocity_r2"]["codes_pooled"] < 0.6
+    assert numbers["gravity_r2_per_kilobit"] == pytest.approx(numbers["gravity_r2"]["codes"] / 2)
+    assert numbers["gravity_r2"]["codes_ci95_low"] <= numbers["gravity_r2"]["codes"]
