@@ -41,7 +41,7 @@ def admit(
     read = order[np.searchsorted(tests.track_id, sampled.track_id[sampled.split == "test"], sorter=order)]
     return Patient(
         sampled.meta, sampled.track_id.astype(np.int64), sampled.label, sampled.split, sampled.codes, chain.tokens,
-        tally, mask[read], chain.mismatch, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
+        tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
     )
 
 

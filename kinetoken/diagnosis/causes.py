@@ -8,28 +8,7 @@ reading at any point before it: what the data are known to hold.
 import dataclasses
 from collections.abc import Callable
 
-
-@dataclasses.dataclass(frozen=True)
-class Measures:
-    """What the diagnosis measured; None where its input was missing."""
-
-    floor: float  # accuracy of the commonest class
-    probe_pixels: float | None
-    probe_latents: float | None
-    probe_codes: float | None
-    probe_codes_pooled: float | None
-    codebook_size: int
-    perplexity_foreground: float | None
-    top1_share_foreground: float | None
-    effective_rank_latents: float | None
-    latent_channels: int | None
-    quantization_error: float | None  # over the latents' variance, on the foreground
-    mismatch: float | None  # share of tokens that the tokenizer itself would code otherwise
-    foreground_gain_db: float | None  # foreground PSNR of reconstructions over that of the train mean video
-    background_gain_db: float | None  # the same off the mask
-    perplexity: float | None = None  # of all tokens
-    top1_share: float | None = None  # of the commonest code among all tokens
-    late_fall: float | None = None  # share of the validation loss's whole fall that its last quarter brought
+from kinetoken.diagnosis.measures import Measures
 
 
 @dataclasses.dataclass(frozen=True)

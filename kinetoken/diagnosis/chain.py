@@ -43,14 +43,14 @@ class Diagnosis:
 class Walk:
     """N clips at every point of the chain, in the order of the codes table.
 
-    tokens: for each of CHAIN (N, T', H', W', D); mismatch: share of tokens that the tokenizer codes otherwise;
+    tokens: for each of CHAIN (N, T', H', W', D); recoded (N, T', H', W'): what the tokenizer itself makes of the clips;
     shown (n,): rows of the test clips whose pixels (n, T, H, W, 3) are kept; mean_video (T, H, W, 3): of the
     train clips, in [0, 1].
     """
 
     table: CodesTable
     tokens: dict[str, Tokens]
-    mismatch: float
+    recoded: Indices
     shown: NDArray[np.int64]
     pixels: Pixels
     mean_video: NDArray[np.float32]
@@ -82,7 +82,7 @@ def walk(
     quantized = _coordinates(tokenizer, chosen.codes, device)
     tokens = {"latents": np.empty_like(quantized), "codes": quantized, "codes_pooled": averaged_over_space(quantized)}
     kept = np.empty((len(shown), *store.shape, 3), np.uint8)
-    background, differ = store.scene.background(), 0
+    background, recoded = store.scene.background(), np.empty_like(chosen.codes)
     total = np.zeros((*store.shape, 3), np.float32)
     order = np.argsort(chosen.track_id)
     progress.phase("reading clips", len(chosen), "clips")
@@ -90,14 +90,13 @@ def walk(
         rows = order[np.searchsorted(chosen.track_id, track_id, sorter=order)]
         found = pixel_tokens(pixels, background, grid)
         tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
-        tokens["latents"][rows], indices = _encode(tokenizer, pixels, device)
-        differ += int((indices != chosen.codes[rows]).sum())
+        tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)
         total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
         among = np.isin(rows, shown)
         kept[np.searchsorted(shown, rows[among])] = pixels[among]
         progress.advance(len(rows))
     mean_video = total / np.float32((chosen.split == "train").sum())
-    return Walk(chosen, tokens, differ / chosen.codes.size, shown, kept, mean_video)
+    return Walk(chosen, tokens, recoded, shown, kept, mean_video)
 
 
 def _check_fit(store: ClipStore, table: CodesTable, grid: tuple[int, int, int]) -> None:

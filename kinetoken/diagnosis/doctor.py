@@ -4,10 +4,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from kinetoken.diagnosis import tally
-from kinetoken.diagnosis.causes import Measures, Verdict, judge
+from kinetoken.diagnosis.causes import Verdict, judge
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
 from kinetoken.diagnosis.drawing import embed
 from kinetoken.diagnosis.findings import Readings, examine, information_table, shown_features
+from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, halved
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import read_all
 from kinetoken.stage import Context
@@ -42,10 +43,13 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
         if not patient.unreadable:
             points = [point for point in CHAIN if point in patient.tokens]
             readings = {point: read_all(patient.splits(point), params.probe, context, point) for point in points}
+            if "pixels" in points:
+                few = halved(patient.splits("pixels"))
+                readings[FEW_CLIPS] = read_all(few, params.probe, context, FEW_CLIPS)
         context.progress.phase("measuring")
         numbers, measures = examine(patient, readings, params)
         tables = _tables(patient, readings, params)
-    return Report(judge(measures), measures, numbers, tables, patient.notes + _unmeasured(patient))
+    return Report(judge(measures, pooled=patient.pooled), measures, numbers, tables, patient.notes + _unmeasured(patient))
 
 
 def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str, "pd.DataFrame"]:
@@ -57,7 +61,8 @@ def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str
         tables["levels"] = tally.level_histograms(patient.tally, patient.meta.levels)
         tables["position_levels"] = tally.levels_by_position(patient.tally, patient.meta.levels)
     if readings:
-        tables["information"] = information_table(patient, readings, params.seed)
+        known = {point: readings[point] for point in CHAIN if point in readings}
+        tables["information"] = information_table(patient, known, params.seed)
     if patient.history:
         tables["history"] = pd.DataFrame(patient.history, columns=["epoch", "val_loss"])
     rows, features = shown_features(patient, params)

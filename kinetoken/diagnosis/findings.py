@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.diagnosis import geometry, probes, usage
-from kinetoken.diagnosis.causes import Measures
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis, bounded_latents, even_sample
 from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
+from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.physics import physics_numbers
 from kinetoken.diagnosis.probes import Reading
@@ -25,45 +25,32 @@ Numbers = dict[str, Any]
 
 def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Numbers, Measures]:
     """Every number that can be had with its floor, ceiling and interval, and those that the verdict rests on."""
+    measures = measure(patient, readings)
+    readings = {point: readings[point] for point in CHAIN if point in readings}
     numbers: Numbers = {"sampled_clips": len(patient)}
     bits = None
     if patient.tally is not None:
         numbers |= _usage_numbers(patient.tally, params.seed)
         bits = numbers["entropy_bits"] * float(np.prod(patient.meta.grid))
     numbers |= _rank_numbers(patient, params.seed) | _quantization_numbers(patient)
-    if patient.mismatch is not None:
-        numbers["code_mismatch"] = patient.mismatch
+    if measures.mismatch is not None:
+        numbers["code_mismatch"] = measures.mismatch
     if readings:
         numbers |= _probe_numbers(readings, _floor(patient), params.seed) | _distance_numbers(patient, params)
         numbers |= _information_numbers(patient, params.seed)
+    if measures.probe_pixels_half is not None:
+        numbers["probe"][FEW_CLIPS] = measures.probe_pixels_half
     if patient.painted is not None:
         numbers["reconstruction"] = dataclasses.asdict(patient.painted)
     if patient.late_fall is not None:
         numbers["late_fall"] = patient.late_fall
     if physics := physics_numbers(patient, bits, params.seed):
         numbers["physics"] = physics
-    return numbers, _measures(patient, numbers, bool(readings))
+    return numbers, measures
 
 
 def _floor(patient: Patient) -> float:
     return majority_accuracy(patient.target[patient.rows("train")], patient.target[patient.rows("test")])
-
-
-def _measures(patient: Patient, numbers: Numbers, read: bool) -> Measures:
-    foreground, drawn, latents = numbers.get("foreground", {}), patient.painted, patient.tokens.get("latents")
-    error = numbers.get("quantization_error_foreground", numbers.get("quantization_error"))
-    return Measures(
-        floor=_floor(patient) if read else 0.0,
-        **{f"probe_{point}": numbers.get("probe", {}).get(point) for point in CHAIN},
-        codebook_size=patient.meta.codebook_size, perplexity_foreground=foreground.get("perplexity"),
-        top1_share_foreground=foreground.get("top1_share"),
-        effective_rank_latents=numbers.get("effective_rank_latents"),
-        latent_channels=None if latents is None else latents.shape[-1], quantization_error=error,
-        mismatch=patient.mismatch,
-        foreground_gain_db=None if drawn is None else drawn.foreground_psnr_db - drawn.foreground_psnr_db_floor,
-        background_gain_db=None if drawn is None else drawn.background_psnr_db - drawn.background_psnr_db_floor,
-        perplexity=numbers.get("perplexity"), top1_share=numbers.get("top1_share"), late_fall=patient.late_fall,
-    )
 
 
 def _usage_numbers(tally: Tally, seed: int) -> Numbers:

@@ -39,7 +39,7 @@ class Patient:
 
     tokens: at those points of CHAIN that are known, (N, T', H', W', D); codes (N, T', H', W'), None if the table
     holds numbers that were never quantized, and then there is no tally either; mask (test clips, T', H', W'):
-    tokens on what moves; mismatch: share of tokens that the tokenizer itself would code otherwise; late_fall: see
+    tokens on what moves; recoded (N, T', H', W'): what the tokenizer itself makes of the clips; late_fall: see
     Measures; history: epochs and validation losses; real_vectors: are the tokens of codes the quantizer's own
     vectors, or stand-ins made here.
     """
@@ -52,12 +52,13 @@ class Patient:
     tokens: dict[str, Tokens]
     tally: Tally | None
     mask: NDArray[np.bool_] | None = None
-    mismatch: float | None = None
+    recoded: Indices | None = None
     painted: Painted | None = None
     motion: Motion | None = None
     history: tuple[tuple[float, float], ...] = ()
     late_fall: float | None = None
     real_vectors: bool = True
+    pooled: bool = False  # are the codes used averaged over space, and to be judged so
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
 
