@@ -187,17 +187,22 @@ def _learning_rate(params: TrainingParams, step: int, total: int) -> float:
 
 
 class _Average:
-    """An exponential moving average of a module's floating-point state, warmed up over its first steps."""
+    """An exponential moving average of a module's parameters, warmed up over its first steps.
+
+    Buffers are taken as they are: they already are averages of their own, or counts and flags, and a code of a
+    codebook that moved onto other tokens means nothing halfway between its two places.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
         self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.averaged = {name for name, _ in module.named_parameters()}
 
     def update(self, module: nn.Module) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in module.state_dict().items():
-            if value.is_floating_point():
+            if name in self.averaged:
                 self.state[name].lerp_(value.detach(), 1 - decay)
             else:
                 self.state[name].copy_(value)

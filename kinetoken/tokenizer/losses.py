@@ -15,7 +15,6 @@ class LossParams:
     foreground: NonNegativeFloat  # added weight of a pixel that differs fully from the background
     saturation: PositiveFloat  # deviation from the background, of full scale, that counts as full
     colour: PositiveFloat  # weight of an error in hue beside one of the same size in brightness
-    quantizer: NonNegativeFloat  # weight of the quantizer's own loss
 
 
 @torch.no_grad()

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from kinetoken.artifacts import hash_path, load_weights, read_config, save_model
 from kinetoken.errors import UserError
 from kinetoken.params import Positive, Range, build
-from kinetoken.tokenizer.quantizers import Quantizer, QuantizerName, build_quantizer
+from kinetoken.tokenizer.contrast import contrastive_loss
+from kinetoken.tokenizer.quantizers import Quantizer, QuantizerParams, build_quantizer
 
 if TYPE_CHECKING:
     from kinetoken.clips import ClipStore
@@ -48,13 +49,6 @@ class NetworkParams:
     fine_blocks: Annotated[int, Range(ge=0)]  # in the encoder, and as many in the decoder
     coarse_channels: Positive  # at 4×8×8 pixels a cell
     coarse_blocks: Annotated[int, Range(ge=0)]
-    quantizer: QuantizerName
-    levels: tuple[int, ...]  # of FSQ
-    codebook_size: Annotated[int, Range(ge=2)]  # of the other quantizers
-    code_dim: Positive  # latent channels of vq and simvq
-
-    def __post_init__(self) -> None:
-        build_quantizer(self.quantizer, self.levels, self.codebook_size, self.code_dim)
 
 
 class Block(nn.Module):
@@ -132,7 +126,7 @@ class Tokenizer(nn.Module):
     to it, so that a still scene costs no code and training starts from an empty stage and not from grey.
     """
 
-    def __init__(self, shape: NetworkParams, image_size: int) -> None:
+    def __init__(self, shape: NetworkParams, quantizer: QuantizerParams, image_size: int) -> None:
         """Raises UserError for an image size that is no multiple of 8."""
         super().__init__()
         if image_size % STRIDE[1]:
@@ -142,9 +136,7 @@ class Tokenizer(nn.Module):
         fine, coarse = shape.fine_channels, shape.coarse_channels
         self.background: Tensor
         self.register_buffer("background", torch.full((image_size, image_size, 3), 0.5))
-        self.quantizer: Quantizer = build_quantizer(
-            shape.quantizer, shape.levels, shape.codebook_size, shape.code_dim
-        )
+        self.quantizer: Quantizer = build_quantizer(quantizer)
         self.stem = Stem(shape.stem, fine)
         self.fine_encoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
         self.down = nn.Linear(8 * fine, coarse)
@@ -166,7 +158,7 @@ class Tokenizer(nn.Module):
 
     @property
     def quantizer_name(self) -> str:
-        return self.shape.quantizer
+        return self.quantizer.params.kind
 
     @property
     def temporal_stride(self) -> int:
@@ -177,10 +169,17 @@ class Tokenizer(nn.Module):
         """Time slices, rows and columns of the codes of a clip of that many frames."""
         return num_frames // STRIDE[0], self.image_size // STRIDE[1], self.image_size // STRIDE[2]
 
-    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """For training: (B, T, H, W, 3) → reconstruction of the same shape, not clipped; quantizer loss ()."""
-        quantized, _, loss = self.quantize(self.latents(clips))
-        return self.decode_latents(quantized), loss
+    def forward(self, clips: Tensor, view: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """For training: (B, T, H, W, 3) → reconstruction of the same shape, not clipped, and losses () by name.
+
+        They are the `quantizer`'s own and, given another view of the same clips, the `contrastive` one.
+        """
+        latents = self.latents(clips)
+        quantized, _, loss = self.quantize(latents)
+        losses = {"quantizer": loss}
+        if view is not None:
+            losses["contrastive"] = contrastive_loss(latents, self.latents(view))
+        return self.decode_latents(quantized), losses
 
     def latents(self, clips: Tensor) -> Tensor:
         """(B, T, H, W, 3), uint8 or float in [0, 1] → (B, D, T/4, H/8, W/8), before quantizing.
@@ -232,7 +231,10 @@ class Tokenizer(nn.Module):
 
 def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     """Weights and config; FSQ's own constants are rebuilt from the levels."""
-    config: dict[str, Any] = {"image_size": tokenizer.image_size, "network": dataclasses.asdict(tokenizer.shape)}
+    config: dict[str, Any] = {
+        "image_size": tokenizer.image_size, "network": dataclasses.asdict(tokenizer.shape),
+        "quantizer": dataclasses.asdict(tokenizer.quantizer.params),
+    }
     save_model(folder, tokenizer, config)
 
 
@@ -240,10 +242,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer in eval mode, `hash` set to that of its folder. UserError if it is no tokenizer's folder."""
     folder = Path(folder)
     config = read_config(folder)
-    if "network" not in config or "image_size" not in config:
-        raise UserError(f"{folder}/config.json: not a tokenizer (no 'network')")
-    shape = build(NetworkParams, {**config["network"]}, f"{folder}/config.json: network")
-    tokenizer = Tokenizer(shape, int(config["image_size"]))
+    if absent := [key for key in ("network", "quantizer", "image_size") if key not in config]:
+        raise UserError(f"{folder}/config.json: not a tokenizer (no '{absent[0]}')")
+    shape = build(NetworkParams, config["network"], f"{folder}/config.json: network")
+    quantizer = build(QuantizerParams, config["quantizer"], f"{folder}/config.json: quantizer")
+    tokenizer = Tokenizer(shape, quantizer, int(config["image_size"]))
     load_weights(folder, tokenizer)
     tokenizer.hash = hash_path(folder)
     return tokenizer

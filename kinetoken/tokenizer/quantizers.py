@@ -6,14 +6,41 @@ learned codebooks only decode to what was quantized in eval mode.
 """
 
 import abc
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 from einops import rearrange
 from torch import Tensor, nn
 
-QuantizerName = Literal["fsq", "lfq", "vq", "simvq"]
+from kinetoken.params import NonNegativeFloat, Positive, Range
+
+QuantizerKind = Literal["fsq", "lfq", "vq", "simvq"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizerParams:
+    """The quantizer and its losses; part of section train_tokenizer. Each kind reads what concerns it."""
+
+    kind: QuantizerKind
+    levels: tuple[int, ...]  # fsq
+    codebook_size: Annotated[int, Range(ge=2)]  # lfq (a power of two), vq, simvq
+    code_dim: Positive  # vq, simvq: latent channels
+    weight: NonNegativeFloat  # of the quantizer's own loss in the training loss
+    commitment: NonNegativeFloat  # lfq, vq, simvq: pull of the latents towards their codes
+    entropy: NonNegativeFloat  # lfq: weight of sure tokens and an even use of codes
+    decay: Annotated[float, Range(ge=0, lt=1)]  # vq: of the codebook's moving averages
+    kmeans_start: bool  # vq: the codebook starts from the first batch, not at random
+    dead_code_threshold: NonNegativeFloat  # vq: tokens a batch under which a code moves onto a token; 0 is off
+    rotation: bool  # vq, simvq: gradients by the rotation trick, not straight through
+    contrastive: NonNegativeFloat  # weight of InfoNCE between two noisy views' latents; 0 is off
+
+    def __post_init__(self) -> None:
+        """ValueError for FSQ without levels or fewer than 3 in one, and LFQ with a codebook that is no power of two."""
+        if self.kind == "fsq" and (not self.levels or min(self.levels) < 3):
+            raise ValueError(f"levels: FSQ needs at least one, each of 3 or more, found {list(self.levels)}")
+        if self.kind == "lfq" and self.codebook_size & (self.codebook_size - 1):
+            raise ValueError(f"codebook_size: LFQ needs a power of two, found {self.codebook_size}")
 
 
 class Quantizer(nn.Module, abc.ABC):
@@ -22,8 +49,9 @@ class Quantizer(nn.Module, abc.ABC):
     `dim` is D; `codebook_size` the number of codes; `levels` those of FSQ, empty for the others.
     """
 
-    def __init__(self, dim: int, codebook_size: int, levels: tuple[int, ...] = ()) -> None:
+    def __init__(self, params: QuantizerParams, dim: int, codebook_size: int, levels: tuple[int, ...] = ()) -> None:
         super().__init__()
+        self.params = params
         self.dim, self.codebook_size, self.levels = dim, codebook_size, levels
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,11 +81,11 @@ class Quantizer(nn.Module, abc.ABC):
 class FiniteScalar(Quantizer):
     """FSQ (Mentzer et al. 2023, arXiv:2309.15505): each of D coordinates rounded to its few levels."""
 
-    def __init__(self, levels: tuple[int, ...]) -> None:
+    def __init__(self, params: QuantizerParams) -> None:
         from vector_quantize_pytorch import FSQ
 
-        super().__init__(len(levels), math.prod(levels), levels)
-        self.fsq = FSQ(list(levels))
+        super().__init__(params, len(params.levels), math.prod(params.levels), params.levels)
+        self.fsq = FSQ(list(params.levels))
 
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         quantized, indices = self.fsq(tokens)
@@ -71,11 +99,14 @@ class FiniteScalar(Quantizer):
 class LookupFree(Quantizer):
     """LFQ (Yu et al. 2023, arXiv:2310.05737): each coordinate's sign is one bit."""
 
-    def __init__(self, codebook_size: int) -> None:
+    def __init__(self, params: QuantizerParams) -> None:
         from vector_quantize_pytorch import LFQ
 
-        super().__init__(codebook_size.bit_length() - 1, codebook_size)
-        self.lfq = LFQ(codebook_size=codebook_size, entropy_loss_weight=0.02, commitment_loss_weight=0.05)
+        super().__init__(params, params.codebook_size.bit_length() - 1, params.codebook_size)
+        self.lfq = LFQ(
+            codebook_size=params.codebook_size, entropy_loss_weight=params.entropy,
+            commitment_loss_weight=params.commitment,
+        )
 
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         quantized, indices, loss = self.lfq(tokens)
@@ -89,16 +120,18 @@ class LookupFree(Quantizer):
 class MovingAverage(Quantizer):
     """VQ-VAE with a codebook of running means (van den Oord et al. 2017, arXiv:1711.00937).
 
-    k-means start and the replacement of dead codes are on: without them it collapses to a code or two.
+    Without a k-means start and the replacement of dead codes (Williams et al. 2020, arXiv:2002.08111) it
+    collapses to a code or two where the latents lie off the origin.
     """
 
-    def __init__(self, codebook_size: int, dim: int) -> None:
+    def __init__(self, params: QuantizerParams) -> None:
         from vector_quantize_pytorch import VectorQuantize
 
-        super().__init__(dim, codebook_size)
+        super().__init__(params, params.code_dim, params.codebook_size)
         self.vq = VectorQuantize(
-            dim=dim, codebook_size=codebook_size, decay=0.9, kmeans_init=True, threshold_ema_dead_code=2,
-            commitment_weight=0.25,
+            dim=params.code_dim, codebook_size=params.codebook_size, decay=params.decay,
+            kmeans_init=params.kmeans_start, threshold_ema_dead_code=params.dead_code_threshold,
+            commitment_weight=params.commitment, rotation_trick=params.rotation,
         )
 
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,37 +146,29 @@ class MovingAverage(Quantizer):
 class LinearCodebook(Quantizer):
     """SimVQ (Zhu et al. 2024, arXiv:2411.02038): a frozen random codebook behind one learned linear layer."""
 
-    def __init__(self, codebook_size: int, dim: int) -> None:
+    def __init__(self, params: QuantizerParams) -> None:
         from vector_quantize_pytorch import SimVQ
 
-        super().__init__(dim, codebook_size)
-        self.simvq = SimVQ(dim=dim, codebook_size=codebook_size)
+        super().__init__(params, params.code_dim, params.codebook_size)
+        self.simvq = SimVQ(
+            dim=params.code_dim, codebook_size=params.codebook_size, rotation_trick=params.rotation,
+            input_to_quantize_commit_loss_weight=params.commitment,
+        )
 
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         quantized, indices, loss = self.simvq(tokens)
-        return quantized, indices, loss
+        return quantized, indices, loss if self.training else loss.new_zeros(())
 
     def _vectors(self, indices: Tensor) -> Tensor:
         vectors: Tensor = self.simvq.indices_to_codes(indices)
         return vectors
 
 
-QUANTIZERS: dict[str, Callable[[tuple[int, ...], int, int], Quantizer]] = {
-    "fsq": lambda levels, codebook_size, dim: FiniteScalar(levels),
-    "lfq": lambda levels, codebook_size, dim: LookupFree(codebook_size),
-    "vq": lambda levels, codebook_size, dim: MovingAverage(codebook_size, dim),
-    "simvq": lambda levels, codebook_size, dim: LinearCodebook(codebook_size, dim),
+QUANTIZERS: dict[str, type[FiniteScalar | LookupFree | MovingAverage | LinearCodebook]] = {
+    "fsq": FiniteScalar, "lfq": LookupFree, "vq": MovingAverage, "simvq": LinearCodebook,
 }
 
 
-def build_quantizer(name: QuantizerName, levels: tuple[int, ...], codebook_size: int, dim: int) -> Quantizer:
-    """The named quantizer: `levels` are for FSQ, `codebook_size` for the others, `dim` for VQ and SimVQ.
-
-    Raises ValueError for FSQ without levels or with fewer than 3 in one, and for LFQ with a codebook that
-    is no power of two.
-    """
-    if name == "fsq" and (not levels or min(levels) < 3):
-        raise ValueError(f"levels: FSQ needs at least one, each of 3 or more, found {list(levels)}")
-    if name == "lfq" and (codebook_size < 2 or codebook_size & (codebook_size - 1)):
-        raise ValueError(f"codebook_size: LFQ needs a power of two, found {codebook_size}")
-    return QUANTIZERS[name](levels, codebook_size, dim)
+def build_quantizer(params: QuantizerParams) -> Quantizer:
+    """The quantizer of that kind."""
+    return QUANTIZERS[params.kind](params)

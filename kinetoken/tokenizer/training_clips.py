@@ -18,6 +18,7 @@ from kinetoken.clips import Pixels
 from kinetoken.params import Fraction, NonNegativeFloat, Positive
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer
+from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training import Batch, Step, TrainingParams, Validate, index_batches
 
 SHAPES = 3  # at most, in a clip that gets some
@@ -44,6 +45,7 @@ class TokenizerParams(TrainingParams):
     """Section train_tokenizer."""
 
     network: NetworkParams
+    quantizer: QuantizerParams
     loss: LossParams
     augmentation: AugmentationParams
     validation_clips: Positive  # of the val split, after each epoch
@@ -69,16 +71,20 @@ def static_background(pixels: Pixels, sample: int = 64) -> Tensor:
     return torch.from_numpy(np.median(frames, axis=0).astype(np.float32) / 255)
 
 
-def training_step(background: Tensor, loss: LossParams, augmentation: AugmentationParams) -> Step:
+def training_step(
+    background: Tensor, quantizer: QuantizerParams, loss: LossParams, augmentation: AugmentationParams
+) -> Step:
     """The step for `training.fit`: vary a batch, reconstruct it, compare with the noiseless target."""
+    weights = {"quantizer": quantizer.weight, "contrastive": quantizer.contrastive}
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         clips = batch["clips"].float() / 255
         given, target, behind = vary(clips, background.to(clips.device), augmentation)
-        output, quantizer_loss = module(given)
+        view = _noisy(target, augmentation.noise_std) if quantizer.contrastive else None
+        output, losses = module(given, view)
         reconstruction = reconstruction_loss(output, target, behind, loss)
-        parts = {"reconstruction": reconstruction, "quantizer": quantizer_loss}
-        return reconstruction + loss.quantizer * quantizer_loss, parts
+        total = reconstruction + sum(weights[name] * part for name, part in losses.items())
+        return total, {"reconstruction": reconstruction, **losses}
 
     return step
 
@@ -119,9 +125,14 @@ def vary(clips: Tensor, background: Tensor, params: AugmentationParams) -> tuple
     target[rows] = _with_shapes(target[rows])
     rows = _chosen(clips, params.noise)
     given = target.clone()
-    strength = params.noise_std * torch.rand(len(rows), 1, 1, 1, 1, device=clips.device)
-    given[rows] = (given[rows] + strength * torch.randn_like(given[rows])).clamp_(0, 1)
+    given[rows] = _noisy(given[rows], params.noise_std)
     return given, target, behind
+
+
+def _noisy(clips: Tensor, greatest: float) -> Tensor:
+    """Clips (K, T, H, W, 3) under Gaussian noise, each of its own strength up to `greatest`."""
+    strength = greatest * torch.rand(len(clips), 1, 1, 1, 1, device=clips.device)
+    return (clips + strength * torch.randn_like(clips)).clamp_(0, 1)
 
 
 def _chosen(clips: Tensor, share: float) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 
 from kinetoken.heads.poolings import POOLINGS, CodeEncoder, Size, SoftArgmax, SpatialMean, code_coordinates
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer
+from tests.quantizers import quantizer_params
 
 GRID = (4, 8, 8)
 COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -73,9 +74,8 @@ def test_encoder_sees_the_neighbours_and_the_slice_before() -> None:
 def test_coordinates_are_the_tokenizers() -> None:
     shape = NetworkParams(
         stem="patch", causal=True, fine_channels=4, fine_blocks=0, coarse_channels=4, coarse_blocks=0,
-        quantizer="fsq", levels=(3, 5), codebook_size=16, code_dim=2,
     )
-    tokenizer = Tokenizer(shape, 16)
+    tokenizer = Tokenizer(shape, quantizer_params("fsq", levels=(3, 5)), 16)
     table = code_coordinates(tokenizer)
     assert table.shape == (15, 2)
     assert len(torch.unique(table, dim=0)) == 15

@@ -5,7 +5,7 @@ import torch
 
 from kinetoken.tokenizer.losses import LossParams, foreground_weight, reconstruction_loss
 
-PARAMS = LossParams(foreground=9.0, saturation=0.2, colour=4.0, quantizer=1.0)
+PARAMS = LossParams(foreground=9.0, saturation=0.2, colour=4.0)
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,17 +19,17 @@ from kinetoken.tokenizer.network import (
     load_tokenizer,
     save_tokenizer,
 )
+from tests.quantizers import FSQ
 
 SMALL = NetworkParams(
     stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=12, coarse_blocks=1,
-    quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=16, code_dim=4,
 )
 
 
 def lively(**changes: object) -> Tokenizer:
     """A small untrained tokenizer whose every weight matters: larger than at the start of training."""
     torch.manual_seed(3)
-    tokenizer = Tokenizer(dataclasses.replace(SMALL, **changes), 32).eval()  # type: ignore[arg-type]
+    tokenizer = Tokenizer(dataclasses.replace(SMALL, **changes), FSQ, 32).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in tokenizer.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
@@ -130,7 +130,7 @@ def test_haar_separates_the_mean_from_detail() -> None:
 
 
 def test_an_untrained_tokenizer_shows_the_bare_background() -> None:
-    tokenizer = Tokenizer(SMALL, 32).eval()
+    tokenizer = Tokenizer(SMALL, FSQ, 32).eval()
     tokenizer.background.copy_(torch.rand(32, 32, 3))
     error = (tokenizer.reconstruct(clips()) - tokenizer.background).abs()
     assert error.mean() < 0.1
@@ -168,4 +168,4 @@ def test_wrong_sizes_are_named(tiny_data: Path) -> None:
     with pytest.raises(UserError, match="64×64, the tokenizer takes 32×32"):
         check_shape(tokenizer, ClipStore(tiny_data / "videos"))
     with pytest.raises(UserError, match="multiple of 8, not 30"):
-        Tokenizer(SMALL, 30)
+        Tokenizer(SMALL, FSQ, 30)

@@ -20,6 +20,7 @@ from kinetoken.stage import Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import build_report
 from stages.build_report import Paths
+from tests.quantizers import FSQ
 
 PARAMS = BuildReport(
     seed=0, clips_per_class=1, descriptions=1,
@@ -38,10 +39,9 @@ EVIL = "<script>alert('x')</script>"
 def small_tokenizer() -> Tokenizer:
     torch.manual_seed(0)
     network = NetworkParams(
-        stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0, quantizer="fsq",
-        levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
+        stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
     )
-    return Tokenizer(network, 64)
+    return Tokenizer(network, FSQ, 64)
 
 
 def table_of(tokenizer: Tokenizer) -> torch.Tensor:

@@ -14,6 +14,7 @@ from kinetoken.errors import UserError
 from kinetoken.stage import CPU, Context, Output, marked_paths
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, save_tokenizer
 from stages import diagnose_codes, extract_codes
+from tests.quantizers import FSQ
 
 PARAMS = Diagnosis(
     seed=1, train_clips=48, val_clips=16, test_clips=20, shown_clips=16, reconstructed_clips=4,
@@ -23,15 +24,14 @@ PARAMS = Diagnosis(
     ),
 )
 NETWORK = NetworkParams(
-    stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1, quantizer="fsq",
-    levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
+    stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
 )
 SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 
 
 def make_tokenizer(folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
-    save_tokenizer(folder, Tokenizer(NETWORK, 64))
+    save_tokenizer(folder, Tokenizer(NETWORK, FSQ, 64))
     return folder
 
 

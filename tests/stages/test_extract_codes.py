@@ -16,17 +16,17 @@ from kinetoken.stage import Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import extract_codes
 from stages.extract_codes import Extraction, Paths, run
+from tests.quantizers import FSQ
 
 NETWORK = NetworkParams(
     stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=16, coarse_blocks=1,
-    quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=64, code_dim=4,
 )
 
 
 def tokenizer(folder: Path, image_size: int = 64) -> Path:
     """An untrained tokenizer whose output does depend on its codes."""
     torch.manual_seed(0)
-    module = Tokenizer(NETWORK, image_size)
+    module = Tokenizer(NETWORK, FSQ, image_size)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -18,6 +18,7 @@ from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_classifier
 from stages.train_classifier import Paths
+from tests.quantizers import FSQ
 
 PARAMS = ClassifierParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
@@ -33,9 +34,8 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     shape = NetworkParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
-        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
     )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
     tokenizer = load_tokenizer(folder / "tokenizer")
     clips = ClipStore(tiny_data / "videos").read()
     codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)

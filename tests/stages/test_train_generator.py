@@ -25,6 +25,7 @@ from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_generator
 from stages.train_generator import Paths
+from tests.quantizers import FSQ
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("circular", "helical", "linear", "parabolic")
@@ -39,9 +40,8 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     shape = NetworkParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
-        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1024, code_dim=8,
     )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
     save_judge(folder / "judge", CLASSES)
     tokenizer = load_tokenizer(folder / "tokenizer")
     clips = ClipStore(tiny_data / "videos").read()

@@ -19,6 +19,7 @@ from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
 from kinetoken.trajectories import read_tracks
 from stages import train_position
 from stages.train_position import Paths
+from tests.quantizers import FSQ
 
 PARAMS = PositionParams(
     seed=1, epochs=30, batch_size=8, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
@@ -33,9 +34,8 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     shape = NetworkParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
-        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1000, code_dim=4,
     )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
     tokenizer = load_tokenizer(folder / "tokenizer")
     clips = ClipStore(tiny_data / "videos").read()
     codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)

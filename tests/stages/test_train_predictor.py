@@ -24,6 +24,7 @@ from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
 from kinetoken.training import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
+from tests.quantizers import FSQ
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {
@@ -43,9 +44,8 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     shape = NetworkParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
-        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=1024, code_dim=8,
     )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, 64))
+    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
     tokenizer = load_tokenizer(folder / "tokenizer")
     clips = ClipStore(tiny_data / "videos").read()
     codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)

@@ -9,24 +9,37 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from kinetoken.artifacts import hash_path
 from kinetoken.clips import Clips, ClipStore, write_shard
+from kinetoken.codes import read_codes
 from kinetoken.errors import UserError
 from kinetoken.stage import Context
 from kinetoken.tokenizer.losses import LossParams
-from kinetoken.tokenizer.network import NetworkParams, load_tokenizer
-from kinetoken.tokenizer.training_clips import AugmentationParams, TokenizerParams
+from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
+from kinetoken.tokenizer.quantizers import QUANTIZERS
+from kinetoken.tokenizer.training_clips import (
+    AugmentationParams,
+    ClipBatches,
+    TokenizerParams,
+    static_background,
+    training_step,
+    validation,
+)
+from kinetoken.training import Batch, Step, fit
+from stages import extract_codes
 from stages.train_tokenizer import Paths, run
+from tests.quantizers import FSQ, quantizer_params
 
 PARAMS = TokenizerParams(
     seed=1, epochs=14, batch_size=8, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
     ema_decay=0.8, patience=0, validation_clips=8,
     network=NetworkParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=32, coarse_blocks=1,
-        quantizer="fsq", levels=(8, 5, 5, 5), codebook_size=64, code_dim=4,
     ),
-    loss=LossParams(foreground=10.0, saturation=0.2, colour=4.0, quantizer=1.0),
+    quantizer=FSQ,
+    loss=LossParams(foreground=10.0, saturation=0.2, colour=4.0),
     augmentation=AugmentationParams(
         other_ball=0.1, shapes=0.1, background=0.1, noise=0.1, brightness=0.3, texture=0.05, noise_std=0.05
     ),
@@ -57,7 +70,8 @@ def test_metrics_have_floors_and_intervals(trained: Paths) -> None:
 
 def test_the_model_rebuilds_from_its_folder(trained: Paths) -> None:
     tokenizer = load_tokenizer(trained.model)
-    assert tokenizer.shape == PARAMS.network and tokenizer.image_size == 64
+    assert (tokenizer.shape, tokenizer.quantizer.params) == (PARAMS.network, PARAMS.quantizer)
+    assert tokenizer.image_size == 64
     store = ClipStore(trained.videos)
     np.testing.assert_allclose(tokenizer.background.numpy(), store.scene.background(), atol=0.01)
     codes = tokenizer.encode(torch.from_numpy(store.read("test").pixels))
@@ -83,15 +97,63 @@ def test_twice_the_same_bytes(tiny_data: Path, tmp_path: Path) -> None:
     assert hash_path(tmp_path / "a") == hash_path(tmp_path / "b")
 
 
-@pytest.mark.parametrize("quantizer", ["lfq", "vq", "simvq"])
-def test_other_quantizers_train(quantizer: str, tiny_data: Path, tmp_path: Path) -> None:
-    network = dataclasses.replace(PARAMS.network, quantizer=quantizer)
-    run(dataclasses.replace(PARAMS, epochs=1, network=network), paths(tiny_data, tmp_path), Context.silent())
-    tokenizer = load_tokenizer(tmp_path / "model")
-    clips = torch.from_numpy(ClipStore(tiny_data / "videos").read("val", limit=4).pixels)
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_each_quantizer_trains_and_its_codes_read_back(kind: str, tiny_data: Path, tmp_path: Path) -> None:
+    where = paths(tiny_data, tmp_path)
+    run(dataclasses.replace(PARAMS, epochs=1, quantizer=quantizer_params(kind)), where, Context.silent())
+    assert (pd.read_csv(where.curves)["quantizer"] != 0).all() == (kind != "fsq")
+    extraction = extract_codes.Paths(where.videos, where.model, tmp_path / "codes.parquet", tmp_path / "codes.json")
+    extract_codes.run(extract_codes.Extraction(batch_size=8), extraction, Context.silent())
+    table, tokenizer = read_codes(tmp_path / "codes.parquet"), load_tokenizer(where.model)
+    assert (table.meta.quantizer, table.meta.codebook_size) == (kind, 1000 if kind == "fsq" else 64)
+    clips = torch.from_numpy(ClipStore(where.videos).read().pixels[:8])
     quantized, indices, _ = tokenizer.quantize(tokenizer.latents(clips))
+    np.testing.assert_array_equal(table.codes[:8], indices.numpy())
     torch.testing.assert_close(tokenizer.codes_to_latents(indices), quantized, atol=1e-5, rtol=0)
-    assert (tokenizer.quantizer_name, tokenizer.codebook_size) == (quantizer, 64)
+
+
+def test_the_contrastive_term_is_trained_when_asked_for(trained: Paths, tiny_data: Path, tmp_path: Path) -> None:
+    assert "contrastive" not in pd.read_csv(trained.curves).columns
+    params = dataclasses.replace(PARAMS, epochs=2, quantizer=dataclasses.replace(FSQ, contrastive=1.0))
+    run(params, paths(tiny_data, tmp_path), Context.silent())
+    contrastive = pd.read_csv(tmp_path / "curves.csv")["contrastive"]
+    assert contrastive.iloc[1] < 0.9 * contrastive.iloc[0]
+
+
+class Crash(Exception):
+    pass
+
+
+def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: Path) -> None:
+    """The codebook's sums, counts and flag, the codes that moved and the average of the weights all come back."""
+    pixels = ClipStore(tiny_data / "videos").read("train", limit=16).pixels
+    background = static_background(pixels)
+    params = dataclasses.replace(PARAMS, epochs=3, quantizer=quantizer_params("vq"))
+    step = training_step(background, params.quantizer, params.loss, params.augmentation)
+    validate = validation(pixels[:8], background, params.loss)
+
+    def trained_with(step: Step, checkpoints: Path) -> Tokenizer:
+        torch.manual_seed(params.seed)
+        tokenizer = Tokenizer(params.network, params.quantizer, 64)
+        context = dataclasses.replace(Context.silent(), checkpoints=checkpoints)
+        fit(tokenizer, step, ClipBatches(pixels), params, context, validate=validate, monitor="val_loss")
+        return tokenizer
+
+    calls = 0
+
+    def crashing(module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        nonlocal calls
+        calls += 1
+        if calls == 6:  # in the third epoch of two steps
+            raise Crash
+        return step(module, batch)
+
+    whole = trained_with(step, tmp_path / "whole").state_dict()
+    with pytest.raises(Crash):
+        trained_with(crashing, tmp_path / "killed")
+    resumed = trained_with(crashing, tmp_path / "killed").state_dict()
+    assert calls == 6 + 2
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_faults_of_the_videos_are_named(tiny_data: Path, tmp_path: Path) -> None:
