@@ -256,6 +256,13 @@ def test_average_follows_its_closed_form() -> None:
     assert float(module.weight) == pytest.approx(decay * average + (1 - decay) * float(plain.weight), rel=1e-5)
 
 
+def test_only_parameters_are_averaged() -> None:
+    """Running means and counts are left as they are: those of a run without averaging, which takes the same steps."""
+    averaged, plain = trained()[0], trained(dataclasses.replace(PARAMS, ema_decay=0.0))[0]
+    assert all(torch.equal(value, plain.get_buffer(name)) for name, value in averaged.named_buffers())
+    assert not any(torch.equal(value, plain.get_parameter(name)) for name, value in averaged.named_parameters())
+
+
 def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
     rates = [training._learning_rate(PARAMS, s, 100) for s in range(101)]
     assert rates[0] == pytest.approx(0.002) and rates[9] == pytest.approx(0.02) and max(rates) <= 0.02 + 1e-12
