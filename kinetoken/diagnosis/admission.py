@@ -36,7 +36,8 @@ def admit(
     tests = table.of_split("test")
     mask = usage.foreground_tokens(store.scene, tracks.points[_places(tracks, tests.track_id)], table.meta.grid)
     tally = Tally(table.meta.grid, table.meta.codebook_size, len(sampled.classes), params.seed)
-    tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label), mask)
+    tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label))
+    tally.add_foreground(tests.codes, mask)
     order = np.argsort(tests.track_id)
     read = order[np.searchsorted(tests.track_id, sampled.track_id[sampled.split == "test"], sorter=order)]
     return Patient(

@@ -49,7 +49,8 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
         context.progress.phase("measuring")
         numbers, measures = examine(patient, readings, params)
         tables = _tables(patient, readings, params)
-    return Report(judge(measures, pooled=patient.pooled), measures, numbers, tables, patient.notes + _unmeasured(patient))
+    verdict = judge(measures, pooled=patient.pooled)
+    return Report(verdict, measures, numbers, tables, patient.notes + _unmeasured(patient))
 
 
 def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str, "pd.DataFrame"]:

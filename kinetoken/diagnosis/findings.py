@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Readings = dict[str, dict[str, Reading]]  # point of the chain → probe → what it read
 Numbers = dict[str, Any]
 
+BEFORE = {"latents": ("pixels",), "codes": ("pixels", "latents"), "codes_pooled": ("codes",)}
+
 
 def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Numbers, Measures]:
     """Every number that can be had with its floor, ceiling and interval, and those that the verdict rests on."""
@@ -114,11 +116,17 @@ def _quantization_numbers(patient: Patient) -> Numbers:
 
 
 def _probe_numbers(readings: Readings, floor: float, seed: int) -> Numbers:
-    """probe.<point> of the strongest probe, probes.<probe>.<point> of each, and the label's information in bits."""
+    """probe.<point> of the strongest probe, probes.<probe>.<point> of each, and the label's information in bits.
+
+    The ceiling of a point is the best reading before it: what the data are known to hold.
+    """
     probe: dict[str, float] = {}
     for point, found in readings.items():
         best = probes.strongest(found)
         probe |= with_interval(point, best.correct.astype(np.float64), seed) | {f"{point}_floor": floor}
+    for point, earlier in BEFORE.items():
+        if point in probe and (known := [probe[one] for one in earlier if one in probe]):
+            probe[f"{point}_ceiling"] = max(known)
     numbers: Numbers = {"probe": probe, "probes": {
         name: {point: found[name].accuracy for point, found in readings.items()} for name in probes.PROBES
     }}

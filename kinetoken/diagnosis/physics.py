@@ -7,12 +7,12 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.chain import CHAIN, even_sample
+from kinetoken.diagnosis.chain import CHAIN, Tokens, even_sample
 from kinetoken.diagnosis.patient import SPLITS, Motion, Patient
 
 Array = NDArray[np.float64]
 
-PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
 CONSTANTS = ("gravity", "path_radius", "pitch")
 MOST_TRAIN = 1500  # clips that a ridge is fitted on
 LEAST_CLIPS = 8  # of each split for a quantity to be read
@@ -62,7 +62,7 @@ def physics_numbers(patient: Patient, bits: float | None, seed: int) -> dict[str
         read: dict[str, float] = {}
         for point in CHAIN:
             if point in patient.tokens:
-                flat = rearrange(patient.tokens[point], "n t h w d -> n (t h w d)")
+                flat = _features(patient.tokens[point], rows[0])
                 found = ridge(*((flat[part], values[part]) for part in rows))
                 low, high = found.interval(seed)
                 read |= {point: found.r2, f"{point}_ci95_low": low, f"{point}_ci95_high": high}
@@ -70,6 +70,12 @@ def physics_numbers(patient: Patient, bits: float | None, seed: int) -> dict[str
         if bits and "codes" in read:
             numbers[f"{name}_r2_per_kilobit"] = read["codes"] / bits * 1000
     return numbers
+
+
+def _features(tokens: Tokens, train: NDArray[np.int64]) -> Tokens:
+    """Whole clips (N, F), each channel scaled by its deviation over train: places seldom visited stay small."""
+    scale = np.maximum(tokens[train].std((0, 1, 2, 3)), 1e-6)
+    return rearrange(tokens / scale, "n t h w d -> n (t h w d)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +111,8 @@ def ridge(train: Pair, val: Pair, test: Pair) -> Fit:
 
     One eigendecomposition of the smaller of the two Gram matrices serves all penalties.
     """
-    mean, scale = train[0].mean(0), np.maximum(train[0].std(0), 1e-3)
-    known, seen, judged = (((part[0] - mean) / scale).astype(np.float64) for part in (train, val, test))
+    mean = train[0].mean(0)
+    known, seen, judged = ((part[0] - mean).astype(np.float64) for part in (train, val, test))
     centre = train[1].mean(0)
     goal = train[1] - centre
     wide = known.shape[1] > len(known)

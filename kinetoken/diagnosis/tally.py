@@ -39,7 +39,7 @@ class Tally:
     classes: int
     seed: int
     clips: int = 0
-    seen_mask: bool = False
+    masked_clips: int = 0
 
     def __post_init__(self) -> None:
         size, places = self.codebook_size, int(np.prod(self.grid))
@@ -50,10 +50,10 @@ class Tally:
         self.joint = np.zeros((2, size, self.classes), np.int64) if 0 < cells <= MOST_CELLS else None
         self.windows: list[Usage] = []
         self._window, self._filled = np.zeros(size, np.int64), 0
-        self._rng = np.random.default_rng(self.seed)
+        self._rng, self._mask_rng = np.random.default_rng(self.seed).spawn(2)
 
-    def add(self, codes: Indices, target: NDArray[np.int64] | None = None, mask: Mask | None = None) -> None:
-        """Count clips (n, T', H', W') with their classes (n,) and the tokens on what moves (n, T', H', W')."""
+    def add(self, codes: Indices, target: NDArray[np.int64] | None = None) -> None:
+        """Count clips (n, T', H', W'), with their classes (n,) if they are known."""
         flat = codes.reshape(len(codes), -1).astype(np.int64)
         size, group = self.codebook_size, self._rng.integers(0, GROUPS, len(codes))
         self.groups += _table(flat + size * group[:, None], self.groups.shape)
@@ -62,13 +62,16 @@ class Tally:
         if self.joint is not None and target is not None:
             cell = (flat + size * (group % 2)[:, None]) * self.classes + target[:, None]
             self.joint += _table(cell, self.joint.shape)
-        if mask is not None:
-            ball = mask.reshape(flat.shape)
-            self.seen_mask = True
-            self.masked += ball.sum(0)
-            self.foreground += _table((flat + size * group[:, None])[ball], self.foreground.shape)
         self._slide(flat.ravel())
         self.clips += len(codes)
+
+    def add_foreground(self, codes: Indices, mask: Mask) -> None:
+        """Count the tokens of clips (n, T', H', W') that lie on what moves: of all clips or of a sample."""
+        flat, ball = codes.reshape(len(codes), -1).astype(np.int64), mask.reshape(len(codes), -1)
+        group = self._mask_rng.integers(0, GROUPS, len(codes))
+        self.foreground += _table((flat + self.codebook_size * group[:, None])[ball], self.foreground.shape)
+        self.masked += ball.sum(0)
+        self.masked_clips += len(codes)
 
     def _slide(self, tokens: Counts) -> None:
         while len(tokens):
@@ -91,7 +94,7 @@ class Tally:
 
     @property
     def foreground_share(self) -> float:
-        return float(self.masked.sum() / max(self.counts.sum(), 1))
+        return float(self.masked.sum() / max(self.masked_clips * len(self.masked), 1))
 
 
 def _table(cells: Counts, shape: tuple[int, ...]) -> Counts:
@@ -108,7 +111,7 @@ def by_position(tally: Tally) -> "pd.DataFrame":
     rows = []
     for place, (slice_, row, column) in enumerate(np.ndindex(*tally.grid)):
         found = usage_of(tally.positions[place])
-        share = float(tally.masked[place] / max(tally.clips, 1))
+        share = float(tally.masked[place] / max(tally.masked_clips, 1))
         rows.append((slice_, row, column, found.perplexity, found.usage, found.top1_share, share))
     return pd.DataFrame(rows, columns=columns)
 

@@ -12,7 +12,9 @@ def counted(codes: np.ndarray, size: int, mask: np.ndarray | None = None, batch:
     target = np.arange(len(codes)) % 2
     for start in range(0, len(codes), batch):
         part = slice(start, start + batch)
-        tally.add(codes[part], target[part], None if mask is None else mask[part])
+        tally.add(codes[part], target[part])
+        if mask is not None:
+            tally.add_foreground(codes[part], mask[part])
     return tally
 
 

@@ -1,0 +1,164 @@
+"""A user's arrays, one row a clip, read batch by batch from Parquet, NPY or NPZ; every fault names file and row."""
+
+import abc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = NDArray[Any]
+
+BATCH_ROWS = 2048
+READ_BYTES = 1 << 22  # of a Parquet file held at once
+
+
+class Column(abc.ABC):
+    """N rows of equal shape."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self.path, self._length = path, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @abc.abstractmethod
+    def batches(self) -> Iterator[Array]:
+        """Arrays (n, ...) of rows in order. Raises UserError for rows of different shape and missing values."""
+
+    def take(self, rows: NDArray[np.int64]) -> Array:
+        """The rows (n, ...) at these ascending places; one batch in memory at a time."""
+        parts, start = [], 0
+        for batch in self.batches():
+            first, last = np.searchsorted(rows, [start, start + len(batch)])
+            parts.append(np.array(batch[rows[first:last] - start]))
+            start += len(batch)
+        return np.concatenate(parts)
+
+
+class InMemory(Column):
+    """Rows of an array, which may be mapped from disk."""
+
+    def __init__(self, path: Path, values: Array) -> None:
+        super().__init__(path, len(values))
+        self.values = values
+
+    def batches(self) -> Iterator[Array]:
+        for start in range(0, len(self.values), BATCH_ROWS):
+            yield np.asarray(self.values[start : start + BATCH_ROWS])
+
+    def take(self, rows: NDArray[np.int64]) -> Array:
+        return np.asarray(self.values[rows])
+
+
+class ListColumn(Column):
+    """A list column, nested to any depth, of a Parquet file."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(path, open_parquet(path).metadata.num_rows)
+        self.name = name
+
+    def batches(self) -> Iterator[Array]:
+        import pyarrow as pa
+
+        start, shape = 0, None
+        try:
+            for batch in open_parquet(self.path).iter_batches(BATCH_ROWS, columns=[self.name]):
+                values = _unnested(batch.column(0), f"{self.path}: column '{self.name}'", start)
+                if shape not in (None, values.shape[1:]):
+                    raise UserError(f"{self.path}: ragged rows: shapes {shape} and {values.shape[1:]} at row {start}")
+                start, shape = start + len(values), values.shape[1:]
+                yield values
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{self.path}: damaged Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def open_parquet(path: Path) -> Any:  # noqa: ANN401 - pyarrow's ParquetFile
+    """The file opened so that memory holds little of it; UserError if it is missing or no Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: damaged or not a Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _unnested(values: "pa.Array", where: str, start: int) -> Array:
+    """(n, a, b, ...) from lists of lists of numbers; `start` is the first row's number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    shape, rows = [len(values)], max(len(values), 1)
+
+    def row_of(place: int) -> int:
+        return start + place * rows // max(int(np.prod(shape)), 1)
+
+    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type) \
+            or pa.types.is_fixed_size_list(values.type):
+        if values.null_count:
+            raise UserError(f"{where}: row {row_of(int(np.argmax(values.is_null().to_numpy(False))))} is empty")
+        lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+        if len(lengths) and (odd := lengths != lengths[0]).any():
+            place = int(np.argmax(odd))
+            raise UserError(
+                f"{where}: ragged rows: row {row_of(place)} has {lengths[place]} values, row {start} {lengths[0]}"
+            )
+        values = values.flatten()
+        shape.append(int(lengths[0]) if len(lengths) else 0)
+    if values.null_count:
+        raise UserError(f"{where}: row {row_of(int(np.argmax(values.is_null().to_numpy(False))))} has an empty value")
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        raise UserError(f"{where}: holds {values.type}, not numbers")
+    return np.asarray(values.to_numpy(zero_copy_only=False).reshape(shape))
+
+
+def open_column(path: Path, names: Sequence[str], what: str) -> Column:
+    """The rows of a file: the first of `names` that it has, or the only one that can be meant.
+
+    Raises UserError naming what the file holds if none or several could be meant.
+    """
+    if path.suffix == ".parquet":
+        schema = open_parquet(path).schema_arrow
+        lists = [field.name for field in schema if "list" in str(field.type)]
+        return ListColumn(path, _chosen(path, names, schema.names, lists, what))
+    arrays = load_arrays(path)
+    wide = [name for name, values in arrays.items() if values.ndim >= 2]
+    values = arrays[_chosen(path, names, list(arrays), wide, what)]
+    if values.ndim < 2 or not np.issubdtype(values.dtype, np.number):
+        raise UserError(f"{path}: {what}: expected numbers with one row a clip, found {values.dtype} {values.shape}")
+    return InMemory(path, values)
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an NPY (mapped) or NPZ file by name; UserError if it is neither, or holds Python objects."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        return {"array": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as error:
+        if "pickle" in str(error) or "Python objects" in str(error):
+            raise UserError(f"{path}: holds Python objects (rows of different length?), not a plain array") from None
+        raise UserError(f"{path}: not a readable NPY or NPZ file: {error}") from None
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path}: not a readable NPY or NPZ file: {error}") from None
+
+
+def _chosen(path: Path, names: Sequence[str], there: Sequence[str], likely: Sequence[str], what: str) -> str:
+    for name in names:
+        if name in there:
+            return name
+    if len(likely) == 1:
+        return likely[0]
+    raise UserError(
+        f"{path}: {what} not found: name the column {' or '.join(names[:2])}; it holds {', '.join(there) or 'nothing'}"
+    )

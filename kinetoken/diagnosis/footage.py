@@ -1,0 +1,201 @@
+"""A user's clips: what their pixels hold on the codes' grid, what moves in them, and how well they were painted."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.clips import ClipStore
+from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
+from kinetoken.diagnosis.columns import Column, open_column
+from kinetoken.errors import UserError
+from kinetoken.rendering import Scene
+
+Pixels = NDArray[np.uint8]
+Grid = tuple[int, int, int]
+
+CHUNK = 64  # clips held at once
+MOVING = 0.1  # grey difference from the background, in [0, 1], from which a pixel counts as moving
+OWN_GRID = (4, 8, 8)  # of pixels where the codes' grid is not known
+
+
+class Footage:
+    """The clips of N rows of a codes table, in pixels (n, T, H, W, 3) uint8, from a clip store or an array."""
+
+    def __init__(self, path: Path, track_id: NDArray[np.int64] | None, length: int) -> None:
+        """track_id (N,): the table's, by which a clip store is read; an array has one clip a row of the table."""
+        self.path = path
+        self.store = ClipStore(path) if path.is_dir() else None
+        self.column: Column | None = None
+        self.scene = None if self.store is None else _scene(self.store)
+        if self.store is not None:
+            self.place = _places(self.store, track_id, length)
+            return
+        self.column = open_column(path, ("clips", "videos", "frames", "pixels"), "clips")
+        if len(self.column) != length:
+            raise UserError(f"{path}: {len(self.column)} clips, but the codes table has {length} rows")
+
+    def read(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        """Places among these ascending rows and their clips, a few at a time, in any order."""
+        if self.store is not None:
+            yield from self._stored(rows)
+        elif self.column is not None:
+            for start in range(0, len(rows), CHUNK):
+                part = rows[start : start + CHUNK]
+                yield np.arange(start, start + len(part)), _rgb(self.column.take(part), self.path)
+
+    def _stored(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        assert self.store is not None
+        start, order = 0, np.argsort(self.place[rows])
+        ordered = self.place[rows][order]
+        for clips in self.store.stream():
+            first, last = np.searchsorted(ordered, [start, start + len(clips)])
+            for low in range(first, last, CHUNK):
+                part = slice(low, min(low + CHUNK, last))
+                yield order[part], clips.pixels[ordered[part] - start]
+            start += len(clips)
+
+
+def _scene(store: ClipStore) -> Scene | None:
+    try:
+        return store.scene
+    except UserError:  # clips that Kinetoken did not draw
+        return None
+
+
+def _places(store: ClipStore, track_id: NDArray[np.int64] | None, length: int) -> NDArray[np.int64]:
+    if track_id is None:
+        if len(store) != length:
+            raise UserError(
+                f"{store.folder}: {len(store)} clips, the codes table {length} rows and no track_id to match them by"
+            )
+        return np.arange(length)
+    order = np.argsort(store.track_id)
+    place = order[np.minimum(np.searchsorted(store.track_id, track_id, sorter=order), len(store) - 1)]
+    if (absent := track_id[store.track_id[place] != track_id]).size:
+        raise UserError(f"{store.folder}: no clip of track {absent[0]}, which the codes table holds")
+    return place
+
+
+def _rgb(values: NDArray[Any], path: Path) -> Pixels:
+    """(n, T, H, W, 3) uint8 from numbers in [0, 1] or [0, 255], with 1, 3 or no channels."""
+    if values.ndim == 4:
+        values = values[..., None]
+    if values.ndim != 5 or values.shape[-1] not in (1, 3):
+        raise UserError(f"{path}: clips must be (N, T, H, W, C) with 1 or 3 channels, found rows of {values.shape[1:]}")
+    if values.dtype != np.uint8:
+        if not np.isfinite(values).all():
+            raise UserError(f"{path}: clips hold NaN or infinite values")
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 255:
+            raise UserError(f"{path}: clips run from {low:g} to {high:g}; give [0, 1] or [0, 255]")
+        scale = 255.0 if np.issubdtype(values.dtype, np.floating) and high <= 1 else 1.0
+        values = np.rint(values * scale).astype(np.uint8)
+    return np.repeat(values, 3, -1) if values.shape[-1] == 1 else np.asarray(values, np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """What was seen: pixel tokens (N, T', H', W', D), tokens on what moves (N, T', H', W'), reconstructions judged."""
+
+    tokens: Tokens
+    mask: NDArray[np.bool_]
+    painted: Painted | None
+    notes: tuple[str, ...]
+
+
+def watch(
+    footage: Footage, drawn: Footage | None, rows: NDArray[np.int64], split: np.ndarray, grid: Grid, shown: int
+) -> Watched:
+    """Read the clips of these rows of the table, their splits (N,), on the codes' grid (1 × 1 × L: on one of its own).
+
+    Reconstructions `drawn`, if there are any, are judged on `shown` test clips.
+    """
+    own = grid[0] == grid[1] == 1
+    tokens: Tokens | None = None
+    test = np.flatnonzero(split == "test")
+    kept = test[np.linspace(0, len(test) - 1, min(shown, len(test))).astype(int)] if drawn else test[:0]
+    pixels: dict[int, Pixels] = {}
+    moving: dict[int, NDArray[np.bool_]] = {}
+    total, count = np.zeros(1, np.float64), 0
+    for places, clips in footage.read(rows):
+        cut = fitted(clips, OWN_GRID if own else grid, footage.path)
+        still = _background(footage, cut)
+        found = pixel_tokens(cut, still, _grid_of(cut, grid, own))
+        moves = _moving(cut, still)
+        if tokens is None:
+            tokens = np.empty((len(rows), *found.shape[1:]), np.float32)
+            mask = np.zeros((len(rows), *found.shape[1:4]), bool)
+        tokens[places], mask[places] = found, _cells(moves, found.shape[1:4])
+        learned = split[places] == "train"
+        total, count = total + cut[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
+        for place in np.intersect1d(places, kept):
+            at = int(np.flatnonzero(places == place)[0])
+            pixels[int(place)], moving[int(place)] = cut[at], moves[at]
+    assert tokens is not None
+    painted = None
+    if drawn is not None:
+        painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))
+    return Watched(tokens, mask, painted, _notes(footage, own, mask))
+
+
+def _notes(footage: Footage, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    notes = [f"Foreground: pixels that differ by more than {MOVING:.0%} from the background, "
+             f"{'the scene as drawn' if footage.scene else 'the median of each clip over time'}; "
+             f"{mask.mean():.1%} of tokens meet it."]
+    if own:
+        notes = [f"Pixels are read on a grid of their own, {OWN_GRID[0]} × {OWN_GRID[1]} × {OWN_GRID[2]}: "
+                 "the codes' grid is not known, and so neither is which tokens lie on what moves."]
+    return tuple(notes)
+
+
+def _background(footage: Footage, clips: Pixels) -> NDArray[np.float32]:
+    """The scene's background (H, W, 3) if it is known, else each clip's median over time (n, H, W, 3), in [0, 1]."""
+    if footage.scene is not None:
+        height, width = clips.shape[2:4]
+        return np.asarray(footage.scene.background()[:height, :width], np.float32)
+    return np.asarray(np.median(clips, axis=1) / 255, np.float32)
+
+
+def _grid_of(clips: Pixels, grid: Grid, own: bool) -> Grid:
+    return (min(OWN_GRID[0], clips.shape[1]), *OWN_GRID[1:]) if own else grid
+
+
+def fitted(clips: Pixels, grid: Grid, path: Path) -> Pixels:
+    """Clips (n, T, H, W, C) cut so that the grid divides them: the first frames and the last rows and columns go.
+
+    Raises UserError for clips smaller than the grid.
+    """
+    slices, rows, columns = grid
+    _, frames, height, width, _ = clips.shape
+    slices = min(slices, frames) if grid == OWN_GRID else slices
+    if frames < slices or height < rows or width < columns:
+        raise UserError(f"{path}: clips of {frames} × {height} × {width} cannot lie on a grid of {list(grid)} tokens")
+    return clips[:, frames % slices :, : height - height % rows, : width - width % columns]
+
+
+def _moving(clips: Pixels, background: NDArray[np.float32]) -> NDArray[np.bool_]:
+    behind = background[:, None] if background.ndim == 4 else background
+    return np.asarray(np.abs(clips / np.float32(255) - behind).mean(-1) > MOVING)
+
+
+def _cells(moving: NDArray[np.bool_], grid: tuple[int, ...]) -> NDArray[np.bool_]:
+    from einops import reduce
+
+    return np.asarray(reduce(moving, "n (t f) (h a) (w b) -> n t h w", "max", t=grid[0], h=grid[1], w=grid[2]))
+
+
+def _judged(
+    drawn: Footage, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels],
+    moving: dict[int, NDArray[np.bool_]], mean_video: NDArray[np.float32],
+) -> Painted:
+    clean, mask = np.stack([pixels[int(place)] for place in kept]), np.stack([moving[int(place)] for place in kept])
+    painting = np.empty_like(clean)
+    for places, clips in drawn.read(rows[kept]):
+        if clips.shape[1:] != clean.shape[1:]:
+            raise UserError(f"{drawn.path}: reconstructions are {clips.shape[1:]}, the clips {clean.shape[1:]}")
+        painting[places] = clips
+    return judged_painting(lambda part: painting[part].astype(np.float32) / np.float32(255), clean, mask, mean_video)

@@ -1,0 +1,76 @@
+"""Code vectors: what a probe reads in place of indices, whose order means nothing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.codes import Indices
+from kinetoken.diagnosis.usage import level_digits
+
+Vectors = NDArray[np.float32]
+
+STAND_IN_WIDTH = 12  # of each half of a stand-in vector
+MOST_CODES = 2**15  # of a codebook whose neighbourhoods are counted
+
+
+def fsq_vectors(levels: tuple[int, ...]) -> Vectors:
+    """The codebook (K, L) of FSQ: each channel's level on an even scale about 0 (Mentzer et al. 2023)."""
+    size = int(np.prod(levels))
+    half = np.array(levels) // 2
+    return np.asarray((level_digits(np.arange(size, dtype=np.int32), levels) - half) / half, np.float32)
+
+
+def lfq_vectors(codebook_size: int) -> Vectors:
+    """The codebook (K, log2 K) of LFQ: the signs that the index's bits stand for, the highest bit first."""
+    bits = np.arange(codebook_size)[:, None] >> np.arange(codebook_size.bit_length() - 2, -1, -1)
+    return np.asarray((bits & 1) * 2 - 1, np.float32)
+
+
+def centroids(codes: Indices, latents: Vectors, codebook_size: int) -> Vectors:
+    """The mean latent (K, D) of each code, codes (..., ), latents (..., D); the overall mean for codes never seen."""
+    flat, vectors = codes.ravel(), latents.reshape(-1, latents.shape[-1])
+    count = np.bincount(flat, minlength=codebook_size)
+    sums = np.stack([np.bincount(flat, column, minlength=codebook_size) for column in vectors.T], 1)
+    mean = np.where(count[:, None] > 0, sums / np.maximum(count, 1)[:, None], vectors.mean(0))
+    return np.asarray(mean, np.float32)
+
+
+def stand_ins(codes: Indices, codebook_size: int, seed: int) -> Vectors:
+    """Vectors (K, 2 × STAND_IN_WIDTH) for indices (N, T', H', W') whose codebook is not known.
+
+    Half tells codes that keep the same company alike: the leading singular vectors of the shifted pointwise
+    mutual information of neighbouring tokens (Levy & Goldberg 2014). Half is random, so that no two codes are
+    the same vector.
+    """
+    rng = np.random.default_rng(seed)
+    identity = rng.standard_normal((codebook_size, STAND_IN_WIDTH))
+    company = np.zeros((codebook_size, STAND_IN_WIDTH))
+    if codebook_size <= MOST_CODES:
+        found = _company(codes, codebook_size, seed)
+        company[:, : found.shape[1]] = found
+    return np.concatenate([identity, company], 1).astype(np.float32)
+
+
+def _company(codes: Indices, codebook_size: int, seed: int) -> NDArray[np.float64]:
+    from scipy.sparse import coo_array
+    from sklearn.utils.extmath import randomized_svd
+
+    pairs = [
+        tuple(np.take(codes, np.arange(codes.shape[axis] - 1) + shift, axis).ravel() for shift in (0, 1))
+        for axis in (1, 2, 3) if codes.shape[axis] > 1
+    ]
+    if not pairs:
+        return np.zeros((codebook_size, 0))
+    left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    shape = (codebook_size, codebook_size)
+    counts = coo_array((np.ones(2 * len(left)), (np.r_[left, right], np.r_[right, left])), shape=shape).tocsr()
+    alone = np.asarray(counts.sum(0)).ravel() / counts.sum()
+    found = counts.tocoo()
+    row, column = found.coords
+    ratio = np.log(found.data / counts.sum() / (alone[row] * alone[column]))
+    kept = ratio > 0
+    if not kept.any():
+        return np.zeros((codebook_size, 0))
+    table = coo_array((ratio[kept], (row[kept], column[kept])), shape=shape).tocsr()
+    left_vectors, values, _ = randomized_svd(table, min(STAND_IN_WIDTH, codebook_size - 1), random_state=seed)
+    company = left_vectors * np.sqrt(values)
+    return np.asarray(company / max(float(company.std()), 1e-12))
