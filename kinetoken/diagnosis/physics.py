@@ -1,6 +1,7 @@
 """Physics probes: how much of position, velocity, acceleration and the drawn constants a linear reading finds."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,26 +51,36 @@ def physics_numbers(patient: Patient, bits: float | None, seed: int) -> dict[str
     if patient.motion is None:
         return {}
     numbers: dict[str, Any] = {}
-    for name, values in quantities(patient.motion).items():
-        known = np.asarray(np.isfinite(values).all(1))
+    for names, rows, values in _groups(patient, quantities(patient.motion)):
+        for point in (point for point in CHAIN if point in patient.tokens):
+            flat = _features(patient.tokens[point], rows[0])
+            reader = Ridge(*(flat[part] for part in rows))
+            for name in names:
+                found = reader.read(*(values[name][part] for part in rows))
+                low, high = found.interval(seed)
+                read = {point: found.r2, f"{point}_ci95_low": low, f"{point}_ci95_high": high}
+                numbers[f"{name}_r2"] = numbers.get(f"{name}_r2", {}) | read
+        if bits and "codes" in patient.tokens:
+            numbers |= {f"{name}_r2_per_kilobit": numbers[f"{name}_r2"]["codes"] / bits * 1000 for name in names}
+    return numbers
+
+
+Group = tuple[list[str], list[NDArray[np.int64]], dict[str, Array]]
+
+
+def _groups(patient: Patient, values: dict[str, Array]) -> Iterator[Group]:
+    """Quantities known for the same clips, with the clips' rows by split: one decomposition serves them all."""
+    groups: dict[bytes, list[str]] = {}
+    for name, found in values.items():
+        groups.setdefault(np.isfinite(found).all(1).tobytes(), []).append(name)
+    for names in groups.values():
+        known = np.asarray(np.isfinite(values[names[0]]).all(1))
         rows = [found[known[found]] for found in map(patient.rows, SPLITS)]
         if min(map(len, rows)) < LEAST_CLIPS:
             continue
-        values = values[:, np.ptp(values[rows[2]], axis=0) > 0]
-        if values.shape[1] == 0:
-            continue
+        varied = {name: values[name][:, np.ptp(values[name][rows[2]], axis=0) > 0] for name in names}
         rows[0] = rows[0][even_sample(patient.label[rows[0]], MOST_TRAIN)]
-        read: dict[str, float] = {}
-        for point in CHAIN:
-            if point in patient.tokens:
-                flat = _features(patient.tokens[point], rows[0])
-                found = ridge(*((flat[part], values[part]) for part in rows))
-                low, high = found.interval(seed)
-                read |= {point: found.r2, f"{point}_ci95_low": low, f"{point}_ci95_high": high}
-        numbers[f"{name}_r2"] = read
-        if bits and "codes" in read:
-            numbers[f"{name}_r2_per_kilobit"] = read["codes"] / bits * 1000
-    return numbers
+        yield [name for name in names if varied[name].shape[1]], rows, varied
 
 
 def _features(tokens: Tokens, train: NDArray[np.int64]) -> Tokens:
@@ -103,24 +114,28 @@ def _r2(error: Array, spread: Array) -> Array:
     return np.asarray((1 - error / np.maximum(spread, 1e-12)).mean(-1))
 
 
-Pair = tuple[NDArray[np.float32], Array]
+class Ridge:
+    """Ridge regression (Hoerl & Kennard 1970) from features (N, F) of train, val and test clips.
 
-
-def ridge(train: Pair, val: Pair, test: Pair) -> Fit:
-    """Ridge regression from features (N, F) to quantities (N, Q), the penalty chosen on validation (Hoerl 1970).
-
-    One eigendecomposition of the smaller of the two Gram matrices serves all penalties.
+    One eigendecomposition of the smaller of the two Gram matrices serves all penalties and quantities.
     """
-    mean = train[0].mean(0)
-    known, seen, judged = ((part[0] - mean).astype(np.float64) for part in (train, val, test))
-    centre = train[1].mean(0)
-    goal = train[1] - centre
-    wide = known.shape[1] > len(known)
-    value, vector = np.linalg.eigh(known @ known.T if wide else known.T @ known)
-    turned = vector.T @ (goal if wide else known.T @ goal)
-    back = known.T @ vector if wide else vector  # (F, R)
-    weights = [back @ (turned / (value + penalty)[:, None]) for penalty in PENALTIES]
-    errors = [((seen @ w + centre - val[1]) ** 2).sum() for w in weights]
-    best = weights[int(np.argmin(errors))]
-    spread = (test[1] - test[1].mean(0)) ** 2
-    return Fit((judged @ best + centre - test[1]) ** 2, spread)
+
+    def __init__(self, train: Tokens, val: Tokens, test: Tokens) -> None:
+        mean = train.mean(0)
+        self.known, self.seen, self.judged = ((part - mean).astype(np.float64) for part in (train, val, test))
+        self.wide = train.shape[1] > len(train)
+        self.value, self.vector = np.linalg.eigh(
+            self.known @ self.known.T if self.wide else self.known.T @ self.known
+        )
+        back = self.known.T @ self.vector if self.wide else self.vector  # (F, R)
+        self.seen, self.judged = self.seen @ back, self.judged @ back  # (N, R)
+
+    def read(self, train: Array, val: Array, test: Array) -> Fit:
+        """The fit of quantities (N, Q), the penalty chosen on validation."""
+        centre = train.mean(0)
+        goal = train - centre
+        turned = self.vector.T @ (goal if self.wide else self.known.T @ goal)
+        weights = [turned / (self.value + penalty)[:, None] for penalty in PENALTIES]
+        errors = [((self.seen @ weight + centre - val) ** 2).sum() for weight in weights]
+        best = weights[int(np.argmin(errors))]
+        return Fit((self.judged @ best + centre - test) ** 2, (test - test.mean(0)) ** 2)

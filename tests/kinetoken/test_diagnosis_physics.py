@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 
 from kinetoken.codes import CodesMeta
+from kinetoken.diagnosis import physics
 from kinetoken.diagnosis.patient import Motion, Patient
-from kinetoken.diagnosis.physics import PENALTIES, physics_numbers, quantities, ridge
+from kinetoken.diagnosis.physics import PENALTIES, physics_numbers, quantities
 
 
 def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
@@ -18,7 +19,7 @@ def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
         models = [Ridge(alpha=a).fit(x[0].astype(float), y[0]) for a in PENALTIES]
         best = min(models, key=lambda m: ((m.predict(x[1]) - y[1]) ** 2).sum())
         expected = ((best.predict(x[2]) - y[2]) ** 2).sum(0)
-        found = ridge(*zip(x, y, strict=True))
+        found = physics.Ridge(*x).read(*y)
         assert found.error.sum(0) == pytest.approx(expected, rel=1e-3)
         low, high = found.interval(seed=0)
         assert low < found.r2 < high
@@ -26,8 +27,8 @@ def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
 
 def test_noise_reads_as_nothing() -> None:
     rng = np.random.default_rng(1)
-    parts = [(rng.standard_normal((n, 5)).astype(np.float32), rng.standard_normal((n, 1))) for n in (300, 60, 100)]
-    assert abs(ridge(*parts).r2) < 0.1
+    x, y = ([rng.standard_normal((n, width)).astype(np.float32) for n in (300, 60, 100)] for width in (5, 1))
+    assert abs(physics.Ridge(*x).read(*y).r2) < 0.1
 
 
 def falling(count: int) -> Motion:

@@ -1,0 +1,93 @@
+"""Time and memory of the doctor as tables grow: codes are made in pieces, and each table is read in a fresh process.
+
+    python benchmarks/doctor.py --clips 100000 1000000 --folder /tmp/doctor
+
+A clip has 256 tokens of 1,000 codes; a fifth of its tokens follow a distribution of its class's own. Peak memory is
+the process's own high-water mark. The figures stand in docs/doctor.md.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+GRID, SIZE, CLASSES, PIECE = (4, 8, 8), 1000, 4, 20_000
+TOLD = 0.2  # share of tokens that follow the class
+
+
+def make_table(path: Path, clips: int) -> None:
+    """A Parquet table of class-dependent codes, a row group a piece."""
+    rng = np.random.default_rng(0)
+    width = int(np.prod(GRID))
+    share = rng.dirichlet(np.full(SIZE, 0.3), CLASSES + 1)  # of each class, and of all
+    schema = pa.schema([("class", pa.string()), ("codes", pa.list_(pa.int32(), width))])
+    with pq.ParquetWriter(path, schema, compression="zstd") as sink:
+        for start in range(0, clips, PIECE):
+            count = min(PIECE, clips - start)
+            label = rng.integers(0, CLASSES, count)
+            codes = rng.choice(SIZE, (count, width), p=share[-1])
+            for name in range(CLASSES):
+                rows = np.flatnonzero(label == name)
+                told = rng.random((len(rows), width)) < TOLD
+                codes[rows] = np.where(told, rng.choice(SIZE, (len(rows), width), p=share[name]), codes[rows])
+            values = pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel(), pa.int32()), width)
+            sink.write_table(pa.table([[f"class {i}" for i in label], values], schema=schema))
+
+
+def examine(path: Path, config: Path, threads: int) -> None:
+    """One examination in this process; its figures as JSON."""
+    from kinetoken.diagnosis.__main__ import DEFAULT
+    from kinetoken.diagnosis.doctor import diagnose
+    from kinetoken.diagnosis.intake import Files, take_in
+    from kinetoken.progress import Progress
+    from kinetoken.stage import Context, Hardware
+
+    hardware = Hardware("cpu", 1, "auto", "32-true", threads)
+    start = time.perf_counter()
+    patient = take_in(Files(path, config=config), DEFAULT, Progress.silent())
+    counted, after_count = time.perf_counter() - start, _peak_mib()
+    report = diagnose(patient, DEFAULT, Context(Progress.silent(), hardware))
+    print(json.dumps({
+        "clips": report.numbers["usage_clips"], "mib_on_disk": path.stat().st_size / 2**20, "seconds_counting": counted,
+        "seconds": time.perf_counter() - start, "peak_mib_counting": after_count, "peak_mib": _peak_mib(),
+        "perplexity": report.numbers["perplexity"], "code_information_bits": report.numbers["code_information_bits"],
+        "p_value": report.numbers["code_information_p_value"], "verdict": report.verdict.cause,
+    }))
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--folder", type=Path, default=Path("run_info/doctor_benchmark"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--examine", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    config = options.folder / "config.json"
+    if options.examine is not None:
+        examine(options.examine, config, options.threads)
+        return
+    config.write_text(json.dumps({"grid": GRID, "codebook_size": SIZE, "quantizer": "vq"}))
+    for clips in options.clips:
+        path = options.folder / f"codes_{clips}.parquet"
+        if not path.exists():
+            make_table(path, clips)
+        command = [sys.executable, __file__, "--examine", str(path), "--folder", str(options.folder)]
+        command += ["--threads", str(options.threads)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(result.stdout.strip(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
