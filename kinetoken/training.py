@@ -12,9 +12,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from kinetoken.stage import Context, Hardware
 Batch = dict[str, Tensor]
 Step = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
 Validate = Callable[[nn.Module], dict[str, float]]
+Optimizers = list[torch.optim.Optimizer]
+CpuPrecision = Literal["auto", "32-true", "bf16-mixed"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,8 +90,11 @@ def fit(
     label: str = "train",
     validate: Validate | None = None,
     monitor: str | None = None,
+    optimizers: Callable[[nn.Module], Optimizers] | None = None,
 ) -> History:
     """Train `module` in place and leave it in eval mode.
+
+    Without `optimizers` AdamW trains all parameters. Each one's learning rates are peaks, which the schedule scales.
 
     The weights left are those of the epoch where validation metric `monitor` (lower is better) was
     least, or the last ones if `monitor` is None; averaged ones if `ema_decay` is set. A checkpoint is
@@ -97,10 +102,10 @@ def fit(
     """
     fabric = _fabric(context.hardware)
     _seed(params.seed, 0)
-    optimizer = torch.optim.AdamW(_parameter_groups(module, params.weight_decay), lr=params.learning_rate)
-    wrapped, optimizer = fabric.setup(module, optimizer)
+    chosen = optimizers(module) if optimizers else [adamw(module.parameters(), params)]
+    wrapped, *chosen = fabric.setup(module, *chosen)
     average = _Average(module, params.ema_decay) if params.ema_decay else None
-    run = _Run(fabric, wrapped, module, optimizer, average, params, History())
+    run = _Run(fabric, wrapped, module, chosen, average, params, History())
     per_epoch = len(_epoch_indices(len(batches), params, 0, fabric.world_size, fabric.global_rank))
     total = per_epoch * params.epochs
     first = run.resume(context, label)
@@ -137,6 +142,20 @@ def fabric_device(hardware: Hardware) -> torch.device:
     return torch.device("cpu")
 
 
+def with_cpu_precision(hardware: Hardware, precision: CpuPrecision) -> Hardware:
+    """The hardware with another precision on a CPU; a GPU keeps its own. A precision that was asked for stands.
+
+    `auto` is bf16 where the processor multiplies matrices of it in hardware (AMX): about twice as fast there, and
+    slower than 32 bit elsewhere.
+    """
+    if hardware.precision != "auto" or fabric_device(hardware).type != "cpu":
+        return hardware
+    if precision == "auto":
+        able = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
+        precision = "bf16-mixed" if able else "32-true"
+    return dataclasses.replace(hardware, precision=precision)
+
+
 def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
     """0 … count−1 in order, `size` at a time: for evaluation."""
     for start in range(0, count, size):
@@ -158,12 +177,14 @@ def _fabric(hardware: Hardware) -> Any:  # noqa: ANN401 - lightning is imported 
     return fabric
 
 
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+def adamw(parameters: Iterable[nn.Parameter], params: TrainingParams) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) on those of the parameters that train."""
+    trainable = [p for p in parameters if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": params.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    return torch.optim.AdamW(groups, lr=params.learning_rate)
 
 
 def _seed(seed: int, epoch: int) -> None:
@@ -178,12 +199,12 @@ def _epoch_indices(count: int, params: TrainingParams, epoch: int, world: int, r
     return [batch[rank::world] for batch in whole]
 
 
-def _learning_rate(params: TrainingParams, step: int, total: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
+def _rate(params: TrainingParams, step: int, total: int) -> float:
+    """Share of the peak learning rate: linear warm-up, then half a cosine down to zero."""
     warmup = params.warmup_fraction * total
     if step < warmup:
-        return params.learning_rate * (step + 1) / max(warmup, 1.0)
-    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1.0)))
+        return min((step + 1) / warmup, 1.0)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1.0)))
 
 
 class _Average:
@@ -213,11 +234,14 @@ class _Run:
     fabric: Any
     wrapped: Any
     module: nn.Module
-    optimizer: Any
+    optimizers: Optimizers
     average: _Average | None
     params: TrainingParams
     history: History
     best: dict[str, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     def train_epoch(
         self, step: Step, batches: Batches, epoch: int, total: int, advance: Callable[[], None]
@@ -229,18 +253,20 @@ class _Run:
         )
         sums: dict[str, Tensor] = {}
         for position, indices in enumerate(plan):
-            rate = _learning_rate(self.params, epoch * len(plan) + position, total)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            rate = _rate(self.params, epoch * len(plan) + position, total)
+            for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["lr"] = rate * peak
             batch = self.fabric.to_device(batches.gather(indices))
             loss, parts = step(self.wrapped, batch)
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"loss is {loss.item()} at epoch {epoch + 1}, step {position + 1}")
-            self.optimizer.zero_grad()
+            self.module.zero_grad()
             self.fabric.backward(loss)
-            if self.params.gradient_clip:
-                self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.params.gradient_clip)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                if self.params.gradient_clip:
+                    self.fabric.clip_gradients(self.wrapped, optimizer, max_norm=self.params.gradient_clip)
+                optimizer.step()
             if self.average is not None:
                 self.average.update(self.module)
             for name, value in {"loss": loss, **parts}.items():
@@ -286,7 +312,8 @@ class _Run:
             return
         state = {
             "epochs_done": epochs_done, "device": self.fabric.device.type,
-            "module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "module": self.module.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average.state if self.average else None,
             "updates": self.average.updates if self.average else 0,
             "best": self.best, "history": dataclasses.asdict(self.history),
@@ -299,7 +326,8 @@ class _Run:
         if state is None or state["device"] != self.fabric.device.type:  # another device would round otherwise
             return 0
         self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         if self.average is not None:
             self.average.state = {k: v.to(self.fabric.device) for k, v in state["average"].items()}
             self.average.updates = state["updates"]

@@ -6,7 +6,7 @@ Writes   models/tokenizer/, metrics/train_tokenizer.json, plots/train_tokenizer/
 Alone    python -m stages.train_tokenizer --videos data/motion/videos --model models/tokenizer
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +22,12 @@ from kinetoken.tokenizer.scoring import mean_video, points_of, reconstruction_me
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
+    optimizers,
     static_background,
     training_step,
     validation,
 )
-from kinetoken.training import curves_table, fabric_device, fit
+from kinetoken.training import curves_table, fabric_device, fit, with_cpu_precision
 from kinetoken.trajectories import read_tracks
 
 SHOWN_PER_CLASS = 2
@@ -58,7 +59,11 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     tokenizer.background.copy_(background)
     step = training_step(background, params.quantizer, params.loss, params.augmentation)
     validate = validation(store.read("val", limit=params.validation_clips).pixels, background, params.loss)
-    history = fit(tokenizer, step, ClipBatches(train.pixels), params, context, validate=validate, monitor="val_loss")
+    context = replace(context, hardware=with_cpu_precision(context.hardware, params.cpu_precision))
+    history = fit(
+        tokenizer, step, ClipBatches(train.pixels), params, context,
+        validate=validate, monitor="val_loss", optimizers=optimizers(params),
+    )
 
     test = store.read("test")
     context.progress.phase("scoring", len(test), "clips")

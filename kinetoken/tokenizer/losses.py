@@ -1,11 +1,12 @@
 """Foreground-weighted reconstruction: what moves is a few per cent of the pixels and all of the message."""
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from kinetoken.params import NonNegativeFloat, PositiveFloat
+from kinetoken.params import NonNegative, NonNegativeFloat, PositiveFloat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,6 +15,7 @@ class LossParams:
 
     foreground: NonNegativeFloat  # added weight of a pixel that differs fully from the background
     saturation: PositiveFloat  # deviation from the background, of full scale, that counts as full
+    margin: NonNegative  # px around what differs that weigh as much: else a ball painted too large costs little
     colour: PositiveFloat  # weight of an error in hue beside one of the same size in brightness
 
 
@@ -21,7 +23,21 @@ class LossParams:
 def foreground_weight(target: Tensor, background: Tensor, params: LossParams) -> Tensor:
     """(B, T, H, W, 3) clips in [0, 1] and their background, broadcast → (B, T, H, W), 1 on the background."""
     deviation = (target - background).abs_().mean(-1)
+    if params.margin:
+        deviation = _dilated(deviation, params.margin)
     return deviation.mul_(1 / params.saturation).clamp_(max=1).mul_(params.foreground).add_(1)
+
+
+def _dilated(image: Tensor, margin: int) -> Tensor:
+    """(B, T, H, W), the greatest value within `margin` pixels up, down, left and right (a square)."""
+    for dim in (2, 3):
+        size, widest = image.shape[dim], image.clone()
+        for shift in range(1, min(margin, size - 1) + 1):
+            for near, far in ((shift, 0), (0, shift)):
+                kept = widest.narrow(dim, near, size - shift)
+                torch.maximum(kept, image.narrow(dim, far, size - shift), out=kept)
+        image = widest
+    return image
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, background: Tensor, params: LossParams) -> Tensor:
@@ -32,7 +48,30 @@ def reconstruction_loss(output: Tensor, target: Tensor, background: Tensor, para
     contrast: left alone, the codes fill with shape first and the hue stays out.
     """
     weight = foreground_weight(target, background, params)
-    error = output - target
-    square = error.square().mean(-1)  # (B, T, H, W)
-    brightness = error.mean(-1).square()
-    return (weight * (brightness + params.colour * (square - brightness))).mean() / weight.mean()
+    loss: Tensor = _WeightedError.apply(output, target, weight / weight.sum(), params.colour)
+    return loss
+
+
+class _WeightedError(torch.autograd.Function):
+    """Σ w·(b² + c·(s − b²)) of errors with mean b and mean square s over colours, and its gradient in one go.
+
+    Written out, because the passes over memory of the automatic gradient take as long as the network does.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, target: Tensor, weight: Tensor, colour: float) -> Tensor:  # noqa: ANN401
+        error = output - target
+        brightness = error.mean(-1)
+        square = torch.linalg.vecdot(error, error).mul_(colour / 3)
+        square.addcmul_(brightness, brightness, value=1 - colour)
+        weight = weight.to(error.dtype)
+        loss = torch.vdot(weight.flatten(), square.flatten())
+        if ctx.needs_input_grad[0]:
+            hue_and_brightness = error.mul_(colour).add_(brightness.mul_(1 - colour).unsqueeze(-1))
+            ctx.save_for_backward(hue_and_brightness.mul_((weight * (2 / 3)).unsqueeze(-1)))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream, None, None, None

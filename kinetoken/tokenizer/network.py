@@ -51,14 +51,29 @@ class NetworkParams:
     coarse_blocks: Annotated[int, Range(ge=0)]
 
 
+class MatrixConv2d(nn.Module):
+    """2-D convolution whose kernel is kept as a matrix (out, in·height·width): the form that Muon works on."""
+
+    def __init__(self, channels: int, size: tuple[int, int], padding: tuple[int, int] = (0, 0)) -> None:
+        super().__init__()
+        self.kernel, self.padding = (channels, *size), padding
+        reach = 1 / math.sqrt(channels * math.prod(size))
+        self.weight = nn.Parameter(torch.empty(channels, channels * math.prod(size)).uniform_(-reach, reach))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-reach, reach))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C, H', W')."""
+        return F.conv2d(x, self.weight.unflatten(1, self.kernel), self.bias, padding=self.padding)
+
+
 class Block(nn.Module):
     """Residual (2+1)D block on (B, T, H, W, C), position-wise normalized so that time stays causal."""
 
     def __init__(self, channels: int, causal: bool) -> None:
         super().__init__()
         self.norm_space, self.norm_time = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.space = nn.Conv2d(channels, channels, 3, padding=1)
-        self.time = nn.Conv2d(channels, channels, (3, 1))
+        self.space = MatrixConv2d(channels, (3, 3), padding=(1, 1))
+        self.time = MatrixConv2d(channels, (3, 1))
         self.padding = (2, 0) if causal else (1, 1)  # zero frames before and after
         nn.init.normal_(self.time.weight, std=0.02)
 
@@ -73,9 +88,13 @@ class Block(nn.Module):
 
 
 class Stem(nn.Module):
-    """Clip ↔ cells of 2×4×4 pixels, and the linear maps between a cell's 96 numbers and C channels.
+    """Clip ↔ cells of 2×4×4 pixels, and the maps between a cell's 96 numbers and C channels.
 
-    The weights of both maps are kept in an orthonormal basis of the cell: for colour, luma and two chromas
+    Going in, the map is linear. Coming out, a cell is painted as a thing of one colour behind a soft mask, one
+    value a pixel, plus a linear rest. A moving thing is just that product of what and where, and its edges are
+    sharp: a linear map has to learn it again for every colour and place.
+
+    The weights of the linear maps are kept in an orthonormal basis of the cell: for colour, luma and two chromas
     (a ball's hue is a tenth of its contrast's energy, and in RGB its gradient drowns); for space and time,
     the pixels themselves (`patch`) or the 3-D Haar wavelets (`haar`). Folding the basis into the weights
     costs nothing where the pixels are.
@@ -88,13 +107,17 @@ class Stem(nn.Module):
         gain = np.repeat(np.array([1.0, CHROMA_GAIN, CHROMA_GAIN], np.float32), 32)[:, None]
         self.analysis: Tensor
         self.synthesis: Tensor
+        self.opponent: Tensor
+        self.register_buffer("opponent", torch.from_numpy(OPPONENT.astype(np.float32)), persistent=False)
         self.register_buffer("analysis", torch.from_numpy(gain * basis), persistent=False)
         self.register_buffer("synthesis", torch.from_numpy(basis.T.copy()), persistent=False)
         self.embed = nn.Linear(CELL, channels)
         self.norm = nn.LayerNorm(channels)
         self.project = nn.Linear(channels, CELL)
-        nn.init.normal_(self.project.weight, std=0.01)  # training starts from the bare background
-        nn.init.zeros_(self.project.bias)
+        self.mask, self.colour = nn.Linear(channels, CELL // 3), nn.Linear(channels, 3)
+        for layer in (self.project, self.colour):  # training starts from the bare background
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, T, H, W, 3) → (B, T/2, H/4, W/4, C)."""
@@ -105,8 +128,11 @@ class Stem(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """(B, T/2, H/4, W/4, C) → (B, T, H, W, 3)."""
         p, q, r = PATCH
-        weight, bias = self.synthesis @ self.project.weight, self.synthesis @ self.project.bias
-        cells = F.linear(self.norm(x), weight, bias)
+        x = self.norm(x)
+        rest = F.linear(x, self.synthesis @ self.project.weight, self.synthesis @ self.project.bias)
+        colour = self.colour(x) @ self.opponent  # (B, T/2, H/4, W/4, 3)
+        thing = colour.unsqueeze(-1) * self.mask(x).sigmoid().unsqueeze(-2)
+        cells = rest + thing.flatten(-2)
         clips: Tensor = rearrange(cells, "b t h w (c p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
         return clips
 
@@ -146,6 +172,13 @@ class Tokenizer(nn.Module):
         self.coarse_decoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))
         self.up = nn.Linear(coarse, 8 * fine)
         self.fine_decoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Weights between hidden layers, each a matrix: those that Muon trains."""
+        inside = (
+            self.fine_encoder, self.down, self.coarse_encoder, self.coarse_decoder, self.up, self.fine_decoder,
+        )
+        return [p for module in inside for p in module.parameters() if p.ndim == 2]
 
     @property
     def codebook_size(self) -> int:

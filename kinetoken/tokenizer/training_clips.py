@@ -7,6 +7,7 @@ is drawn into a share of the training clips. All draws come from torch's generat
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,11 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinetoken.clips import Pixels
-from kinetoken.params import Fraction, NonNegativeFloat, Positive
+from kinetoken.params import Fraction, NonNegativeFloat, Positive, PositiveFloat
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
-from kinetoken.training import Batch, Step, TrainingParams, Validate, index_batches
+from kinetoken.training import (
+    Batch,
+    CpuPrecision,
+    Optimizers,
+    Step,
+    TrainingParams,
+    Validate,
+    adamw,
+    index_batches,
+)
 
 SHAPES = 3  # at most, in a clip that gets some
 SHAPE_REACH = (1.5, 4.0)  # px, half the side or the radius
@@ -44,6 +54,8 @@ class AugmentationParams:
 class TokenizerParams(TrainingParams):
     """Section train_tokenizer."""
 
+    muon_learning_rate: PositiveFloat  # the peak, of the matrices between hidden layers; AdamW trains the rest
+    cpu_precision: CpuPrecision  # where hardware.precision is auto
     network: NetworkParams
     quantizer: QuantizerParams
     loss: LossParams
@@ -69,6 +81,19 @@ def static_background(pixels: Pixels, sample: int = 64) -> Tensor:
     rows = np.unique(np.linspace(0, len(pixels) - 1, sample).astype(np.int64))
     frames = rearrange(pixels[rows], "n t h w c -> (n t) h w c")
     return torch.from_numpy(np.median(frames, axis=0).astype(np.float32) / 255)
+
+
+def optimizers(params: TokenizerParams) -> Callable[[nn.Module], Optimizers]:
+    """Muon (Jordan 2024, github.com/KellerJordan/Muon) for the hidden matrices, AdamW for the rest."""
+
+    def choose(module: nn.Module) -> Optimizers:
+        assert isinstance(module, Tokenizer)
+        hidden = module.hidden_matrices()
+        inside = {id(p) for p in hidden}
+        rest = [p for p in module.parameters() if id(p) not in inside]
+        return [adamw(rest, params), torch.optim.Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
+
+    return choose
 
 
 def training_step(

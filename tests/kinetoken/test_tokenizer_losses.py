@@ -5,7 +5,7 @@ import torch
 
 from kinetoken.tokenizer.losses import LossParams, foreground_weight, reconstruction_loss
 
-PARAMS = LossParams(foreground=9.0, saturation=0.2, colour=4.0)
+PARAMS = LossParams(foreground=9.0, saturation=0.2, margin=0, colour=4.0)
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,3 +54,32 @@ def test_gradient_reaches_the_output_only() -> None:
     output = target.clone().add(0.1).requires_grad_()
     reconstruction_loss(output, target, background, PARAMS).backward()
     assert output.grad is not None and (output.grad > 0).all()
+
+
+def test_a_margin_weighs_as_much_as_what_it_surrounds() -> None:
+    background = torch.zeros(1, 1, 9, 9, 3)
+    target = background.repeat(1, 2, 1, 1, 1)
+    target[0, 0, 4, 3] = 1.0
+    weight = foreground_weight(target, background, LossParams(foreground=9.0, saturation=0.2, margin=2, colour=4.0))
+    expected = torch.ones(9, 9)
+    expected[2:7, 1:6] = 10.0
+    assert torch.equal(weight[0, 0], expected) and (weight[0, 1] == 1).all()
+
+
+def test_value_and_gradient_equal_those_of_the_plain_formula() -> None:
+    torch.manual_seed(0)
+    output, target = torch.rand(2, 3, 5, 6, 3), torch.rand(2, 3, 5, 6, 3)
+    background = torch.rand(1, 1, 5, 6, 3)
+    weight = foreground_weight(target, background, PARAMS).double()
+    plain = output.double().requires_grad_()
+    error = plain - target
+    brightness = error.mean(-1)
+    hue = error - brightness.unsqueeze(-1)
+    cost = (weight * (brightness**2 + 4.0 * (hue**2).mean(-1))).sum() / weight.sum()
+    cost.backward()
+    given = output.clone().requires_grad_()
+    loss = reconstruction_loss(given, target, background, PARAMS)
+    (7 * loss).backward()
+    assert loss.item() == pytest.approx(cost.item(), rel=1e-5)
+    assert plain.grad is not None and given.grad is not None
+    assert torch.allclose(given.grad, 7 * plain.grad.float(), rtol=1e-4, atol=1e-9)

@@ -101,6 +101,21 @@ def test_bytes_and_floats_are_the_same_clip() -> None:
     assert torch.equal(tokenizer.encode(clips()), tokenizer.encode(clips().float() / 255))
 
 
+def test_stem_paints_one_colour_behind_the_mask() -> None:
+    """A cell whose channels say "this colour, these pixels" comes out as that colour on those pixels only."""
+    stem = Stem("patch", 8)
+    shown = torch.zeros(2, 4, 4)
+    shown[0, 1, 2] = shown[1, 3, :2] = 1
+    colour = torch.tensor([0.5, -0.25, 0.1])
+    with torch.no_grad():
+        for layer in (stem.project, stem.mask, stem.colour):
+            layer.weight.zero_(), layer.bias.zero_()
+        stem.mask.bias.copy_(200 * shown.flatten() - 100)
+        stem.colour.bias.copy_(stem.opponent @ colour)
+        painted = stem.inverse(torch.randn(1, 1, 1, 1, 8))
+    torch.testing.assert_close(painted[0], shown[..., None] * colour)
+
+
 @pytest.mark.parametrize("kind", ["patch", "haar"])
 def test_stem_loses_nothing(kind: str) -> None:
     stem, x = Stem(kind, 96), torch.rand(2, 8, 32, 32, 3)
@@ -108,6 +123,7 @@ def test_stem_loses_nothing(kind: str) -> None:
     with torch.no_grad():
         stem.embed.weight.copy_(torch.eye(96)), stem.embed.bias.zero_()
         stem.project.weight.copy_(torch.linalg.inv(stem.analysis @ stem.synthesis))
+        stem.colour.weight.zero_(), stem.colour.bias.zero_()
     cells = stem(x)
     assert cells.shape == (2, 4, 8, 8, 96)
     torch.testing.assert_close(stem.inverse(cells), x)

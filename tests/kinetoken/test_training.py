@@ -264,14 +264,39 @@ def test_only_parameters_are_averaged() -> None:
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
-    rates = [training._learning_rate(PARAMS, s, 100) for s in range(101)]
+    rates = [PARAMS.learning_rate * training._rate(PARAMS, s, 100) for s in range(101)]
     assert rates[0] == pytest.approx(0.002) and rates[9] == pytest.approx(0.02) and max(rates) <= 0.02 + 1e-12
     assert rates[55] == pytest.approx(0.01) and rates[100] == pytest.approx(0.0, abs=1e-12)
     assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
 
 
+def two_optimizers(module: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for the rest."""
+    matrices = [p for p in module.parameters() if p.ndim == 2]
+    rest = [p for p in module.parameters() if p.ndim != 2]
+    return [training.adamw(rest, PARAMS), torch.optim.Muon(matrices, lr=0.05, weight_decay=0.0)]
+
+
+def test_several_optimizers_share_the_schedule_and_each_keeps_its_peak() -> None:
+    made: list[torch.optim.Optimizer] = []
+
+    def optimizers(module: nn.Module) -> list[torch.optim.Optimizer]:
+        made.extend(two_optimizers(module))
+        return made
+
+    seen: list[tuple[float, float]] = []
+
+    def noted(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        seen.append((made[0].param_groups[0]["lr"], made[1].param_groups[0]["lr"]))
+        return step(module, batch)
+
+    fit(network(), noted, data(), PARAMS, context(), optimizers=optimizers)
+    assert max(rate for _, rate in seen) == pytest.approx(0.05, rel=0.05)
+    assert all(second == pytest.approx(first * 0.05 / PARAMS.learning_rate) for first, second in seen)
+
+
 def test_gradients_are_clipped_and_biases_do_not_decay() -> None:
-    groups = training._parameter_groups(network(), 0.5)
+    groups = training.adamw(network().parameters(), dataclasses.replace(PARAMS, weight_decay=0.5)).param_groups
     assert {p.ndim for p in groups[0]["params"]} == {2} and groups[0]["weight_decay"] == 0.5
     assert {p.ndim for p in groups[1]["params"]} == {1} and groups[1]["weight_decay"] == 0.0
     norms: list[float] = []

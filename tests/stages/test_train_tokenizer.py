@@ -23,6 +23,7 @@ from kinetoken.tokenizer.training_clips import (
     AugmentationParams,
     ClipBatches,
     TokenizerParams,
+    optimizers,
     static_background,
     training_step,
     validation,
@@ -34,12 +35,12 @@ from tests.quantizers import FSQ, quantizer_params
 
 PARAMS = TokenizerParams(
     seed=1, epochs=14, batch_size=8, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
-    ema_decay=0.8, patience=0, validation_clips=8,
+    ema_decay=0.8, patience=0, validation_clips=8, muon_learning_rate=0.02, cpu_precision="auto",
     network=NetworkParams(
         stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=32, coarse_blocks=1,
     ),
     quantizer=FSQ,
-    loss=LossParams(foreground=10.0, saturation=0.2, colour=4.0),
+    loss=LossParams(foreground=10.0, saturation=0.2, margin=3, colour=4.0),
     augmentation=AugmentationParams(
         other_ball=0.1, shapes=0.1, background=0.1, noise=0.1, brightness=0.3, texture=0.05, noise_std=0.05
     ),
@@ -136,7 +137,10 @@ def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: 
         torch.manual_seed(params.seed)
         tokenizer = Tokenizer(params.network, params.quantizer, 64)
         context = dataclasses.replace(Context.silent(), checkpoints=checkpoints)
-        fit(tokenizer, step, ClipBatches(pixels), params, context, validate=validate, monitor="val_loss")
+        fit(
+            tokenizer, step, ClipBatches(pixels), params, context,
+            validate=validate, monitor="val_loss", optimizers=optimizers(params),
+        )
         return tokenizer
 
     calls = 0
