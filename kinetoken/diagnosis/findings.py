@@ -34,7 +34,7 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
     if patient.tally is not None:
         numbers |= _usage_numbers(patient.tally, params.seed)
         bits = numbers["entropy_bits"] * float(np.prod(patient.meta.grid))
-    numbers |= _rank_numbers(patient, params.seed) | _quantization_numbers(patient)
+    numbers |= _rank_numbers(patient, params.seed) | _quantization_numbers(patient, params.seed)
     if measures.mismatch is not None:
         numbers["code_mismatch"] = measures.mismatch
     if readings:
@@ -57,7 +57,7 @@ def _floor(patient: Patient) -> float:
 
 def _usage_numbers(tally: Tally, seed: int) -> Numbers:
     size, whole = tally.codebook_size, usage.usage_of(tally.counts)
-    intervals = usage.usage_intervals(tally.groups, seed)
+    intervals, ends = usage.usage_intervals(tally.groups, seed), usage.usage_ends(size)
     numbers: Numbers = {"usage_clips": tally.clips} | dataclasses.asdict(whole)
     numbers["perplexity_over_codebook"] = whole.perplexity / size
     if tally.has_foreground:
@@ -68,8 +68,7 @@ def _usage_numbers(tally: Tally, seed: int) -> Numbers:
             "token_share": tally.foreground_share, "perplexity_over_codebook": seen.perplexity / size,
         }
     for name, (low, high) in intervals.items():
-        ends = (1 / size, 1.0) if name == "usage" else (1.0, float(size))
-        numbers |= _bounded(name, numbers[name], ends, (low, high))
+        numbers |= _bounded(name, numbers[name], ends[name.removesuffix("_foreground")], (low, high))
     if tally.windows:
         numbers["windows"] = _window_numbers(tally)
     return numbers
@@ -103,13 +102,14 @@ def _rank_numbers(patient: Patient, seed: int) -> Numbers:
     return numbers
 
 
-def _quantization_numbers(patient: Patient) -> Numbers:
+def _quantization_numbers(patient: Patient, seed: int) -> Numbers:
     if "latents" not in patient.tokens or not patient.real_vectors:
         return {}
     test = patient.rows("test")
     latents, codes = patient.tokens["latents"][test], patient.tokens["codes"][test]
     latents = latents if patient.codes is None else bounded_latents(latents, patient.meta.levels)
-    numbers = {"quantization_error": geometry.quantization_error(latents, codes)}
+    interval = geometry.quantization_error_interval(latents, codes, seed)
+    numbers = _bounded("quantization_error", geometry.quantization_error(latents, codes), (0.0, 1.0), interval)
     if (mask := patient.mask) is not None and mask.any():
         numbers["quantization_error_foreground"] = geometry.quantization_error(latents[mask], codes[mask])
     return numbers
@@ -171,7 +171,10 @@ def _distance_numbers(patient: Patient, params: Diagnosis) -> Numbers:
     found = {point: geometry.class_distances(vectors, target) for point, vectors in features.items()}
     return {
         "distances": {p: dataclasses.asdict(d) | {"separation": d.separation} for p, d in found.items()},
-        "silhouette": {point: geometry.silhouette(vectors, target) for point, vectors in features.items()},
+        "silhouette": {
+            name: value for point, vectors in features.items()
+            for name, value in with_interval(point, geometry.silhouettes(vectors, target), params.seed).items()
+        },
     }
 
 

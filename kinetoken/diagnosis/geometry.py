@@ -55,6 +55,19 @@ def quantization_error(latents: Vectors, quantized: Vectors) -> float:
     return error / variance if variance > 0 else 1.0
 
 
+def quantization_error_interval(latents: Vectors, quantized: Vectors, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of quantization_error by the bootstrap over clips, both (N, ..., D) (Efron 1979)."""
+    flat = latents.reshape(len(latents), -1, latents.shape[-1]).astype(np.float64)
+    spread = ((flat - flat.mean((0, 1))) ** 2).sum((1, 2))
+    error = ((flat - quantized.reshape(flat.shape)) ** 2).sum((1, 2))
+    rng = np.random.default_rng(seed)
+    weight = rng.multinomial(len(flat), np.full(len(flat), 1 / len(flat)), BOOTSTRAP_DRAWS)
+    total = weight @ spread
+    drawn = np.divide(weight @ error, total, out=np.ones(BOOTSTRAP_DRAWS), where=total > 0)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
 @dataclasses.dataclass(frozen=True)
 class ClassDistances:
     """Root-mean-square distances a feature (Euclidean over √F), so that widths can be compared."""
@@ -94,8 +107,11 @@ def _distances(rows: Array) -> Array:
     return np.asarray(np.sqrt(np.maximum(square[:, None] + square - 2 * rows @ rows.T, 0)))
 
 
-def silhouette(features: Vectors, target: NDArray[np.int64]) -> float:
-    """Mean silhouette of the true classes among clips (N, F), in [−1, 1]; 0 where they overlap (Rousseeuw 1987)."""
-    from sklearn.metrics import silhouette_score
+def silhouettes(features: Vectors, target: NDArray[np.int64]) -> Array:
+    """Each clip's silhouette (N,) among the true classes, features (N, F): in [−1, 1], about 0 where they overlap.
 
-    return float(silhouette_score(features, target))
+    Rousseeuw (1987).
+    """
+    from sklearn.metrics import silhouette_samples
+
+    return np.asarray(silhouette_samples(features, target), np.float64)

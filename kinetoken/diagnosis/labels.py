@@ -105,11 +105,21 @@ def _columns(path: Path) -> dict[str, Column]:
 
 
 def _parquet_columns(path: Path) -> dict[str, Column]:
-    """Dictionary-encoded as they are read, so that ten million names stay small."""
+    """Names dictionary-encoded as they are read, so that ten million of them stay small; ids only if whole numbers."""
+    import pyarrow as pa
+
     file = open_parquet(path)
-    wanted = [name for name in (*LABEL_NAMES, *SPLIT_NAMES, *ID_NAMES) if name in file.schema_arrow.names]
+    schema = file.schema_arrow
     columns = {}
-    for name in wanted:
+    for name in (*LABEL_NAMES, *SPLIT_NAMES, *ID_NAMES):
+        if name not in schema.names:
+            continue
+        if pa.types.is_integer(schema.field(name).type):
+            parts = [batch.column(0) for batch in file.iter_batches(65536, columns=[name])]
+            columns[name] = _places(pa.chunked_array(parts).to_numpy())
+            continue
+        if name in ID_NAMES:
+            continue
         places: list[NDArray[np.int64]] = []
         known: dict[Any, int] = {}
         for batch in file.iter_batches(65536, columns=[name]):

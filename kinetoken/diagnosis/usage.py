@@ -46,7 +46,7 @@ def usage_of(counts: NDArray[np.int64] | Array) -> Usage:
 
 
 def usage_intervals(counts: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals of usage and perplexity over clips or random groups of clips, counts (N, K).
+    """95 % intervals of Usage's shares and entropies over clips or random groups of clips, counts (N, K).
 
     The estimate ± 1.96 bootstrap standard deviations: a resample holds fewer distinct clips, so percentiles
     would lie below the estimate itself.
@@ -58,7 +58,16 @@ def usage_intervals(counts: NDArray[np.int64], seed: int) -> dict[str, tuple[flo
     size = counts.shape[1]
     return {
         name: _around(getattr(whole, name), float(np.std([getattr(one, name) for one in drawn])), low, high)
-        for name, low, high in (("usage", 1 / size, 1.0), ("perplexity", 1.0, float(size)))
+        for name, (low, high) in usage_ends(size).items()
+    }
+
+
+def usage_ends(codebook_size: int) -> dict[str, tuple[float, float]]:
+    """The least and the most that usage, perplexity, entropy_bits and top1_share can be."""
+    least = 1 / codebook_size
+    return {
+        "usage": (least, 1.0), "perplexity": (1.0, float(codebook_size)),
+        "entropy_bits": (0.0, float(np.log2(codebook_size))), "top1_share": (least, 1.0),
     }
 
 

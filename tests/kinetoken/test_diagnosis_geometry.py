@@ -7,7 +7,8 @@ from kinetoken.diagnosis.geometry import (
     effective_rank,
     effective_rank_interval,
     quantization_error,
-    silhouette,
+    quantization_error_interval,
+    silhouettes,
 )
 
 
@@ -46,6 +47,15 @@ def test_quantization_error_runs_from_nothing_to_everything() -> None:
     assert quantization_error(latents, half) == pytest.approx(0.25 / 12, rel=0.1)  # a uniform error of width ½
 
 
+def test_quantization_error_interval_holds_the_estimate_and_narrows() -> None:
+    rng = np.random.default_rng(6)
+    latents = rng.standard_normal((400, 2, 2, 3)).astype(np.float32)
+    noisy = (latents + 0.3 * rng.standard_normal(latents.shape)).astype(np.float32)
+    few, many = (quantization_error_interval(latents[:n], noisy[:n], seed=0) for n in (40, 400))
+    assert many[0] < quantization_error(latents, noisy) < many[1] and many[0] < 0.09 < many[1]
+    assert many[1] - many[0] < 0.6 * (few[1] - few[0])
+
+
 def test_bounded_latents_round_to_the_quantizers_codes() -> None:
     import torch
     from vector_quantize_pytorch import FSQ
@@ -69,9 +79,9 @@ def test_class_distances_and_silhouette_of_shuffled_labels_show_nothing() -> Non
     rng = np.random.default_rng(5)
     features, target = rng.standard_normal((300, 8)).astype(np.float32), rng.integers(0, 3, 300)
     assert class_distances(features, target).separation == pytest.approx(1, abs=0.02)
-    assert abs(silhouette(features, target)) < 0.05
+    assert abs(silhouettes(features, target).mean()) < 0.05
     apart = features + 20 * target[:, None].astype(np.float32)
-    assert class_distances(apart, target).separation > 3 and silhouette(apart, target) > 0.8
+    assert class_distances(apart, target).separation > 3 and silhouettes(apart, target).mean() > 0.8
 
 
 def test_class_distances_need_two_classes() -> None:

@@ -218,3 +218,15 @@ def test_wrong_settings_are_refused(tmp_path: Path, content: dict[str, object], 
     as_npz(tmp_path / "a.npz")
     with pytest.raises(UserError, match=message):
         taken(tmp_path / "a.npz", config=config(tmp_path, **content))
+
+
+def test_whole_number_labels_and_ids_of_a_parquet_file(tmp_path: Path) -> None:
+    table = {"codes": codes_of().reshape(COUNT, -1).tolist(), "y": (np.arange(COUNT) % 3 * 10).tolist()}
+    pq.write_table(pa.table({**table, "id": (np.arange(COUNT) + 7).tolist()}), tmp_path / "a.parquet")
+    patient = taken(tmp_path / "a.parquet")
+    assert patient.classes == ("0", "10", "20")
+    assert (patient.label == np.array([str((i - 7) % 3 * 10) for i in patient.track_id])).all()
+    for values in (["a"] * 41 + [None] + ["b"] * 18, [1] * 41 + [None] + [2] * 18):
+        pq.write_table(pa.table({"codes": table["codes"], "label": values}), tmp_path / "gap.parquet")
+        with pytest.raises(UserError, match=r"gap\.parquet: row 41 has no label"):
+            taken(tmp_path / "gap.parquet")

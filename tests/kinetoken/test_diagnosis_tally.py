@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,19 @@ def test_by_position_finds_the_one_place_and_channel_that_vary() -> None:
     varied = levels[levels["perplexity"] > 1.001]
     assert varied[["slice", "row", "column", "channel"]].to_numpy().tolist() == [[1, 2, 3, 0]]
     assert varied["perplexity"].tolist() == pytest.approx([8])
+
+
+def test_memory_does_not_grow_with_the_clips() -> None:
+    rng = np.random.default_rng(3)
+    batch = rng.integers(0, 500, (256, 4, 8, 8)).astype(np.int32)
+
+    def peak(batches: int) -> int:
+        tally = Tally((4, 8, 8), 500, 4, seed=0)
+        tracemalloc.start()
+        for _ in range(batches):
+            tally.add(batch, np.arange(256) % 4)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    assert peak(40) < 1.05 * peak(4)
