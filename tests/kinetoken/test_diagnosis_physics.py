@@ -5,7 +5,7 @@ import pytest
 from kinetoken.codes import CodesMeta
 from kinetoken.diagnosis import physics
 from kinetoken.diagnosis.patient import Motion, Patient
-from kinetoken.diagnosis.physics import PENALTIES, physics_numbers, quantities
+from kinetoken.diagnosis.physics import PENALTIES, constants, physics_numbers, quantities
 
 
 def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
@@ -19,7 +19,7 @@ def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
         models = [Ridge(alpha=a).fit(x[0].astype(float), y[0]) for a in PENALTIES]
         best = min(models, key=lambda m: ((m.predict(x[1]) - y[1]) ** 2).sum())
         expected = ((best.predict(x[2]) - y[2]) ** 2).sum(0)
-        found = physics.Ridge(*x).read(*y)
+        found = physics.Ridge(*x[:2]).judged(x[2], *y)
         assert found.error.sum(0) == pytest.approx(expected, rel=1e-3)
         low, high = found.interval(seed=0)
         assert low < found.r2 < high
@@ -28,7 +28,7 @@ def test_ridge_agrees_with_scikit_learn_on_both_sides_of_square() -> None:
 def test_noise_reads_as_nothing() -> None:
     rng = np.random.default_rng(1)
     x, y = ([rng.standard_normal((n, width)).astype(np.float32) for n in (300, 60, 100)] for width in (5, 1))
-    assert abs(physics.Ridge(*x).read(*y).r2) < 0.1
+    assert abs(physics.Ridge(*x[:2]).judged(x[2], *y).r2) < 0.1
 
 
 def falling(count: int) -> Motion:
@@ -47,16 +47,17 @@ def test_quantities_are_those_of_the_law() -> None:
     g = motion.constants["gravity"].to_numpy()
     assert found["acceleration"] == pytest.approx(np.stack([0 * g, -g, 0 * g], 1), abs=1e-9)
     assert found["velocity"] == pytest.approx(motion.points[:, -1])
-    assert found["gravity"][:, 0] == pytest.approx(g) and np.isnan(found["pitch"]).all()
+    drawn = constants(motion)
+    assert drawn["gravity"][:, 0] == pytest.approx(g) and np.isnan(drawn["pitch"]).all()
 
 
 def test_codes_that_hold_the_path_read_its_physics_and_pooled_ones_less() -> None:
-    motion = falling(200)
-    tokens = motion.points.astype(np.float32).reshape(200, 1, 9, 3, 1)
-    split = np.array(["train", "train", "val", "test"] * 50)
+    motion = falling(400)
+    tokens = motion.points.astype(np.float32).reshape(400, 1, 9, 3, 1)
+    split = np.array(["train", "train", "val", "test"] * 100)
     points = {"codes": tokens, "codes_pooled": tokens.mean((2, 3), keepdims=True)}
     patient = Patient(
-        CodesMeta((1, 9, 3), 8, "vq", (), ""), np.arange(200), np.full(200, "a"), split, None, points, None,
+        CodesMeta((1, 9, 3), 8, "vq", (), ""), np.arange(400), np.full(400, "a"), split, None, points, None,
         motion=motion,
     )
     numbers = physics_numbers(patient, 2000.0, seed=0)
@@ -66,3 +67,21 @@ def test_codes_that_hold_the_path_read_its_physics_and_pooled_ones_less() -> Non
     assert numbers["velocity_r2"]["codes_pooled"] < 0.6
     assert numbers["gravity_r2_per_kilobit"] == pytest.approx(numbers["gravity_r2"]["codes"] / 2)
     assert numbers["gravity_r2"]["codes_ci95_low"] <= numbers["gravity_r2"]["codes"]
+
+
+def test_radius_of_a_circle_is_read_from_its_path_though_no_linear_reading_finds_it() -> None:
+    rng = np.random.default_rng(3)
+    radius, phase, speed = rng.uniform(0.2, 0.6, 600), rng.uniform(0, 6.3, 600), rng.uniform(3, 5, 600)
+    angle = phase[:, None] + speed[:, None] * np.arange(16) / 16
+    points = np.stack([radius[:, None] * np.cos(angle), radius[:, None] * np.sin(angle), 0 * angle], -1)
+    motion = Motion(points, 16.0, pd.DataFrame({"path_radius": radius}))
+    split = np.array(["train", "train", "val", "test"] * 150)
+    tokens = {"codes": points.astype(np.float32).reshape(600, 1, 16, 3, 1)}
+    meta = CodesMeta((1, 16, 3), 8, "vq", (), "")
+    patient = Patient(meta, np.arange(600), np.full(600, "a"), split, None, tokens, None, motion=motion)
+    found = physics_numbers(patient, None, seed=0)["path_radius_r2"]
+    assert found["codes"] > 0.9 and found["truth"] > 0.9
+    rows = [patient.rows(name) for name in ("train", "val", "test")]
+    flat = tokens["codes"].reshape(600, -1)
+    linear = physics.Ridge(flat[rows[0]], flat[rows[1]]).judged(flat[rows[2]], *(radius[r][:, None] for r in rows))
+    assert linear.r2 < 0.1
