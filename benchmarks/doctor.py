@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 GRID, SIZE, CLASSES, PIECE = (4, 8, 8), 1000, 4, 20_000
 TOLD = 0.2  # share of tokens that follow the class
+LOOKUP = 2**16  # draws by looking up a random place in a table of this length
 
 
 def make_table(path: Path, clips: int) -> None:
@@ -27,16 +28,14 @@ def make_table(path: Path, clips: int) -> None:
     rng = np.random.default_rng(0)
     width = int(np.prod(GRID))
     share = rng.dirichlet(np.full(SIZE, 0.3), CLASSES + 1)  # of each class, and of all
+    drawn = [np.searchsorted(one.cumsum(), (np.arange(LOOKUP) + 0.5) / LOOKUP).astype(np.int32) for one in share]
     schema = pa.schema([("class", pa.string()), ("codes", pa.list_(pa.int32(), width))])
     with pq.ParquetWriter(path, schema, compression="zstd") as sink:
         for start in range(0, clips, PIECE):
             count = min(PIECE, clips - start)
             label = rng.integers(0, CLASSES, count)
-            codes = rng.choice(SIZE, (count, width), p=share[-1])
-            for name in range(CLASSES):
-                rows = np.flatnonzero(label == name)
-                told = rng.random((len(rows), width)) < TOLD
-                codes[rows] = np.where(told, rng.choice(SIZE, (len(rows), width), p=share[name]), codes[rows])
+            source = np.where(rng.random((count, width), np.float32) < TOLD, label[:, None], CLASSES)
+            codes = np.stack(drawn)[source, rng.integers(0, LOOKUP, (count, width), np.uint16)]
             values = pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel(), pa.int32()), width)
             sink.write_table(pa.table([[f"class {i}" for i in label], values], schema=schema))
 
