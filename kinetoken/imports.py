@@ -5,7 +5,7 @@ lists them all and no others. Imports inside functions count, those under ``if T
 folder of templates beside a module that names it in a string counts too, file by file.
 
     python -m kinetoken.imports stages/train_classifier.py     # print the list
-    python -m kinetoken.imports --write dvc.yaml               # put every stage's list into dvc.yaml
+    python -m kinetoken.imports --write dvc.yaml               # put every stage's list into dvc.yaml, or a study's
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 from kinetoken.errors import UserError
 
-PACKAGES = ("kinetoken", "stages")
+PACKAGES = ("kinetoken", "stages", "studies")
 
 
 def closure(script: str | Path, root: str | Path = ".") -> list[str]:
@@ -136,9 +136,9 @@ def _lazy_names(package: Path) -> frozenset[str]:
 
 
 def stage_script(command: str) -> str | None:
-    """The script behind ``python -m stages.NAME …``; None for any other command."""
+    """The script behind ``python -m stages.NAME …``, or one of a study; None for any other command."""
     words = command.split()
-    if words[:2] == ["python", "-m"] and len(words) > 2 and words[2].startswith("stages."):
+    if words[:2] == ["python", "-m"] and len(words) > 2 and words[2].startswith(("stages.", "studies.")):
         return words[2].replace(".", "/") + ".py"
     return None
 
@@ -156,8 +156,11 @@ def code_deps(stage: MutableMapping[str, Any], root: str | Path = ".") -> tuple[
     return listed, closure(script, root) if script else listed
 
 
-def write_deps(pipeline: Path) -> list[str]:
-    """Put the right code files first into each stage's deps, in place, comments kept; the stages changed."""
+def write_deps(pipeline: Path, root: Path | None = None) -> list[str]:
+    """Put the right code files first into each stage's deps, in place, comments kept; the stages changed.
+
+    They are relative to `root`, by default the pipeline's folder.
+    """
     from ruamel.yaml import YAML  # a comment-preserving round trip
 
     round_trip = YAML()
@@ -166,7 +169,7 @@ def write_deps(pipeline: Path) -> list[str]:
     tree = round_trip.load(pipeline.read_text(encoding="utf-8"))
     changed = []
     for name, stage in tree["stages"].items():
-        listed, right = code_deps(stage, pipeline.parent)
+        listed, right = code_deps(stage, root or pipeline.parent)
         if listed == right:
             continue
         body = stage.get("do", stage)
@@ -194,7 +197,7 @@ def main() -> int:
         for script in options.scripts:
             print("\n".join(f"      - {file}" for file in closure(script)))
         if options.write is not None:
-            changed = write_deps(options.write)
+            changed = write_deps(options.write, Path("."))
             print(f"{options.write}: " + (f"deps rewritten for {', '.join(changed)}" if changed else "nothing to do"))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

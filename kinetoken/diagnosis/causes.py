@@ -1,11 +1,13 @@
 """From measures to a verdict: a named cause, the evidence for it, and the cure.
 
-The chain pixels → latents → codes → pooled codes is walked in order; the first rule that applies names the
-cause. A reading *keeps* the share (accuracy − floor) / (reference − floor), where the reference is the best
-reading at any point before it: what the data are known to hold.
+Rules are asked in order and the first that applies names the cause: facts of the table, then what clips and labels
+hold, then whether the codes keep it, then what went wrong in training. A reading *keeps* the share
+(accuracy − floor) / (reference − floor), where the reference is the best reading at any point before it: what the
+data are known to hold.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from kinetoken.diagnosis.measures import Measures
@@ -13,16 +15,20 @@ from kinetoken.diagnosis.measures import Measures
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Where measures turn from sound to suspect."""
+    """Where measures turn from sound to suspect; set on half of the ward's cases (docs/notes/0006-ward.md)."""
 
     readable: float = 0.15  # accuracy over the floor below which the class cannot be read at all
-    kept: float = 0.85  # share of the reference that a sound point of the chain keeps
+    pair: float = 0.75  # accuracy on pixels between two classes, below which they are one to the eye
+    more_clips: float = 0.08  # accuracy on pixels that the last doubling of the training clips brought
+    kept: float = 0.92  # share of the reference that a sound point of the chain keeps
     exact: float = 1e-4  # quantization error below which no quantizer ran
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
-    few_codes: float = 8.0  # foreground perplexity
-    one_code: float = 0.5  # share of the commonest code on the foreground
+    misplaced: float = 0.5  # share of the miscoded clips whose right codes stand elsewhere
+    drifted: float = 1.5  # deviations between the latents' mean and the codebook's centre
     few_directions: float = 0.4  # effective rank over the number of channels
-    coarse: float = 0.25  # quantization error
+    few_bits: float = 4.0  # log2 of the codebook's size
+    few_codes: float = 24.0  # foreground perplexity
+    falling: float = 0.1  # of the loss's whole fall, in the last quarter of training
     ball_painted_db: float = 3.0  # foreground PSNR over the mean video's below which the ball is not drawn
     background_painted_db: float = 0.0  # PSNR off the mask over the mean video's from which the background is
 
@@ -107,12 +113,6 @@ class Reasoning:
             return 1.0
         return min(max(1 - self.kept(found, reference), 0.0), 1.0)
 
-    @property
-    def lost_by_rounding(self) -> bool:
-        """Is the fall from latents to codes the larger one, or that from pixels to latents?"""
-        latents = self.need("probe_latents")
-        return latents - self.need("probe_codes") >= self.need("probe_pixels") - latents
-
 
 def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bool = False) -> Verdict:
     """The verdict on the codes, or with `pooled` on what is left of them after averaging over space.
@@ -122,7 +122,7 @@ def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bo
     reasoning = Reasoning(measures, thresholds)
     severity = reasoning.lost(pooled=pooled)
     try:
-        for rule in (*USE_RULES, *RULES) if pooled else RULES:
+        for rule in (*FACTS, *DATA, *USE_RULES, *TRAINING) if pooled else RULES:
             evidence = rule.shows(reasoning)
             if evidence is not None:
                 healthy = rule.cause == HEALTHY
@@ -142,25 +142,9 @@ WORDS = {
     "probe_codes_pooled": "the averaged codes", "quantization_error": "the tokenizer", "mismatch": "the tokenizer",
     "perplexity_foreground": "the trajectories (where the ball is)",
     "top1_share_foreground": "the trajectories (where the ball is)",
-    "effective_rank_latents": "the tokenizer", "latent_channels": "the tokenizer",
+    "effective_rank_latents": "the tokenizer", "latent_channels": "the tokenizer", "latent_offset": "the tokenizer",
     "foreground_gain_db": "reconstructions", "background_gain_db": "reconstructions",
 }
-
-
-def _constant(r: Reasoning) -> str | None:
-    if r.m.top1_share is None or r.m.top1_share < 1:
-        return None
-    return f"Every token of every clip is the same one of {r.m.codebook_size} codes."
-
-
-def _unreadable(r: Reasoning) -> str | None:
-    if all(getattr(r.m, f"probe_{point}") is None for point in ("pixels", "latents", "codes")):
-        raise Missing("labels")
-    best = r.best("pixels", "latents", "codes")
-    if best - r.m.floor >= r.limit.readable:
-        return None
-    r.need("probe_pixels")
-    return f"The best reading anywhere, pixels included, is {best:.1%}; guessing gets {r.m.floor:.1%}."
 
 
 def _bypassed(r: Reasoning) -> str | None:
@@ -169,10 +153,57 @@ def _bypassed(r: Reasoning) -> str | None:
     return f"The codes equal the latents (error {r.m.quantization_error:.1e} of their variance): nothing was rounded."
 
 
-def _mismatched(r: Reasoning) -> str | None:
+def _miscoded(r: Reasoning) -> str | None:
     if r.m.mismatch is None or r.m.mismatch <= r.limit.mismatch:
         return None
-    return f"The tokenizer would code {r.m.mismatch:.1%} of the tokens otherwise than the table does."
+    return f"The tokenizer would code {r.m.mismatch:.1%} of the tokens otherwise than the table does"
+
+
+def _other_clips(r: Reasoning) -> str | None:
+    said, found = _miscoded(r), r.m.found_elsewhere
+    if said is None or found is None or found < r.limit.misplaced:
+        return None
+    return f"{said}, and for {found:.0%} of those clips the right codes stand in another row."
+
+
+def _out_of_place(r: Reasoning) -> str | None:
+    said, found = _miscoded(r), r.m.found_moved
+    if said is None or found is None or found < r.limit.misplaced:
+        return None
+    return f"{said}, and in {found:.0%} of those clips the right tokens are all there, at other places of the grid."
+
+
+def _other_tokenizer(r: Reasoning) -> str | None:
+    said = _miscoded(r)
+    return None if said is None else f"{said}."
+
+
+def _constant(r: Reasoning) -> str | None:
+    if r.m.top1_share is None or r.m.top1_share < 1:
+        return None
+    return f"Every token of every clip is the same one of {r.m.codebook_size} codes."
+
+
+def _too_few_clips(r: Reasoning) -> str | None:
+    if all(getattr(r.m, f"probe_{point}") is None for point in ("pixels", "latents", "codes")):
+        raise Missing("labels")
+    whole, half = r.m.probe_pixels, r.m.probe_pixels_half
+    if whole is None or half is None or whole - half < r.limit.more_clips:
+        return None
+    return (
+        f"Half of the training clips read {half:.1%} from pixels and all of them {whole:.1%}: each doubling still "
+        f"brings {100 * (whole - half):.0f} points, so what is missing cannot be blamed on the codes."
+    )
+
+
+def _unreadable(r: Reasoning) -> str | None:
+    best = r.best("pixels", "latents", "codes")
+    if best - r.m.floor < r.limit.readable:
+        r.need("probe_pixels")
+        return f"The best reading anywhere, pixels included, is {best:.1%}; guessing gets {r.m.floor:.1%}."
+    if r.m.pair_pixels is not None and r.m.pair_pixels < r.limit.pair:
+        return f"On pixels two of the classes are told apart in {r.m.pair_pixels:.1%} of cases; guessing gets 50%."
+    return None
 
 
 def _kept(r: Reasoning) -> str | None:
@@ -187,31 +218,46 @@ def _kept(r: Reasoning) -> str | None:
     )
 
 
-def _fall(r: Reasoning, before: str, after: str) -> str:
-    first, second = r.need(f"probe_{before}"), r.need(f"probe_{after}")
+def _fall(r: Reasoning, after: str = "codes") -> str:
+    """Where along the chain the reading falls, in words: from the best point before."""
+    points = ("codes",) if after == "codes_pooled" else ("pixels", "latents")
+    before = max(points, key=r.best)
+    first, second = r.best(before), r.need(f"probe_{after}")
     return f"Reading falls from {first:.1%} on {before} to {second:.1%} on {AFTER.get(after, after)}"
 
 
-def _collapsed(r: Reasoning) -> str | None:
-    if not r.lost_by_rounding:
-        return None
-    perplexity, top = r.need("perplexity_foreground"), r.need("top1_share_foreground")
-    if perplexity >= r.limit.few_codes and top <= r.limit.one_code:
+def _drifted(r: Reasoning) -> str | None:
+    offset = r.need("latent_offset")
+    if offset < r.limit.drifted:
         return None
     return (
-        f"{_fall(r, 'latents', 'codes')}; on the ball only {perplexity:.1f} of {r.m.codebook_size} codes are in "
-        f"effective use, one of them {top:.0%} of the time."
+        f"{_fall(r)}; on the ball the latents' mean lies {offset:.1f} of their own deviations away from the middle "
+        "of the codebook."
     )
 
 
-def _coarse(r: Reasoning) -> str | None:
-    if not r.lost_by_rounding or (error := r.need("quantization_error")) < r.limit.coarse:
+def _few_directions(r: Reasoning) -> str | None:
+    rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
+    if channels < 2 or rank >= r.limit.few_directions * channels:
         return None
-    return f"{_fall(r, 'latents', 'codes')}; rounding costs {error:.0%} of the latents' variance."
+    return f"{_fall(r)}, and on the ball the latents use {rank:.2f} effective directions of {channels:.0f}."
 
 
-def _rounded_away(r: Reasoning) -> str | None:
-    return f"{_fall(r, 'latents', 'codes')}, with many codes and small rounding errors." if r.lost_by_rounding else None
+def _few_levels(r: Reasoning) -> str | None:
+    bits = math.log2(r.m.codebook_size)
+    if bits >= r.limit.few_bits:
+        return None
+    return f"{_fall(r)}; a token can take {r.m.codebook_size} values, which is {bits:.1f} bits."
+
+
+def _undertrained(r: Reasoning) -> str | None:
+    falling, gain = r.m.late_fall, r.need("foreground_gain_db")
+    if falling is None or falling < r.limit.falling or gain >= r.limit.ball_painted_db:
+        return None
+    return (
+        f"{_fall(r)}; the validation loss was still falling when training ended ({falling:.0%} of its whole fall came "
+        f"in the last quarter) and the ball is painted only {gain:+.1f} dB better than by the mean video."
+    )
 
 
 def _background(r: Reasoning) -> str | None:
@@ -219,63 +265,86 @@ def _background(r: Reasoning) -> str | None:
     if gain >= r.limit.ball_painted_db or background < r.limit.background_painted_db:
         return None
     return (
-        f"{_fall(r, 'pixels', 'latents')}; reconstructions paint the background ({background:+.1f} dB over the "
-        f"mean video) but not the ball ({gain:+.1f} dB)."
+        f"{_fall(r)}; reconstructions paint the background ({background:+.1f} dB over the mean video) but not the "
+        f"ball ({gain:+.1f} dB)."
     )
 
 
-def _undertrained(r: Reasoning) -> str | None:
-    gain, background = r.need("foreground_gain_db"), r.need("background_gain_db")
-    if gain >= r.limit.ball_painted_db:
+def _collapsed(r: Reasoning) -> str | None:
+    perplexity, top = r.need("perplexity_foreground"), r.need("top1_share_foreground")
+    if perplexity >= r.limit.few_codes:
         return None
     return (
-        f"{_fall(r, 'pixels', 'latents')}, and reconstructions paint neither ball ({gain:+.1f} dB over the mean video) "
-        f"nor background ({background:+.1f} dB)."
+        f"{_fall(r)}; on the ball only {perplexity:.1f} of {r.m.codebook_size} codes are in effective use, one of them "
+        f"{top:.0%} of the time."
     )
 
 
-def _few_directions(r: Reasoning) -> str | None:
-    rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
-    if rank >= r.limit.few_directions * channels:
-        return None
-    return f"{_fall(r, 'pixels', 'latents')}, and the latents use {rank:.2f} effective directions of {channels:.0f}."
-
-
-def _encoder(r: Reasoning) -> str | None:
-    return f"{_fall(r, 'pixels', 'latents')}, though the ball is painted."
+def _starved(r: Reasoning) -> str | None:
+    return f"{_fall(r)}, with many codes in use, small rounding errors and a loss that has settled."
 
 
 def _pooling(r: Reasoning) -> str | None:
     codes, pooled = r.need("probe_codes"), r.need("probe_codes_pooled")
     if codes - r.m.floor < r.limit.readable or r.kept(pooled, codes) >= r.limit.kept:
         return None
-    return f"{_fall(r, 'codes', 'codes_pooled')}: the codes hold the class, their average over space does not."
+    return f"{_fall(r, 'codes_pooled')}: the codes hold the class, their average over space does not."
 
 
 AFTER = {"codes_pooled": "averaged codes"}
-RULES = (
-    Rule("quantizer bypassed", _bypassed, "Read the quantized codes, not the encoder's output."),
-    Rule("codes of another tokenizer", _mismatched, "Extract the codes again with this tokenizer, in eval mode."),
-    Rule("codebook collapse", _constant,
-         "Use FSQ or LFQ, or restart dead codes and start a learned codebook from k-means."),
+COLLAPSE = (
+    "Take FSQ, which cannot collapse (dvc exp run -S train_tokenizer.quantizer.kind=fsq), or start the codebook from "
+    "k-means and restart its dead codes (-S train_tokenizer.quantizer.kmeans_start=true "
+    "-S train_tokenizer.quantizer.dead_code_threshold=0.1)."
+)
+FACTS = (  # of the table itself; they need no labels
+    Rule("quantizer bypassed", _bypassed,
+         "Read the quantized codes and not the encoder's output; where a tokenizer has a switch for quantizing, set it "
+         "(here: dvc repro --force extract_codes@motion)."),
+    Rule("codes of other clips", _other_clips,
+         "Join codes and clips by track_id and not by their order, or extract the codes again "
+         "(dvc repro --force extract_codes@motion)."),
+    Rule("tokens out of place", _out_of_place,
+         "Unfold the tokens in the order they were folded, time, rows, columns, or extract the codes again "
+         "(dvc repro --force extract_codes@motion)."),
+    Rule("codes of another tokenizer", _other_tokenizer,
+         "Extract the codes again with this tokenizer, in eval mode (dvc repro --force extract_codes@motion)."),
+    Rule("codebook collapse", _constant, COLLAPSE),
+)
+DATA = (  # of clips and labels; no tokenizer can mend them
+    Rule("too little data", _too_few_clips,
+         "Give more clips (dvc exp run -S generate_trajectories.motion.counts.train=3840)."),
     Rule("labels not separable in pixels", _unreadable,
-         "Change the scene, the labels or the number of clips: no tokenizer can keep what the video does not show."),
+         "Change the scene or the labels: no tokenizer can keep what the video does not show "
+         "(dvc exp run -S 'generate_trajectories.motion.pitch=[0.6,1.0]' for helices that look like circles)."),
+)
+TRAINING = (
     Rule(HEALTHY, _kept, "None needed."),
-    Rule("codebook collapse", _collapsed,
-         "Use FSQ or LFQ, or restart dead codes and start a learned codebook from k-means."),
-    Rule("levels too few", _coarse, "Give FSQ more levels or channels, or a larger codebook."),
-    Rule("rounding drops the class", _rounded_away,
-         "Train longer with the quantizer in the loop, or give it more levels: fine differences carry the class."),
-    Rule("loss dominated by background", _background,
-         "Weight the loss towards the moving ball, or use a perceptual or temporal-difference term."),
-    Rule("undertrained", _undertrained, "Train longer, or raise the learning rate."),
+    Rule("encoder and codebook drifted apart", _drifted,
+         "Train encoder and codebook together again with a commitment term (dvc exp run "
+         "-S train_tokenizer.quantizer.commitment=0.25 -S train_tokenizer.quantizer.decay=0.9), or take back the "
+         "encoder that belongs to the codebook."),
     Rule("dimensional collapse", _few_directions,
-         "Add an entropy or decorrelation term, or widen the encoder before the quantizer."),
-    Rule("encoder drops the class", _encoder, "Give the encoder more capacity or a finer grid of tokens."),
+         "Widen what stands before the quantizer, or hold the directions apart with a contrastive term "
+         "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.1)."),
+    Rule("levels too few", _few_levels,
+         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[8,5,5,5]', or "
+         "-S train_tokenizer.quantizer.codebook_size=1024)."),
+    Rule("undertrained", _undertrained,
+         "Train longer (dvc exp run -S train_tokenizer.epochs=6), or raise the learning rate."),
+    Rule("loss dominated by background", _background,
+         "Weight the loss towards what moves (dvc exp run -S train_tokenizer.loss.foreground=12)."),
+    Rule("codebook collapse", _collapsed, COLLAPSE),
+    Rule("encoder starved", _starved,
+         "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
+         "-S train_tokenizer.network.fine_channels=64 -S train_tokenizer.network.coarse_channels=96)."),
 )
 USE_RULES = (
-    Rule(POOLING, _pooling, "Keep the grid: pool by soft-argmax over each time slice, or attend over all tokens."),
+    Rule(POOLING, _pooling,
+         "Keep the grid: pool by soft-argmax over each time slice, or attend over all tokens "
+         "(dvc exp run -S 'train_classifier.poolings=[soft_argmax]')."),
 )
+RULES = (*FACTS, *DATA, *TRAINING)
 
 
 def _remarks(r: Reasoning) -> tuple[str, ...]:

@@ -2,26 +2,41 @@ import dataclasses
 
 import pytest
 
-from kinetoken.diagnosis.causes import HEALTHY, Measures, judge, verdict_page
+from kinetoken.diagnosis.causes import HEALTHY, POOLING, Measures, judge, verdict_page
 
 SOUND = Measures(
     floor=0.25, probe_pixels=0.97, probe_latents=0.96, probe_codes=0.94, probe_codes_pooled=0.5, codebook_size=1000,
     perplexity_foreground=150.0, top1_share_foreground=0.05, effective_rank_latents=3.4, latent_channels=4,
-    quantization_error=0.08, mismatch=0.0, foreground_gain_db=15.0, background_gain_db=4.0,
+    quantization_error=0.08, mismatch=0.0, foreground_gain_db=15.0, background_gain_db=4.0, top1_share=0.6,
+    late_fall=0.02, probe_pixels_half=0.95, pair_pixels=0.94, latent_offset=0.3, found_elsewhere=0.0, found_moved=0.0,
 )
 
+LOST = {"probe_latents": 0.6, "probe_codes": 0.5}
 FAULTS = {
-    "labels not separable in pixels": {"probe_pixels": 0.3, "probe_latents": 0.28, "probe_codes": 0.27},
     "quantizer bypassed": {"quantization_error": 0.0},
+    "codes of other clips": {"mismatch": 0.2, "found_elsewhere": 1.0},
+    "tokens out of place": {"mismatch": 0.2, "found_moved": 1.0},
     "codes of another tokenizer": {"mismatch": 0.8, "probe_codes": 0.5},
-    "codebook collapse": {"probe_codes": 0.4, "perplexity_foreground": 2.0, "top1_share_foreground": 0.8},
-    "levels too few": {"probe_codes": 0.6, "quantization_error": 0.5},
-    "rounding drops the class": {"probe_codes": 0.6},
-    "loss dominated by background": {"probe_latents": 0.5, "probe_codes": 0.48, "foreground_gain_db": -0.2},
-    "undertrained": {"probe_latents": 0.5, "probe_codes": 0.48, "foreground_gain_db": 0.1, "background_gain_db": -20.0},
-    "dimensional collapse": {"probe_latents": 0.6, "probe_codes": 0.58, "effective_rank_latents": 1.1},
-    "encoder drops the class": {"probe_latents": 0.6, "probe_codes": 0.58},
+    "too little data": {"probe_pixels": 0.6, "probe_pixels_half": 0.4, "probe_latents": 0.5, "probe_codes": 0.5},
+    "labels not separable in pixels": {"probe_pixels": 0.3, "probe_latents": 0.28, "probe_codes": 0.27},
+    "encoder and codebook drifted apart": {**LOST, "latent_offset": 4.0},
+    "dimensional collapse": {**LOST, "effective_rank_latents": 1.1},
+    "levels too few": {**LOST, "codebook_size": 3, "perplexity_foreground": 2.8, "quantization_error": 0.5},
+    "undertrained": {**LOST, "foreground_gain_db": 0.1, "background_gain_db": -20.0, "late_fall": 0.4},
+    "loss dominated by background": {**LOST, "foreground_gain_db": -0.2},
+    "codebook collapse": {**LOST, "perplexity_foreground": 2.0, "top1_share_foreground": 0.8},
+    "encoder starved": {**LOST},
 }
+
+
+def test_two_classes_that_look_alike_are_found_though_the_others_are_read() -> None:
+    alike = dataclasses.replace(SOUND, pair_pixels=0.52, probe_pixels=0.76, probe_pixels_half=0.75, probe_codes=0.75)
+    assert judge(alike).cause == "labels not separable in pixels" and "52.0%" in judge(alike).evidence
+
+
+def test_every_codes_fault_is_named_before_the_pooling_and_the_pooling_before_the_training() -> None:
+    assert judge(dataclasses.replace(SOUND, quantization_error=0.0), pooled=True).cause == "quantizer bypassed"
+    assert judge(dataclasses.replace(SOUND, **LOST, probe_codes_pooled=0.3), pooled=True).cause == POOLING
 
 
 def test_sound_measures_are_healthy_and_name_the_pooling_beside() -> None:

@@ -1,0 +1,213 @@
+"""One case of the ward from training to measures."""
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.diagnosis.admission import admit
+from kinetoken.diagnosis.chain import CHAIN
+from kinetoken.diagnosis.history import late_fall
+from kinetoken.diagnosis.measures import FEW_CLIPS, halved, measure
+from kinetoken.diagnosis.patient import Patient
+from kinetoken.diagnosis.probes import Reading, read_all
+from kinetoken.progress import Progress
+from kinetoken.stage import CPU, Context
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.tokenizer.training_clips import (
+    ClipBatches,
+    TokenizerParams,
+    optimizers,
+    static_background,
+    training_step,
+    validation,
+)
+from kinetoken.training import Batch, fabric_device, fit, with_cpu_precision
+from kinetoken.trajectories import Tracks, read_tracks
+from stages.extract_codes import encoded
+from studies.ward import breakages
+from studies.ward.plan import HEALTHY, Case, Ward, changed, split_changes, twin_name
+
+ONE_THREAD = dataclasses.replace(CPU, threads=1, precision="auto")
+DRIFT_CLIPS = 64  # training clips that the latents' deviations are taken from
+ENCODED_AT_ONCE = 16
+
+BREAKAGES = frozenset({
+    "narrow", "drift", "mixed_rows", "mixed_places", "stale", "confused_labels", "random_labels", "few_clips", "bypass",
+    "pool", "scene", "clips_a_pass",
+})
+ON_TWIN = BREAKAGES - {"narrow", "few_clips", "clips_a_pass"}  # these leave the tokenizer as the twin has it
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """Clips and true tracks of one dataset of the ward."""
+
+    store: ClipStore
+    tracks: Tracks
+
+    @classmethod
+    @cache
+    def read(cls, folder: Path) -> "Scene":
+        return cls(
+            ClipStore(folder / "videos"), read_tracks(folder / "trajectories.parquet", folder / "track_params.parquet")
+        )
+
+
+class DrawnClips(ClipBatches):
+    """`count` clips a pass, drawn anew each time: a training curve finer than one point a round of all clips."""
+
+    def __init__(self, pixels: np.ndarray, count: int) -> None:
+        super().__init__(pixels)
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        return super().gather(torch.randint(len(self._pixels), (len(indices),)).numpy())
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A tokenizer and the validation loss after each pass."""
+
+    tokenizer: Tokenizer
+    losses: tuple[float, ...]
+
+
+def silent_context() -> Context:
+    return Context(Progress.silent(), ONE_THREAD)
+
+
+def train(params: TokenizerParams, scene: Scene, train_clips: int | None, pass_clips: int, rank: int | None) -> Trained:
+    """A tokenizer trained from nothing, of `rank` directions if that is given, on the first `train_clips` clips."""
+    pixels = scene.store.read("train", limit=train_clips).pixels
+    torch.manual_seed(params.seed)
+    tokenizer = Tokenizer(params.network, params.quantizer, scene.store.shape[1])
+    if rank is not None:
+        breakages.narrow(tokenizer, rank)
+    tokenizer.background.copy_(static_background(pixels))
+    return go_on(tokenizer, params, scene, pixels, pass_clips)
+
+
+def go_on(tokenizer: Tokenizer, params: TokenizerParams, scene: Scene, pixels: np.ndarray, pass_clips: int) -> Trained:
+    """The tokenizer trained in place from where it stands."""
+    background = tokenizer.background.clone()
+    step = training_step(background, params.quantizer, params.loss, params.augmentation)
+    seen = scene.store.read("val", limit=params.validation_clips).pixels
+    context = Context(Progress.silent(), with_cpu_precision(ONE_THREAD, params.cpu_precision))
+    history = fit(
+        tokenizer, step, DrawnClips(pixels, pass_clips), params, context,
+        validate=validation(seen, background, params.loss), optimizers=optimizers(params),
+    )
+    return Trained(tokenizer, tuple(row["val_loss"] for row in history.rows))
+
+
+def codes_of(tokenizer: Tokenizer, store: ClipStore) -> CodesTable:
+    """All clips' codes, as the pipeline's own stage makes them."""
+    grid = tokenizer.grid(store.shape[0])
+    meta = CodesMeta(grid, tokenizer.codebook_size, tokenizer.quantizer_name, tokenizer.levels, "")
+    counts = np.zeros(meta.codebook_size, np.int64)
+    parts = list(encoded(store, tokenizer, meta, ENCODED_AT_ONCE, counts, silent_context()))
+    return CodesTable(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("track_id", "label", "split", "codes")),
+        meta,
+    )
+
+
+def run_case(case: Case, ward: Ward, data: Path, twins: Path | None) -> tuple[dict[str, Any], Trained]:
+    """What the doctor measures of a case, as numbers, and its tokenizer."""
+    fabric_device(ONE_THREAD)
+    settings, broken = split_changes(case.changes, BREAKAGES)
+    scene = Scene.read(data / str(broken.get("scene", "clear")))
+    trained = _tokenizer(case, ward, Scene.read(data / "clear"), settings, broken, twins)
+    table = _broken_table(codes_of(trained.tokenizer, scene.store), case, scene, broken, twins)
+    patient = admit(
+        scene.store, table, trained.tokenizer, scene.tracks, torch.device("cpu"), ward.diagnosis, Progress.silent()
+    )
+    patient.late_fall = late_fall(np.array(trained.losses)) if len(trained.losses) > 1 else None
+    if broken.get("bypass"):
+        breakages.bypass(patient)
+    if "pool" in broken:
+        breakages.pool(patient, broken["pool"])
+    measures = measure(patient, _readings(patient, ward, broken, case.pooled))
+    row = {"name": case.name, **dataclasses.asdict(case), "twin": case.twin, "losses": trained.losses}
+    return {**row, "measures": dataclasses.asdict(measures)}, trained
+
+
+def _tokenizer(
+    case: Case, ward: Ward, scene: Scene, settings: dict[str, Any], broken: dict[str, Any], twins: Path | None
+) -> Trained:
+    seed = case.seed + ward.cure_seed * case.cured
+    params = changed(ward.tokenizer, settings | {"seed": seed})
+    pass_clips, clips = int(broken.get("clips_a_pass", ward.clips_a_pass)), broken.get("few_clips")
+    if case.fault != HEALTHY and twins is not None and broken and not settings.keys() - _usual(ward, case):
+        if broken.keys() <= ON_TWIN:
+            tokenizer = load_tokenizer(twins / case.twin)
+            if "drift" not in broken:
+                return Trained(tokenizer, ())
+            return _drifted(Trained(tokenizer, ()), broken["drift"], case, params, scene, pass_clips)
+    return train(params, scene, clips, pass_clips, broken.get("narrow"))
+
+
+def _usual(ward: Ward, case: Case) -> set[str]:
+    """The params that every healthy tokenizer of this quantizer sets too."""
+    return set(split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0])
+
+
+def _drifted(
+    twin: Trained, strength: float, case: Case, params: TokenizerParams, scene: Scene, pass_clips: int
+) -> Trained:
+    """The twin after a drift; cured by training encoder and codebook together again."""
+    pixels = scene.store.read("train").pixels
+    breakages.drift(twin.tokenizer, strength, torch.from_numpy(pixels[:DRIFT_CLIPS]))
+    return go_on(twin.tokenizer, params, scene, pixels, pass_clips) if case.cured else twin
+
+
+def _broken_table(
+    table: CodesTable, case: Case, scene: Scene, broken: dict[str, Any], twins: Path | None
+) -> CodesTable:
+    seed = case.seed
+    if "mixed_rows" in broken:
+        table = breakages.mixed_rows(table, broken["mixed_rows"], seed)
+    if "mixed_places" in broken:
+        table = breakages.mixed_places(table, broken["mixed_places"], seed)
+    if "stale" in broken:
+        assert twins is not None
+        others = sorted(twins.glob(twin_name(case.quantizer, 0)[:-1] + "*"))
+        other = next(folder for folder in others if folder.name != case.twin)
+        table = breakages.stale(table, broken["stale"], seed, codes_of(load_tokenizer(other), scene.store))
+    if "confused_labels" in broken:
+        table = breakages.confused_labels(table, broken["confused_labels"], seed)
+    if "random_labels" in broken:
+        table = breakages.random_labels(table, broken["random_labels"], seed)
+    if "few_clips" in broken:
+        table = breakages.few_clips(table, broken["few_clips"])
+    return table
+
+
+_PIXELS: dict[Any, dict[str, Reading]] = {}  # readings of pixels, the same for all tokenizers on the same clips
+
+
+def _readings(patient: Patient, ward: Ward, broken: dict[str, Any], pooled: bool) -> dict[str, dict[str, Reading]]:
+    """Every probe at every point of the chain; at the pooled codes only where they are what is judged."""
+    context, probe = silent_context(), ward.diagnosis.probe
+    found: dict[str, dict[str, Reading]] = {}
+    clips = (patient.track_id.tobytes(), patient.label.tobytes(), str(broken.get("scene")))
+    for point in (*CHAIN, FEW_CLIPS) if pooled else (*(p for p in CHAIN if p != "codes_pooled"), FEW_CLIPS):
+        splits = halved(patient.splits("pixels")) if point == FEW_CLIPS else patient.splits(point)
+        key = (point, hash(clips))
+        if point in ("pixels", FEW_CLIPS):
+            if key not in _PIXELS:
+                _PIXELS[key] = read_all(splits, probe, context, point)
+            found[point] = _PIXELS[key]
+        else:
+            found[point] = read_all(splits, probe, context, point)
+    return found
+

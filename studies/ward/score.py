@@ -1,0 +1,188 @@
+"""Were the faults named right, were healthy tokenizers left alone, and did the prescribed cures help?
+
+A fault counts where it costs at least COST of probe accuracy against its healthy twin, on the codes, or on the
+pooled codes where those are what is used. Thresholds are set on the cases of the half `setting`; `scoring` holds
+other severities, quantizers and seeds.
+
+Reads    section ward.faults of the study's params; the measures of all cases
+Writes   metrics/ward.json; in plots/ward the cases, the confusion of causes, and each measure's range by cause
+
+Alone    python -m studies.ward.score --params studies/ward/params.yaml --section ward
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.diagnosis.causes import judge
+from kinetoken.diagnosis.measures import Measures
+from kinetoken.stage import Context, Input, Output, run_stage
+from studies.ward.plan import HALVES, HEALTHY, Ward
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COST = 0.05  # of accuracy, from which a fault counts
+CURED = 0.02  # of accuracy: a cure brings the codes back to within this of the twin
+
+
+@dataclass(frozen=True)
+class Paths:
+    healthy: Annotated[Path, Input("healthy cases")] = Path("data/ward/healthy.json")
+    codebook: Annotated[Path, Input("cases of the codebook's faults")] = Path("data/ward/codebook.json")
+    training: Annotated[Path, Input("cases of the training's faults")] = Path("data/ward/training.json")
+    data: Annotated[Path, Input("cases of the data's faults")] = Path("data/ward/data.json")
+    pipeline: Annotated[Path, Input("cases of broken pipelines")] = Path("data/ward/pipeline.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/ward.json")
+    cases: Annotated[Path, Output("one row a case")] = Path("plots/ward/cases.csv")
+    confusion: Annotated[Path, Output("true and named cause")] = Path("plots/ward/confusion.csv")
+    margins: Annotated[Path, Output("ranges of the measures")] = Path("plots/ward/margins.csv")
+    picture: Annotated[Path, Output("the confusion, drawn")] = Path("plots/ward/confusion.png")
+
+
+def run(params: Ward, paths: Paths, context: Context) -> None:
+    rows = []
+    for path in (paths.healthy, paths.codebook, paths.training, paths.data, paths.pipeline):
+        rows += json.loads(path.read_text(encoding="utf-8"))
+    table = judged(rows)
+    write_metrics(paths.metrics, ward_numbers(table))
+    write_csv(paths.cases, table)
+    scored = table[(table["half"] == "scoring") & ~table["cured"] & (table["counted"] | (table["cause"] == HEALTHY))]
+    write_csv(paths.confusion, scored[["cause", "named", "name"]])
+    write_csv(paths.margins, margins(table))
+    draw_confusion(paths.picture, scored)
+
+
+def judged(rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    """One row a case: who it is, the cause named, accuracy, what it costs against the twin, and all measures."""
+    import pandas as pd
+
+    twins = {
+        (row["half"], row["twin"]): row["measures"]["probe_codes"] for row in rows if row["fault"] == HEALTHY
+    }
+    found = []
+    for row in rows:
+        measures = row["measures"]
+        verdict = judge(Measures(**measures), pooled=row["pooled"])
+        accuracy = measures["probe_codes_pooled" if row["pooled"] else "probe_codes"]
+        twin = twins.get((row["half"], row["twin"]), accuracy)
+        found.append({
+            **{key: row[key] for key in ("name", "fault", "cause", "half", "severity", "quantizer", "seed", "cured")},
+            "changes": " ".join(row["changes"]), "named": verdict.cause, "right": verdict.cause == row["cause"],
+            "accuracy": accuracy, "twin": twin, "cost": twin - accuracy,
+            "counted": row["cause"] != HEALTHY and twin - accuracy >= COST, **measures,
+        })
+    return pd.DataFrame(found)
+
+
+def ward_numbers(table: "pd.DataFrame") -> dict[str, Any]:
+    """Counts and shares by half, with 95 % Clopper-Pearson intervals; the scoring half by cause too."""
+    numbers: dict[str, Any] = {}
+    for half in HALVES:
+        part = table[(table["half"] == half) & ~table["cured"]]
+        healthy, faults = part[part["cause"] == HEALTHY], part[part["cause"] != HEALTHY]
+        counted = faults[faults["counted"]]
+        numbers[half] = {
+            "healthy": _share(int((~healthy["right"]).sum()), len(healthy), "false_alarms"),
+            "faults": {
+                "cases": len(faults), "causes": int(faults["cause"].nunique()),
+                "causes_counted": int(counted["cause"].nunique()),
+                **_share(int(counted["right"].sum()), len(counted), "named_right"),
+            },
+        }
+        numbers[half]["cause"] = {
+            str(cause).replace(" ", "_"): _share(int(own["right"].sum()), len(own), "named_right")
+            for cause, own in counted.groupby("cause")
+        }
+    return numbers | {"cures": _cures(table)}
+
+
+def _cures(table: "pd.DataFrame") -> dict[str, Any]:
+    """Cured runs whose fault counted: how many came back to within CURED of the twin."""
+    sick = set(table[table["counted"] & ~table["cured"]]["name"])
+    cured = table[table["cured"] & table["name"].str.removesuffix("-cured").isin(sick)]
+    back = cured["cost"] <= CURED
+    return {
+        **_share(int(back.sum()), len(cured), "within_2_points"),
+        "most_missing_points": 100 * float(cured["cost"].max()) if len(cured) else 0.0,
+        "mean_missing_points": 100 * float(cured["cost"].mean()) if len(cured) else 0.0,
+    }
+
+
+def _share(count: int, total: int, name: str) -> dict[str, Any]:
+    low, high = clopper_pearson(count, total)
+    return {
+        "runs": total, name: count, f"{name}_share": count / total if total else 0.0,
+        f"{name}_share_ci95_low": low, f"{name}_share_ci95_high": high,
+    }
+
+
+def clopper_pearson(count: int, total: int) -> tuple[float, float]:
+    """Exact 95 % interval of a share (Clopper & Pearson 1934); (0, 1) of nothing."""
+    from scipy.stats import beta
+
+    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    return low, high
+
+
+NUMERIC = (
+    "probe_pixels", "pixels_gain", "pair_pixels", "kept", "perplexity_foreground", "perplexity_share",
+    "top1_share_foreground", "directions", "quantization_error", "mismatch", "foreground_gain_db", "background_gain_db",
+    "late_fall", "latent_offset", "found_elsewhere", "found_moved",
+)
+
+
+def margins(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Least, median and most of each measure by half and true cause, over healthy runs and faults that count."""
+    import pandas as pd
+
+    table = table[~table["cured"] & (table["counted"] | (table["cause"] == HEALTHY))].copy()
+    table["pixels_gain"] = table["probe_pixels"] - table["probe_pixels_half"]
+    best = table[["probe_pixels", "probe_latents"]].max(axis=1)
+    table["kept"] = (table["probe_codes"] - table["floor"]) / (best - table["floor"])
+    table["perplexity_share"] = table["perplexity_foreground"] / table["codebook_size"]
+    table["directions"] = table["effective_rank_latents"] / table["latent_channels"]
+    rows = []
+    for (half, cause), part in table.groupby(["half", "cause"]):
+        for name in NUMERIC:
+            values = part[name].dropna()
+            if len(values):
+                rows.append({"measure": name, "half": half, "cause": cause, "least": values.min(),
+                             "median": values.median(), "most": values.max()})
+    return pd.DataFrame(rows).sort_values(["measure", "half", "cause"])
+
+
+def draw_confusion(path: Path, scored: "pd.DataFrame") -> None:
+    """True causes down, named ones across, counts in the cells."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = [HEALTHY, *sorted(set(scored["cause"]) - {HEALTHY})]
+    across = [*names, *sorted(set(scored["named"]) - set(names))]
+    counts = [[int(((scored["cause"] == a) & (scored["named"] == b)).sum()) for b in across] for a in names]
+    figure, axes = plt.subplots(figsize=(1.5 + 0.55 * len(across), 2.2 + 0.4 * len(names)), layout="constrained")
+    axes.imshow([[count / max(sum(row), 1) for count in row] for row in counts], cmap="Blues", vmin=0, vmax=1.3)
+    for row, values in enumerate(counts):
+        for column, count in enumerate(values):
+            if count:
+                axes.text(column, row, str(count), ha="center", va="center")
+    axes.set_xticks(range(len(across)), across, rotation=50, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("cause named")
+    axes.set_ylabel("fault injected")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def main() -> int:
+    return run_stage(run, Ward, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

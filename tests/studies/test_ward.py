@@ -1,0 +1,203 @@
+"""The ward: its plan, its ways of breaking things, and a small part of it run for real."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.diagnosis.causes import RULES, USE_RULES
+from kinetoken.imports import code_deps
+from kinetoken.params import load_params
+from kinetoken.rendering import Rendering
+from kinetoken.stage import Context
+from kinetoken.trajectories import Trajectories
+from studies.ward import breakages
+from studies.ward.plan import HEALTHY, Case, Ward, changed, fault_cases, healthy_cases, split_changes
+from studies.ward.score import clopper_pearson, judged, ward_numbers
+
+ROOT = Path(__file__).parents[2]
+PARAMS = ROOT / "studies/ward/params.yaml"
+PIPELINE = yaml.safe_load((ROOT / "studies/ward/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+@pytest.fixture(scope="module")
+def ward() -> Ward:
+    return load_params(PARAMS, "ward", Ward)
+
+
+# ---- the plan
+
+
+def test_every_fault_names_a_cause_that_the_doctor_knows(ward: Ward) -> None:
+    known = {rule.cause for rule in (*RULES, *USE_RULES)}
+    causes = {fault.cause for faults in ward.faults.values() for fault in faults.values()}
+    assert causes <= known and len(causes) >= 8
+
+
+def test_names_are_unique_and_every_fault_has_a_twin(ward: Ward) -> None:
+    cases = [*healthy_cases(ward), *(case for group in ward.faults for case in fault_cases(ward, group))]
+    assert len({case.name for case in cases}) == len(cases)
+    twins = {(case.half, case.twin) for case in cases if case.fault == HEALTHY}
+    assert {(case.half, case.twin) for case in cases if case.cause != HEALTHY} <= twins
+
+
+def test_the_scoring_half_shares_neither_seeds_nor_severities_with_the_setting_half(ward: Ward) -> None:
+    for seeds in (ward.healthy_seeds, ward.fault_seeds):
+        assert not set(seeds.setting) & set(seeds.scoring)
+    for group in ward.faults.values():
+        for fault in group.values():
+            assert not set(fault.setting) & set(fault.scoring)
+    assert sum(case.half == "scoring" for case in healthy_cases(ward)) >= 60
+
+
+def test_every_change_is_one_of_the_tokenizers_params_or_a_breakage(ward: Ward) -> None:
+    from studies.ward.case import BREAKAGES
+
+    for group in ward.faults:
+        for case in fault_cases(ward, group):
+            settings, broken = split_changes(case.changes, BREAKAGES)
+            changed(ward.tokenizer, settings)  # UserError for an unknown param or a wrong type
+            assert settings or broken
+
+
+@pytest.mark.parametrize("name", sorted(PIPELINE))
+def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
+    listed, right = code_deps(PIPELINE[name], ROOT)
+    assert listed == right, "run `python -m kinetoken.imports --write studies/ward/dvc.yaml`"
+
+
+# ---- the breakages
+
+
+def table(count: int = 200) -> CodesTable:
+    rng = np.random.default_rng(0)
+    label = np.array(["circular", "helical", "linear", "parabolic"] * (count // 4))
+    split = np.array((["train"] * 3 + ["test"]) * (count // 4))
+    codes = rng.integers(0, 64, (count, 2, 3, 3)).astype(np.int32)
+    return CodesTable(np.arange(count, dtype=np.int32), label, split, codes, CodesMeta((2, 3, 3), 64, "vq", (), ""))
+
+
+def test_mixed_rows_are_other_clips_codes() -> None:
+    whole = table()
+    mixed = breakages.mixed_rows(whole, 0.3, seed=1)
+    moved = (mixed.codes != whole.codes).any((1, 2, 3))
+    assert moved.sum() == 60 and (mixed.label == whole.label).all()
+    assert {row.tobytes() for row in mixed.codes} == {row.tobytes() for row in whole.codes}
+
+
+def test_mixed_places_keep_each_rows_tokens() -> None:
+    whole = table()
+    mixed = breakages.mixed_places(whole, 0.5, seed=1)
+    assert (mixed.codes != whole.codes).any((1, 2, 3)).sum() == 100
+    assert (np.sort(mixed.codes.reshape(200, -1)) == np.sort(whole.codes.reshape(200, -1))).all()
+
+
+def test_labels_are_confused_within_their_pair_only() -> None:
+    whole = table()
+    confused = breakages.confused_labels(whole, 1, seed=1)
+    pair = np.isin(whole.label, ("circular", "helical"))
+    assert (confused.label[~pair] == whole.label[~pair]).all()
+    assert set(confused.label[pair]) == {"circular", "helical"}
+    assert 0.3 < (confused.label[pair] == whole.label[pair]).mean() < 0.7
+
+
+def test_few_clips_leave_validation_and_test_alone() -> None:
+    few = breakages.few_clips(table(), 12)
+    assert (few.split == "train").sum() == 12 and (few.split == "test").sum() == 50
+
+
+# ---- scoring
+
+
+def row(name: str, cause: str, codes: float, half: str = "scoring", **measures: object) -> dict[str, object]:
+    sound = {
+        "floor": 0.25, "probe_pixels": 0.97, "probe_latents": 0.97, "probe_codes": codes, "probe_codes_pooled": None,
+        "codebook_size": 1000, "perplexity_foreground": 200.0, "top1_share_foreground": 0.05,
+        "effective_rank_latents": 3.6, "latent_channels": 4, "quantization_error": 0.05, "mismatch": 0.0,
+        "foreground_gain_db": 9.0, "background_gain_db": 0.0, "probe_pixels_half": 0.95, "pair_pixels": 0.96,
+    }
+    return {
+        "name": name, "fault": name, "cause": cause, "half": half, "severity": 0, "quantizer": "fsq", "seed": 1,
+        "changes": ["a=1"], "pooled": False, "cured": name.endswith("-cured"), "twin": "fsq-1",
+        "measures": sound | measures,
+    }
+
+
+def test_a_fault_counts_by_its_cost_and_a_cure_by_what_it_brings_back() -> None:
+    rows = [
+        row(HEALTHY, HEALTHY, 0.96), row("mixed", "codes of other clips", 0.6, mismatch=0.4, found_elsewhere=1.0),
+        row("cheap", "codes of other clips", 0.95), row("mixed-cured", "codes of other clips", 0.95),
+    ]
+    numbers = ward_numbers(judged(rows))["scoring"]
+    assert numbers["healthy"]["false_alarms"] == 0 and numbers["faults"]["cases"] == 2
+    assert numbers["faults"]["runs"] == 1 and numbers["faults"]["named_right"] == 1
+    cures = ward_numbers(judged(rows))["cures"]
+    assert cures["runs"] == 1 and cures["within_2_points"] == 1
+    assert cures["most_missing_points"] == pytest.approx(1.0)
+
+
+def test_clopper_pearson_is_the_published_interval() -> None:
+    assert clopper_pearson(0, 60) == pytest.approx((0.0, 1 - 0.025 ** (1 / 60)))
+    assert clopper_pearson(10, 10) == pytest.approx((0.025 ** (1 / 10), 1.0))
+    assert clopper_pearson(5, 20) == pytest.approx((0.0866, 0.4910), abs=1e-4)
+
+
+# ---- a small part of it, for real
+
+
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ward's own clips, fewer."""
+    from stages import generate_trajectories, render_videos
+
+    folder = tmp_path_factory.mktemp("ward")
+    tracks = load_params(PARAMS, "generate_trajectories.clear", Trajectories)
+    tracks = dataclasses.replace(tracks, counts=dataclasses.replace(tracks.counts, train=800, val=80, test=240))
+    look = load_params(PARAMS, "render_videos.clear", Rendering)
+    tables = folder / "clear/trajectories.parquet", folder / "clear/track_params.parquet"
+    source = ROOT / "data/sources/synthetic.csv"
+    generate_trajectories.run(tracks, generate_trajectories.Paths(source, *tables), Context.silent())
+    render_videos.run(look, render_videos.Paths(*tables, folder / "clear/videos"), Context.silent())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def twin(clear: Path, ward: Ward) -> dict[str, object]:
+    """A healthy tokenizer, trained and measured, left among the twins."""
+    from kinetoken.tokenizer.network import save_tokenizer
+    from studies.ward.case import run_case
+
+    case = next(case for case in healthy_cases(ward) if case.quantizer == "fsq")
+    row, trained = run_case(case, ward, clear, None)
+    save_tokenizer(clear / "twins" / case.twin, trained.tokenizer)
+    return row
+
+
+def broken(twin: dict[str, object], cause: str, change: str, *, pooled: bool = False) -> Case:
+    return Case("test", cause, "setting", 1, "fsq", int(str(twin["seed"])), ("quantizer.kind=fsq", change), pooled)
+
+
+def test_a_healthy_tokenizer_raises_no_alarm(twin: dict[str, object]) -> None:
+    assert judged([twin])["named"].tolist() == [HEALTHY]
+
+
+@pytest.mark.parametrize(("cause", "change", "pooled"), [
+    ("codes of other clips", "mixed_rows=0.5", False),
+    ("tokens out of place", "mixed_places=0.5", False),
+    ("quantizer bypassed", "bypass=true", True),
+    ("pooling drops position", "pool=clip", True),
+    ("labels not separable in pixels", "confused_labels=1", False),
+    ("encoder and codebook drifted apart", "drift=4.0", False),
+])
+def test_a_broken_pipeline_is_named(
+    twin: dict[str, object], clear: Path, ward: Ward, cause: str, change: str, pooled: bool
+) -> None:
+    from studies.ward.case import run_case
+
+    found, _ = run_case(broken(twin, cause, change, pooled=pooled), ward, clear, clear / "twins")
+    assert judged([twin, found])["named"].tolist() == [HEALTHY, cause]
+
+
