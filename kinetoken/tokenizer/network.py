@@ -202,28 +202,32 @@ class Tokenizer(nn.Module):
         """Time slices, rows and columns of the codes of a clip of that many frames."""
         return num_frames // STRIDE[0], self.image_size // STRIDE[1], self.image_size // STRIDE[2]
 
-    def forward(self, clips: Tensor, view: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, clips: Tensor, background: Tensor | None = None, view: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """For training: (B, T, H, W, 3) → reconstruction of the same shape, not clipped, and losses () by name.
 
-        They are the `quantizer`'s own and, given another view of the same clips, the `contrastive` one.
+        They are the `quantizer`'s own and, given another view of the same clips, the `contrastive` one. Clips may be
+        windows of any size that is a multiple of 8 if the `background` (B, 1, H, W, 3) behind each is given.
         """
-        latents = self.latents(clips)
+        latents = self.latents(clips, background)
         quantized, _, loss = self.quantize(latents)
         losses = {"quantizer": loss}
         if view is not None:
-            losses["contrastive"] = contrastive_loss(latents, self.latents(view))
-        return self.decode_latents(quantized), losses
+            losses["contrastive"] = contrastive_loss(latents, self.latents(view, background))
+        return self.decode_latents(quantized, background), losses
 
-    def latents(self, clips: Tensor) -> Tensor:
+    def latents(self, clips: Tensor, background: Tensor | None = None) -> Tensor:
         """(B, T, H, W, 3), uint8 or float in [0, 1] → (B, D, T/4, H/8, W/8), before quantizing.
 
-        Raises ValueError for another image size or a number of frames that is no multiple of 4.
+        Raises ValueError for another size than the background's or a number of frames that is no multiple of 4.
         """
-        size = (self.image_size, self.image_size, 3)
+        background = self.background if background is None else background
+        size = tuple(background.shape[-3:])
         if clips.ndim != 5 or tuple(clips.shape[2:]) != size or clips.shape[1] % STRIDE[0] or not clips.shape[1]:
             raise ValueError(f"clips {tuple(clips.shape)}: expected (B, T, {size[0]}, {size[1]}, 3), T a multiple of 4")
         x = clips.to(self.background.dtype) / 255 if clips.dtype == torch.uint8 else clips
-        x = self.fine_encoder(self.stem(x - self.background))  # (B, T/2, H/4, W/4, fine)
+        x = self.fine_encoder(self.stem(x - background))  # (B, T/2, H/4, W/4, fine)
         x = rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
         x = self.coarse_encoder(self.down(x))  # (B, T/4, H/8, W/8, coarse)
         latents: Tensor = rearrange(self.to_latent(x), "b t h w d -> b d t h w")
@@ -238,13 +242,13 @@ class Tokenizer(nn.Module):
         """Indices (B, T', H', W') → quantized coordinates (B, D, T', H', W')."""
         return self.quantizer.codes(indices)
 
-    def decode_latents(self, quantized: Tensor) -> Tensor:
+    def decode_latents(self, quantized: Tensor, background: Tensor | None = None) -> Tensor:
         """Quantized coordinates (B, D, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3), not clipped."""
         x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
         x = self.up(self.coarse_decoder(x))
         x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
         pixels: Tensor = self.stem.inverse(self.fine_decoder(x))
-        return pixels + self.background
+        return pixels + (self.background if background is None else background)
 
     @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from kinetoken.clips import Pixels
 from kinetoken.params import Fraction, NonNegativeFloat, Positive, PositiveFloat
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
-from kinetoken.tokenizer.network import NetworkParams, Tokenizer
+from kinetoken.tokenizer.network import STRIDE, NetworkParams, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training import (
     Batch,
@@ -34,6 +34,7 @@ from kinetoken.training import (
 SHAPES = 3  # at most, in a clip that gets some
 SHAPE_REACH = (1.5, 4.0)  # px, half the side or the radius
 SHAPE_SPEED = 1.5  # px a frame, at most; half of the shapes stand still
+PRESENT_IN_WINDOW = 0.05  # as PRESENT, for where a window is cut: above a shadow's soft border
 PRESENT = 0.02  # deviation from the background, of full scale, above which another clip's pixel is its ball
 
 
@@ -50,6 +51,21 @@ class AugmentationParams:
     noise_std: NonNegativeFloat  # greatest standard deviation of the noise, of full scale
 
 
+@dataclasses.dataclass(frozen=True)
+class WindowParams:
+    """Steps on square windows around what moves, in place of whole clips; part of section train_tokenizer.
+
+    Most of a clip is background that teaches nothing: a window of half the side costs a quarter.
+    """
+
+    size: Positive  # px, a multiple of 8
+    share: Fraction  # of steps; in the others so many clips of the batch are left out that a step costs the same
+
+    def __post_init__(self) -> None:
+        if self.size % STRIDE[1]:
+            raise ValueError(f"size: a window's side must be a multiple of {STRIDE[1]} px, found {self.size}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerParams(TrainingParams):
     """Section train_tokenizer."""
@@ -59,6 +75,7 @@ class TokenizerParams(TrainingParams):
     network: NetworkParams
     quantizer: QuantizerParams
     loss: LossParams
+    windows: WindowParams
     augmentation: AugmentationParams
     validation_clips: Positive  # of the val split, after each epoch
 
@@ -96,22 +113,63 @@ def optimizers(params: TokenizerParams) -> Callable[[nn.Module], Optimizers]:
     return choose
 
 
-def training_step(
-    background: Tensor, quantizer: QuantizerParams, loss: LossParams, augmentation: AugmentationParams
-) -> Step:
-    """The step for `training.fit`: vary a batch, reconstruct it, compare with the noiseless target."""
+def training_step(background: Tensor, params: TokenizerParams) -> Step:
+    """The step for `training.fit`: vary a batch, reconstruct it, compare with the noiseless target.
+
+    background (H, W, 3) in [0, 1].
+    """
+    quantizer, windows = params.quantizer, params.windows
     weights = {"quantizer": quantizer.weight, "contrastive": quantizer.contrastive}
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        clips = batch["clips"].float() / 255
-        given, target, behind = vary(clips, background.to(clips.device), augmentation)
-        view = _noisy(target, augmentation.noise_std) if quantizer.contrastive else None
-        output, losses = module(given, view)
-        reconstruction = reconstruction_loss(output, target, behind, loss)
+        clips, behind = _shown(batch["clips"], background.to(batch["clips"].device), windows)
+        given, target, varied = vary(clips.float() / 255, behind, params.augmentation)
+        view = _noisy(target, params.augmentation.noise_std) if quantizer.contrastive else None
+        output, losses = module(given, behind, view)
+        reconstruction = reconstruction_loss(output, target, varied, params.loss)
         total = reconstruction + sum(weights[name] * part for name, part in losses.items())
         return total, {"reconstruction": reconstruction, **losses}
 
     return step
+
+
+def _shown(clips: Tensor, background: Tensor, windows: WindowParams) -> tuple[Tensor, Tensor]:
+    """What a step sees of a batch (B, T, H, W, 3): windows of all its clips, or some clips whole.
+
+    The background behind each comes with it, (B, 1, H, W, 3).
+    """
+    if not windows.share or windows.size >= clips.shape[2]:
+        return clips, repeat(background, "h w c -> b 1 h w c", b=len(clips))
+    if torch.rand(()) < windows.share:
+        return cut_windows(clips, background, windows.size)
+    count = max(1, round(len(clips) * (windows.size / clips.shape[2]) ** 2))
+    return clips[:count], repeat(background, "h w c -> b 1 h w c", b=count)
+
+
+def cut_windows(clips: Tensor, background: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """A window of each clip (B, T, H, W, 3) uint8, near what differs from the background (H, W, 3) in one frame.
+
+    → windows (B, T, size, size, 3) and the background behind each (B, 1, size, size, 3). Their corners lie on
+    multiples of 8 px, as whole clips' tokens do.
+    """
+    frame = torch.randint(clips.shape[1], (len(clips),), device=clips.device)
+    shown = clips[torch.arange(len(clips), device=clips.device), frame].float() / 255  # (B, H, W, 3)
+    present = ((shown - background).abs().amax(-1) > PRESENT_IN_WINDOW).float()
+    windows, behind = [], []
+    for clip, here in zip(clips, present, strict=True):
+        corner = [_corner(here.sum(1 - dim), size) for dim in (0, 1)]
+        rows, columns = (slice(start, start + size) for start in corner)
+        windows.append(clip[:, rows, columns])
+        behind.append(background[rows, columns])
+    return torch.stack(windows), torch.stack(behind).unsqueeze(1)
+
+
+def _corner(weight: Tensor, size: int) -> int:
+    """Where a window of `size` begins along an axis whose pixels weigh (L,): its middle is at most 8 px off theirs."""
+    length, total = len(weight), weight.sum()
+    middle = (weight @ torch.arange(length, device=weight.device, dtype=weight.dtype)) / total if total else length / 2
+    start = float(middle - size / 2 + STRIDE[1] * (2 * torch.rand(()) - 1))
+    return int(min(max(round(start / STRIDE[1]) * STRIDE[1], 0), length - size))
 
 
 def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size: int = 40) -> Validate:
@@ -132,16 +190,17 @@ def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size:
 
 
 def vary(clips: Tensor, background: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips (B, T, H, W, 3) in [0, 1], background (H, W, 3) → input, target, each clip's own background.
+    """Clips (B, T, H, W, 3) in [0, 1], background behind each (B, 1, H, W, 3) → input, target, background.
 
-    The background comes as (B, 1, H, W, 3); the target is the input without noise. Each kind of variety is
+    The target is the input without noise, the background is changed where the clip's was. Each kind of variety is
     worked out for the clips that get it only.
     """
     target = clips.clone()
-    behind = repeat(background, "h w c -> b 1 h w c", b=len(clips)).clone()
+    behind = background.clone()
     rows = _chosen(clips, params.other_ball)
-    others = clips[(rows + 1) % len(clips)]  # (K, T, H, W, 3)
-    present = (others - background).abs().amax(-1, keepdim=True) > PRESENT
+    other = (rows + 1) % len(clips)
+    others = clips[other]  # (K, T, H, W, 3)
+    present = (others - background[other]).abs().amax(-1, keepdim=True) > PRESENT
     target[rows] = torch.where(present, others, clips[rows])
     rows = _chosen(clips, params.background)
     change = _background_change(behind[rows], params)

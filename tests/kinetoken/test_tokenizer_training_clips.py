@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from kinetoken.clips import ClipStore
-from kinetoken.tokenizer.training_clips import AugmentationParams, ClipBatches, static_background, vary
+from kinetoken.tokenizer.training_clips import (
+    AugmentationParams,
+    ClipBatches,
+    WindowParams,
+    cut_windows,
+    static_background,
+    vary,
+)
 
 OFF = AugmentationParams(
     other_ball=0.0, shapes=0.0, background=0.0, noise=0.0, brightness=0.3, texture=0.05, noise_std=0.05
@@ -24,7 +31,8 @@ def batch(tiny_data: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 def varied(batch: tuple[torch.Tensor, torch.Tensor], **shares: float) -> tuple[torch.Tensor, ...]:
     torch.manual_seed(0)
-    return vary(*batch, dataclasses.replace(OFF, **shares))
+    clips, background = batch
+    return vary(clips, background.expand(len(clips), 1, *background.shape), dataclasses.replace(OFF, **shares))
 
 
 def test_static_background_is_what_the_renderer_drew(tiny_data: Path) -> None:
@@ -85,3 +93,27 @@ def test_batches_are_gathered_by_index(tiny_data: Path) -> None:
     batches = ClipBatches(pixels)
     assert len(batches) == len(pixels)
     np.testing.assert_array_equal(batches.gather(np.array([3, 1]))["clips"].numpy(), pixels[[3, 1]])
+
+
+def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Each is a piece of its clip with the background behind it, and shows the ball in most frames."""
+    pixels, background = (batch[0] * 255).round().to(torch.uint8), batch[1]
+    torch.manual_seed(1)
+    windows, behind = cut_windows(pixels, background, 32)
+    assert windows.shape == (8, 16, 32, 32, 3) and behind.shape == (8, 1, 32, 32, 3)
+    corners = [(i, j) for i in range(0, 33, 8) for j in range(0, 33, 8)]
+    for window, below, clip in zip(windows, behind, pixels, strict=True):
+        found = [(i, j) for i, j in corners if torch.equal(window, clip[:, i : i + 32, j : j + 32])]
+        assert any(torch.equal(below[0], background[i : i + 32, j : j + 32]) for i, j in found)
+    seen = ((windows.float() / 255 - behind).abs().amax(-1) > 0.05).flatten(2).any(2).float()
+    assert seen.mean() > 0.8 and (seen.amax(1) == 1).all()
+
+
+def test_a_window_of_an_empty_clip_is_cut_all_the_same() -> None:
+    windows, _ = cut_windows(torch.zeros(2, 4, 64, 64, 3, dtype=torch.uint8), torch.zeros(64, 64, 3), 24)
+    assert windows.shape == (2, 4, 24, 24, 3)
+
+
+def test_a_window_must_fit_the_grid() -> None:
+    with pytest.raises(ValueError, match="multiple of 8 px, found 20"):
+        WindowParams(size=20, share=0.5)

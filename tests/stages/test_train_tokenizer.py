@@ -23,6 +23,7 @@ from kinetoken.tokenizer.training_clips import (
     AugmentationParams,
     ClipBatches,
     TokenizerParams,
+    WindowParams,
     optimizers,
     static_background,
     training_step,
@@ -41,6 +42,7 @@ PARAMS = TokenizerParams(
     ),
     quantizer=FSQ,
     loss=LossParams(foreground=10.0, saturation=0.2, margin=3, colour=4.0),
+    windows=WindowParams(size=32, share=0.5),
     augmentation=AugmentationParams(
         other_ball=0.1, shapes=0.1, background=0.1, noise=0.1, brightness=0.3, texture=0.05, noise_std=0.05
     ),
@@ -130,7 +132,7 @@ def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: 
     pixels = ClipStore(tiny_data / "videos").read("train", limit=16).pixels
     background = static_background(pixels)
     params = dataclasses.replace(PARAMS, epochs=3, quantizer=quantizer_params("vq"))
-    step = training_step(background, params.quantizer, params.loss, params.augmentation)
+    step = training_step(background, params)
     validate = validation(pixels[:8], background, params.loss)
 
     def trained_with(step: Step, checkpoints: Path) -> Tokenizer:

@@ -39,7 +39,7 @@ def train(data: Data, params: TokenizerParams, seconds: float) -> tuple[Tokenize
     tokenizer = Tokenizer(params.network, params.quantizer, data.train.shape[2])
     background = torch.from_numpy(data.background)
     tokenizer.background.copy_(background)
-    step = training_step(background, params.quantizer, params.loss, params.augmentation)
+    step = training_step(background, params)
     batches, params = ClipBatches(data.train), dataclasses.replace(params, epochs=1)
 
     def timed(module: Tokenizer, steps: int) -> float:
