@@ -19,18 +19,22 @@ class Thresholds:
 
     readable: float = 0.15  # accuracy over the floor below which the class cannot be read at all
     pair: float = 0.75  # accuracy on pixels between two classes, below which they are one to the eye
+    few_clips: int = 100  # for training, of the class that has fewest, below which classes that look alike may not be
+    sure_pair: float = 0.9  # accuracy on pixels between two classes, from which few clips were enough
     more_clips: float = 0.08  # accuracy on pixels that the last doubling of the training clips brought
     kept: float = 0.92  # share of the reference that a sound point of the chain keeps
     exact: float = 1e-4  # quantization error below which no quantizer ran
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
     misplaced: float = 0.5  # share of the miscoded clips whose right codes stand elsewhere
-    drifted: float = 1.5  # deviations between the latents' mean and the codebook's centre
-    few_directions: float = 0.4  # effective rank over the number of channels
     few_bits: float = 4.0  # log2 of the codebook's size
-    few_codes: float = 24.0  # foreground perplexity
-    falling: float = 0.1  # of the loss's whole fall, in the last quarter of training
-    ball_painted_db: float = 3.0  # foreground PSNR over the mean video's below which the ball is not drawn
-    background_painted_db: float = 0.0  # PSNR off the mask over the mean video's from which the background is
+    learned: float = 0.35  # share of its first value that the loss fell by, from which training went well
+    settled: float = 0.06  # the same, below which training changed nothing
+    few_directions: float = 0.4  # effective rank over the number of channels
+    drifted: float = 1.5  # deviations between the latents' mean and the codebook's centre
+    far: float = 0.9  # quantization error from which the latents' own mean would be nearer than their codes
+    latents_kept: float = 0.92  # share of what pixels hold that a sound encoder's latents keep
+    few_codes: float = 6.0  # foreground perplexity
+    one_code: float = 0.5  # share of the commonest code on the foreground
 
 
 THRESHOLDS = Thresholds()
@@ -100,6 +104,16 @@ class Reasoning:
         above = reference - self.m.floor
         return 1.0 if above <= 0 else (accuracy - self.m.floor) / above
 
+    @property
+    def learned(self) -> bool:
+        """Did training bring the loss down? Taken for granted where there is no curve."""
+        return self.m.loss_fall is None or self.m.loss_fall >= self.limit.learned
+
+    @property
+    def latents_keep(self) -> bool:
+        """Do the latents keep what pixels hold? Where pixels were not read, nobody can say that they do not."""
+        return self.kept(self.need("probe_latents"), self.best("pixels")) >= self.limit.latents_kept
+
     def lost(self, *, pooled: bool) -> float | None:
         """Share of what could be read that codes, or averaged codes, lost; None where it was not measured.
 
@@ -144,6 +158,7 @@ WORDS = {
     "top1_share_foreground": "the trajectories (where the ball is)",
     "effective_rank_latents": "the tokenizer", "latent_channels": "the tokenizer", "latent_offset": "the tokenizer",
     "foreground_gain_db": "reconstructions", "background_gain_db": "reconstructions",
+    "loss_fall": "the training curve",
 }
 
 
@@ -187,8 +202,15 @@ def _constant(r: Reasoning) -> str | None:
 def _too_few_clips(r: Reasoning) -> str | None:
     if all(getattr(r.m, f"probe_{point}") is None for point in ("pixels", "latents", "codes")):
         raise Missing("labels")
-    whole, half = r.m.probe_pixels, r.m.probe_pixels_half
-    if whole is None or half is None or whole - half < r.limit.more_clips:
+    whole, half, count = r.m.probe_pixels, r.m.probe_pixels_half, r.m.clips_a_class
+    if whole is None or half is None:
+        return None
+    if count is not None and count < r.limit.few_clips and (r.m.pair_pixels or 0) < r.limit.sure_pair:
+        return (
+            f"With {count} training clips of a class, {whole:.1%} are read from pixels and {half:.1%} with half of "
+            "them: what is missing can be blamed neither on the labels nor on the codes."
+        )
+    if whole - half < r.limit.more_clips:
         return None
     return (
         f"Half of the training clips read {half:.1%} from pixels and all of them {whole:.1%}: each doubling still "
@@ -226,23 +248,6 @@ def _fall(r: Reasoning, after: str = "codes") -> str:
     return f"Reading falls from {first:.1%} on {before} to {second:.1%} on {AFTER.get(after, after)}"
 
 
-def _drifted(r: Reasoning) -> str | None:
-    offset = r.need("latent_offset")
-    if offset < r.limit.drifted:
-        return None
-    return (
-        f"{_fall(r)}; on the ball the latents' mean lies {offset:.1f} of their own deviations away from the middle "
-        "of the codebook."
-    )
-
-
-def _few_directions(r: Reasoning) -> str | None:
-    rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
-    if channels < 2 or rank >= r.limit.few_directions * channels:
-        return None
-    return f"{_fall(r)}, and on the ball the latents use {rank:.2f} effective directions of {channels:.0f}."
-
-
 def _few_levels(r: Reasoning) -> str | None:
     bits = math.log2(r.m.codebook_size)
     if bits >= r.limit.few_bits:
@@ -250,29 +255,36 @@ def _few_levels(r: Reasoning) -> str | None:
     return f"{_fall(r)}; a token can take {r.m.codebook_size} values, which is {bits:.1f} bits."
 
 
-def _undertrained(r: Reasoning) -> str | None:
-    falling, gain = r.m.late_fall, r.need("foreground_gain_db")
-    if falling is None or falling < r.limit.falling or gain >= r.limit.ball_painted_db:
+def _few_directions(r: Reasoning) -> str | None:
+    rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
+    if channels < 2 or rank >= r.limit.few_directions * channels or not r.learned:
+        return None
+    return f"{_fall(r)}, and on the ball the latents use {rank:.2f} effective directions of {channels:.0f}."
+
+
+def _drifted(r: Reasoning) -> str | None:
+    offset, error = r.need("latent_offset"), r.need("quantization_error")
+    if offset < r.limit.drifted or error < r.limit.far or not r.learned:
         return None
     return (
-        f"{_fall(r)}; the validation loss was still falling when training ended ({falling:.0%} of its whole fall came "
-        f"in the last quarter) and the ball is painted only {gain:+.1f} dB better than by the mean video."
+        f"{_fall(r)}; on the ball the latents' mean lies {offset:.1f} of their own deviations away from the middle "
+        f"of the codebook, and rounding costs {error:.1f} times the latents' variance."
     )
 
 
-def _background(r: Reasoning) -> str | None:
-    gain, background = r.need("foreground_gain_db"), r.need("background_gain_db")
-    if gain >= r.limit.ball_painted_db or background < r.limit.background_painted_db:
+def _starved(r: Reasoning) -> str | None:
+    fall = r.need("loss_fall")
+    if r.latents_keep or fall >= r.limit.settled:
         return None
     return (
-        f"{_fall(r)}; reconstructions paint the background ({background:+.1f} dB over the mean video) but not the "
-        f"ball ({gain:+.1f} dB)."
+        f"{_fall(r)}, already {r.need('probe_latents'):.1%} on the latents, and the validation loss fell by no more "
+        f"than {fall:.0%} in all of training: longer training would change nothing."
     )
 
 
 def _collapsed(r: Reasoning) -> str | None:
     perplexity, top = r.need("perplexity_foreground"), r.need("top1_share_foreground")
-    if perplexity >= r.limit.few_codes:
+    if perplexity >= r.limit.few_codes and top <= r.limit.one_code:
         return None
     return (
         f"{_fall(r)}; on the ball only {perplexity:.1f} of {r.m.codebook_size} codes are in effective use, one of them "
@@ -280,7 +292,27 @@ def _collapsed(r: Reasoning) -> str | None:
     )
 
 
-def _starved(r: Reasoning) -> str | None:
+def _background(r: Reasoning) -> str | None:
+    gain, background = r.need("foreground_gain_db"), r.need("background_gain_db")
+    if not r.latents_keep or r.learned:
+        return None
+    return (
+        f"{_fall(r)}, though the latents still hold {r.need('probe_latents'):.1%} and many codes are in use: they go "
+        f"into something else. Over the mean video the ball is painted {gain:+.1f} dB, the rest {background:+.1f} dB."
+    )
+
+
+def _undertrained(r: Reasoning) -> str | None:
+    fall, gain = r.need("loss_fall"), r.need("foreground_gain_db")
+    if r.learned:
+        return None
+    return (
+        f"{_fall(r)}; the validation loss had begun to fall, by {fall:.0%}, when training ended, and the ball is "
+        f"painted only {gain:+.1f} dB better than by the mean video."
+    )
+
+
+def _narrow(r: Reasoning) -> str | None:
     return f"{_fall(r)}, with many codes in use, small rounding errors and a loss that has settled."
 
 
@@ -296,6 +328,10 @@ COLLAPSE = (
     "Take FSQ, which cannot collapse (dvc exp run -S train_tokenizer.quantizer.kind=fsq), or start the codebook from "
     "k-means and restart its dead codes (-S train_tokenizer.quantizer.kmeans_start=true "
     "-S train_tokenizer.quantizer.dead_code_threshold=0.1)."
+)
+CAPACITY = (
+    "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
+    "-S train_tokenizer.network.fine_channels=64 -S train_tokenizer.network.coarse_channels=96)."
 )
 FACTS = (  # of the table itself; they need no labels
     Rule("quantizer bypassed", _bypassed,
@@ -320,24 +356,23 @@ DATA = (  # of clips and labels; no tokenizer can mend them
 )
 TRAINING = (
     Rule(HEALTHY, _kept, "None needed."),
+    Rule("levels too few", _few_levels,
+         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[8,5,5,5]', or "
+         "-S train_tokenizer.quantizer.codebook_size=1024)."),
+    Rule("dimensional collapse", _few_directions,
+         "Train the encoder's last layer again, and hold its directions apart with a contrastive term "
+         "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.1)."),
     Rule("encoder and codebook drifted apart", _drifted,
          "Train encoder and codebook together again with a commitment term (dvc exp run "
          "-S train_tokenizer.quantizer.commitment=0.25 -S train_tokenizer.quantizer.decay=0.9), or take back the "
          "encoder that belongs to the codebook."),
-    Rule("dimensional collapse", _few_directions,
-         "Widen what stands before the quantizer, or hold the directions apart with a contrastive term "
-         "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.1)."),
-    Rule("levels too few", _few_levels,
-         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[8,5,5,5]', or "
-         "-S train_tokenizer.quantizer.codebook_size=1024)."),
-    Rule("undertrained", _undertrained,
-         "Train longer (dvc exp run -S train_tokenizer.epochs=6), or raise the learning rate."),
+    Rule("encoder starved", _starved, CAPACITY),
+    Rule("codebook collapse", _collapsed, COLLAPSE),
     Rule("loss dominated by background", _background,
          "Weight the loss towards what moves (dvc exp run -S train_tokenizer.loss.foreground=12)."),
-    Rule("codebook collapse", _collapsed, COLLAPSE),
-    Rule("encoder starved", _starved,
-         "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
-         "-S train_tokenizer.network.fine_channels=64 -S train_tokenizer.network.coarse_channels=96)."),
+    Rule("undertrained", _undertrained,
+         "Train longer (dvc exp run -S train_tokenizer.epochs=6), or raise the learning rate."),
+    Rule("encoder starved", _narrow, CAPACITY),
 )
 USE_RULES = (
     Rule(POOLING, _pooling,

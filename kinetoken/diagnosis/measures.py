@@ -35,7 +35,9 @@ class Measures:
     perplexity: float | None = None  # of all tokens
     top1_share: float | None = None  # of the commonest code among all tokens
     late_fall: float | None = None  # share of the validation loss's whole fall that its last quarter brought
+    loss_fall: float | None = None  # share of its first value that the validation loss fell by in all of training
     probe_pixels_half: float | None = None  # accuracy on pixels with half the training clips
+    clips_a_class: int | None = None  # for training, of the class that has fewest
     pair_pixels: float | None = None  # accuracy on pixels between the two classes told apart worst
     latent_offset: float | None = None  # latents' mean from the codebook's centre, in deviations, on the foreground
     found_elsewhere: float | None = None  # share of miscoded clips whose right codes stand in another row
@@ -66,7 +68,9 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "Reading"]])
         foreground_gain_db=None if drawn is None else drawn.foreground_psnr_db - drawn.foreground_psnr_db_floor,
         background_gain_db=None if drawn is None else drawn.background_psnr_db - drawn.background_psnr_db_floor,
         perplexity=None if whole is None else whole.perplexity, top1_share=None if whole is None else whole.top1_share,
-        late_fall=patient.late_fall, pair_pixels=least_pair(best["pixels"]) if "pixels" in best else None,
+        late_fall=patient.late_fall, loss_fall=_loss_fall(patient),
+        clips_a_class=int(np.unique(patient.target[train], return_counts=True)[1].min()) if readings else None,
+        pair_pixels=least_pair(best["pixels"]) if "pixels" in best else None,
         latent_offset=_offset(patient),
     )
 
@@ -130,6 +134,11 @@ def least_pair(reading: "Reading") -> float:
         for a in classes for b in classes if a < b
     ]
     return float(min(found))
+
+
+def _loss_fall(patient: "Patient") -> float | None:
+    losses = [loss for _, loss in patient.history]
+    return 1 - min(losses) / losses[0] if len(losses) > 1 and losses[0] > 0 else None
 
 
 def _miscoding(patient: "Patient") -> dict[str, float | None]:

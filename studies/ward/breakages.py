@@ -27,13 +27,34 @@ def narrow(tokenizer: Tokenizer, rank: int) -> None:
 
 
 @torch.no_grad()
+def offset_start(tokenizer: Tokenizer, strength: float) -> None:
+    """A bad start: before training the encoder's latents lie `strength` away from a codebook drawn around 0."""
+    last = tokenizer.to_latent[-1]
+    assert isinstance(last, nn.Linear)
+    last.bias.add_(strength)
+
+
+@torch.no_grad()
 def drift(tokenizer: Tokenizer, strength: float, clips: torch.Tensor) -> None:
     """The encoder's latents move on by `strength` of their deviations, the codebook stays where it was."""
     latents = tokenizer.latents(clips)
     deviation = rearrange(latents, "n d t h w -> d (n t h w)").std(1)
     last = tokenizer.to_latent[-1]
     assert isinstance(last, nn.Linear)
-    last.bias += strength * deviation
+    last.bias.add_(strength * deviation)
+
+
+@torch.no_grad()
+def project(tokenizer: Tokenizer, rank: int, clips: torch.Tensor) -> None:
+    """The encoder's last layer collapses onto the `rank` principal directions of its own latents."""
+    latents = rearrange(tokenizer.latents(clips), "n d t h w -> (n t h w) d")
+    mean = latents.mean(0)
+    directions = torch.linalg.svd(latents - mean, full_matrices=False).Vh[:rank]
+    onto = directions.T @ directions  # (D, D)
+    last = tokenizer.to_latent[-1]
+    assert isinstance(last, nn.Linear)
+    last.weight.copy_(onto @ last.weight)
+    last.bias.copy_(mean + onto @ (last.bias - mean))
 
 
 def mixed_rows(table: CodesTable, share: float, seed: int) -> CodesTable:

@@ -1,6 +1,7 @@
 """One case of the ward from training to measures."""
 
 import dataclasses
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kinetoken.artifacts import write_json
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.diagnosis.admission import admit
@@ -18,7 +20,7 @@ from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Reading, read_all
 from kinetoken.progress import Progress
 from kinetoken.stage import CPU, Context
-from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
@@ -31,17 +33,18 @@ from kinetoken.training import Batch, fabric_device, fit, with_cpu_precision
 from kinetoken.trajectories import Tracks, read_tracks
 from stages.extract_codes import encoded
 from studies.ward import breakages
-from studies.ward.plan import HEALTHY, Case, Ward, changed, split_changes, twin_name
+from studies.ward.plan import HEALTHY, Case, Ward, changed, split_changes
 
 ONE_THREAD = dataclasses.replace(CPU, threads=1, precision="auto")
-DRIFT_CLIPS = 64  # training clips that the latents' deviations are taken from
+SEEN_CLIPS = 64  # training clips that the latents' mean, deviations and directions are taken from
 ENCODED_AT_ONCE = 16
 
 BREAKAGES = frozenset({
-    "narrow", "drift", "mixed_rows", "mixed_places", "stale", "confused_labels", "random_labels", "few_clips", "bypass",
-    "pool", "scene", "clips_a_pass",
+    "narrow", "project", "drift", "mixed_rows", "mixed_places", "stale", "confused_labels", "random_labels",
+    "few_clips", "bypass", "pool", "offset_start", "scene", "clips_a_pass",
 })
-ON_TWIN = BREAKAGES - {"narrow", "few_clips", "clips_a_pass"}  # these leave the tokenizer as the twin has it
+ENCODER = frozenset({"drift", "project"})
+ON_TWIN = BREAKAGES - {"narrow", "offset_start", "few_clips", "clips_a_pass"}  # they need no training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +88,15 @@ def silent_context() -> Context:
     return Context(Progress.silent(), ONE_THREAD)
 
 
-def train(params: TokenizerParams, scene: Scene, train_clips: int | None, pass_clips: int, rank: int | None) -> Trained:
-    """A tokenizer trained from nothing, of `rank` directions if that is given, on the first `train_clips` clips."""
-    pixels = scene.store.read("train", limit=train_clips).pixels
+def train(params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_clips: int) -> Trained:
+    """A tokenizer trained from nothing, under those of the breakages that come before training."""
+    pixels = scene.store.read("train", limit=broken.get("few_clips")).pixels
     torch.manual_seed(params.seed)
     tokenizer = Tokenizer(params.network, params.quantizer, scene.store.shape[1])
-    if rank is not None:
-        breakages.narrow(tokenizer, rank)
+    if "narrow" in broken:
+        breakages.narrow(tokenizer, broken["narrow"])
+    if "offset_start" in broken:
+        breakages.offset_start(tokenizer, broken["offset_start"])
     tokenizer.background.copy_(static_background(pixels))
     return go_on(tokenizer, params, scene, pixels, pass_clips)
 
@@ -99,7 +104,7 @@ def train(params: TokenizerParams, scene: Scene, train_clips: int | None, pass_c
 def go_on(tokenizer: Tokenizer, params: TokenizerParams, scene: Scene, pixels: np.ndarray, pass_clips: int) -> Trained:
     """The tokenizer trained in place from where it stands."""
     background = tokenizer.background.clone()
-    step = training_step(background, params.quantizer, params.loss, params.augmentation)
+    step = training_step(background, params)
     seen = scene.store.read("val", limit=params.validation_clips).pixels
     context = Context(Progress.silent(), with_cpu_precision(ONE_THREAD, params.cpu_precision))
     history = fit(
@@ -115,10 +120,10 @@ def codes_of(tokenizer: Tokenizer, store: ClipStore) -> CodesTable:
     meta = CodesMeta(grid, tokenizer.codebook_size, tokenizer.quantizer_name, tokenizer.levels, "")
     counts = np.zeros(meta.codebook_size, np.int64)
     parts = list(encoded(store, tokenizer, meta, ENCODED_AT_ONCE, counts, silent_context()))
-    return CodesTable(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("track_id", "label", "split", "codes")),
-        meta,
+    track_id, label, split, codes = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("track_id", "label", "split", "codes")
     )
+    return CodesTable(track_id, label, split, codes, meta)
 
 
 def run_case(case: Case, ward: Ward, data: Path, twins: Path | None) -> tuple[dict[str, Any], Trained]:
@@ -131,7 +136,8 @@ def run_case(case: Case, ward: Ward, data: Path, twins: Path | None) -> tuple[di
     patient = admit(
         scene.store, table, trained.tokenizer, scene.tracks, torch.device("cpu"), ward.diagnosis, Progress.silent()
     )
-    patient.late_fall = late_fall(np.array(trained.losses)) if len(trained.losses) > 1 else None
+    patient.history = tuple(enumerate(trained.losses, 1))
+    patient.late_fall = late_fall(np.array(trained.losses))
     if broken.get("bypass"):
         breakages.bypass(patient)
     if "pool" in broken:
@@ -146,14 +152,11 @@ def _tokenizer(
 ) -> Trained:
     seed = case.seed + ward.cure_seed * case.cured
     params = changed(ward.tokenizer, settings | {"seed": seed})
-    pass_clips, clips = int(broken.get("clips_a_pass", ward.clips_a_pass)), broken.get("few_clips")
+    pass_clips = int(broken.get("clips_a_pass", ward.clips_a_pass))
     if case.fault != HEALTHY and twins is not None and broken and not settings.keys() - _usual(ward, case):
         if broken.keys() <= ON_TWIN:
-            tokenizer = load_tokenizer(twins / case.twin)
-            if "drift" not in broken:
-                return Trained(tokenizer, ())
-            return _drifted(Trained(tokenizer, ()), broken["drift"], case, params, scene, pass_clips)
-    return train(params, scene, clips, pass_clips, broken.get("narrow"))
+            return _broken_encoder(load_twin(twins, case.twin), case, params, scene, broken, pass_clips)
+    return train(params, scene, broken, pass_clips)
 
 
 def _usual(ward: Ward, case: Case) -> set[str]:
@@ -161,13 +164,30 @@ def _usual(ward: Ward, case: Case) -> set[str]:
     return set(split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0])
 
 
-def _drifted(
-    twin: Trained, strength: float, case: Case, params: TokenizerParams, scene: Scene, pass_clips: int
+def _broken_encoder(
+    twin: Trained, case: Case, params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_clips: int
 ) -> Trained:
-    """The twin after a drift; cured by training encoder and codebook together again."""
+    """The twin, its encoder broken where that is the fault; cured by training all of it again from there."""
+    if not broken.keys() & ENCODER:
+        return twin
     pixels = scene.store.read("train").pixels
-    breakages.drift(twin.tokenizer, strength, torch.from_numpy(pixels[:DRIFT_CLIPS]))
+    seen = torch.from_numpy(pixels[:SEEN_CLIPS])
+    if "drift" in broken:
+        breakages.drift(twin.tokenizer, broken["drift"], seen)
+    if "project" in broken:
+        breakages.project(twin.tokenizer, broken["project"], seen)
     return go_on(twin.tokenizer, params, scene, pixels, pass_clips) if case.cured else twin
+
+
+def save_twin(folder: Path, name: str, trained: Trained) -> None:
+    """The tokenizer, and its training curve beside it."""
+    save_tokenizer(folder / name, trained.tokenizer)
+    write_json(folder / f"{name}.json", trained.losses)
+
+
+def load_twin(folder: Path, name: str) -> Trained:
+    losses = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return Trained(load_tokenizer(folder / name), tuple(losses))
 
 
 def _broken_table(
@@ -180,7 +200,7 @@ def _broken_table(
         table = breakages.mixed_places(table, broken["mixed_places"], seed)
     if "stale" in broken:
         assert twins is not None
-        others = sorted(twins.glob(twin_name(case.quantizer, 0)[:-1] + "*"))
+        others = sorted(path for path in twins.glob(f"{case.quantizer}-*") if path.is_dir())
         other = next(folder for folder in others if folder.name != case.twin)
         table = breakages.stale(table, broken["stale"], seed, codes_of(load_tokenizer(other), scene.store))
     if "confused_labels" in broken:

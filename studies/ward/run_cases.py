@@ -17,8 +17,7 @@ from typing import Annotated, Any
 from kinetoken.artifacts import write_json
 from kinetoken.progress import replace_text
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tokenizer.network import save_tokenizer
-from studies.ward.case import run_case
+from studies.ward.case import run_case, save_twin
 from studies.ward.plan import HEALTHY, Case, Ward, fault_cases
 
 
@@ -51,18 +50,20 @@ def run_all(cases: list[Case], ward: Ward, data: Path, twins: Path, context: Con
 def _finished(jobs: list[tuple[Case, Ward, Path, Path, Path]], processes: int) -> Iterator[None]:
     if processes == 1:
         for job in jobs:
-            yield run_one(*job)
+            run_one(*job)
+            yield
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(run_one, *job) for job in jobs]):
-            yield future.result()
+            future.result()
+            yield
 
 
 def run_one(case: Case, ward: Ward, data: Path, twins: Path, place: Path) -> None:
     """Run a case and leave its row at `place`; a healthy one leaves its tokenizer among the twins first."""
     row, trained = run_case(case, ward, data, twins)
     if case.fault == HEALTHY:
-        save_tokenizer(twins / case.twin, trained.tokenizer)
+        save_twin(twins, case.twin, trained)
     replace_text(place, json.dumps(row))
 
 

@@ -8,10 +8,11 @@ SOUND = Measures(
     floor=0.25, probe_pixels=0.97, probe_latents=0.96, probe_codes=0.94, probe_codes_pooled=0.5, codebook_size=1000,
     perplexity_foreground=150.0, top1_share_foreground=0.05, effective_rank_latents=3.4, latent_channels=4,
     quantization_error=0.08, mismatch=0.0, foreground_gain_db=15.0, background_gain_db=4.0, top1_share=0.6,
-    late_fall=0.02, probe_pixels_half=0.95, pair_pixels=0.94, latent_offset=0.3, found_elsewhere=0.0, found_moved=0.0,
+    late_fall=0.02, loss_fall=0.6, probe_pixels_half=0.95, pair_pixels=0.94, latent_offset=0.3, clips_a_class=400,
+    found_elsewhere=0.0, found_moved=0.0,
 )
 
-LOST = {"probe_latents": 0.6, "probe_codes": 0.5}
+LOST = {"probe_latents": 0.95, "probe_codes": 0.5}
 FAULTS = {
     "quantizer bypassed": {"quantization_error": 0.0},
     "codes of other clips": {"mismatch": 0.2, "found_elsewhere": 1.0},
@@ -19,14 +20,22 @@ FAULTS = {
     "codes of another tokenizer": {"mismatch": 0.8, "probe_codes": 0.5},
     "too little data": {"probe_pixels": 0.6, "probe_pixels_half": 0.4, "probe_latents": 0.5, "probe_codes": 0.5},
     "labels not separable in pixels": {"probe_pixels": 0.3, "probe_latents": 0.28, "probe_codes": 0.27},
-    "encoder and codebook drifted apart": {**LOST, "latent_offset": 4.0},
-    "dimensional collapse": {**LOST, "effective_rank_latents": 1.1},
     "levels too few": {**LOST, "codebook_size": 3, "perplexity_foreground": 2.8, "quantization_error": 0.5},
-    "undertrained": {**LOST, "foreground_gain_db": 0.1, "background_gain_db": -20.0, "late_fall": 0.4},
-    "loss dominated by background": {**LOST, "foreground_gain_db": -0.2},
-    "codebook collapse": {**LOST, "perplexity_foreground": 2.0, "top1_share_foreground": 0.8},
-    "encoder starved": {**LOST},
+    "dimensional collapse": {**LOST, "effective_rank_latents": 1.1},
+    "encoder and codebook drifted apart": {**LOST, "latent_offset": 4.0, "quantization_error": 3.0},
+    "encoder starved": {**LOST, "probe_latents": 0.6, "loss_fall": 0.01, "foreground_gain_db": -0.1},
+    "codebook collapse": {**LOST, "loss_fall": 0.1, "perplexity_foreground": 2.0, "top1_share_foreground": 0.8},
+    "loss dominated by background": {**LOST, "foreground_gain_db": -0.2, "loss_fall": 0.1},
+    "undertrained": {**LOST, "probe_latents": 0.8, "foreground_gain_db": 0.1, "loss_fall": 0.2},
 }
+
+
+def test_few_clips_are_to_blame_where_classes_look_alike_and_only_there() -> None:
+    few = dataclasses.replace(SOUND, clips_a_class=8)
+    assert judge(few).healthy
+    alike = dataclasses.replace(few, pair_pixels=0.55, probe_pixels=0.5, probe_pixels_half=0.49, probe_codes=0.5)
+    assert judge(alike).cause == "too little data" and "8 training clips" in judge(alike).evidence
+    assert judge(dataclasses.replace(alike, clips_a_class=400)).cause == "labels not separable in pixels"
 
 
 def test_two_classes_that_look_alike_are_found_though_the_others_are_read() -> None:
