@@ -41,7 +41,7 @@ class Training:
     """What it took."""
 
     seconds: float
-    clips: int  # seen, those seen again counted again
+    clips: int  # seen, in whole clips' worth of pixels; those seen again counted again
     parameters: int
     peak_mib: float  # of the whole process up to the end of training, clips in memory among it
 

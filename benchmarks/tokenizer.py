@@ -10,7 +10,9 @@ its own, so that nothing of it enters this one, and where that is missing the ta
     uv venv .venv-magvit2 && \\
       uv pip install --python .venv-magvit2/bin/python -r benchmarks/peers/magvit2/requirements.txt
 
-Runs are kept under --folder and not repeated; the table is written there as table.md and table.json.
+Kinetoken's length is planned from a warm-up and may miss the seconds by some; the peer then trains for as long as
+Kinetoken's run of the same seed did. Runs are kept under --folder and not repeated; the table is written there as
+table.md and table.json.
 """
 
 import argparse
@@ -134,12 +136,20 @@ def run(name: str, seed: int, folder: Path, options: argparse.Namespace, test: T
     command = [
         python, "-m", system.runner, *system.options, "--data", str((folder / "data.npz").resolve()),
         "--out", str(out.resolve()), "--params", str(options.params.resolve()),
-        "--seconds", str(options.seconds), "--seed", str(seed),
+        "--seconds", str(_seconds(system, seed, options)), "--seed", str(seed),
     ]
     subprocess.run(command, cwd=ROOT, check=True)
     write_json(kept, score_result(Result.load(out), test))
     out.unlink()
     print(f"{name}, seed {seed}: done", flush=True)
+
+
+def _seconds(system: System, seed: int, options: argparse.Namespace) -> float:
+    """Of training: a peer gets as much as Kinetoken's run of that seed took, where there is one."""
+    beside = options.folder / f"kinetoken-{seed}.json"
+    if system.is_peer and beside.exists():
+        return float(json.loads(beside.read_text(encoding="utf-8"))["training_seconds"])
+    return float(options.seconds)
 
 
 def collect(folder: Path, bounds: Mapping[str, Row], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +188,7 @@ def agreed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]
     params = dataclasses.asdict(load_params(options.params, "train_tokenizer", TokenizerParams))
     chosen = {
         "seconds": options.seconds, "train_clips": options.train_clips, "test_clips": options.test_clips,
-        "videos": str(options.videos), "train_tokenizer": {k: v for k, v in params.items() if k != "seed"},
+        "videos": str(options.videos), "train_tokenizer": {k: v for k, v in params.items() if k not in ("seed", "epochs")},
     }
     settings: dict[str, Any] = json.loads(json.dumps(chosen))
     path = folder / "settings.json"

@@ -1,6 +1,7 @@
 """The benchmark's own arithmetic, and one run of it with no peer installed."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_table_shows_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     assert "Kinetoken (" not in text
 
 
+def test_a_peer_trains_as_long_as_kinetoken_did(tmp_path: Path) -> None:
+    options = Namespace(folder=tmp_path, seconds=150.0)
+    (tmp_path / "kinetoken-2.json").write_text(json.dumps({"training_seconds": 161.5}))
+    peer, own = benchmark.SYSTEMS["magvit2"], benchmark.SYSTEMS["kinetoken"]
+    assert [benchmark._seconds(peer, seed, options) for seed in (1, 2)] == [150.0, 161.5]
+    assert benchmark._seconds(own, 2, options) == 150.0
+
+
 def test_runs_without_the_peer_and_says_so(tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = [
         "--videos", str(tiny_data / "videos"), "--trajectories", str(tiny_data / "trajectories.parquet"),
@@ -80,7 +89,7 @@ def test_runs_without_the_peer_and_says_so(tiny_data: Path, tmp_path: Path, capf
     assert benchmark.main(options) == 0
     table = json.loads((tmp_path / "runs" / "table.json").read_text())
     (row,) = table["systems"]["kinetoken"]["runs"]
-    assert row["training_clips"] >= 4 and row["psnr_db"] > 10 and 0 < row["usage"] < 1
+    assert row["training_clips"] >= 1 and row["psnr_db"] > 10 and 0 < row["usage"] < 1
     assert table["systems"]["magvit2"]["runs"] == []
     text = (tmp_path / "runs" / "table.md").read_text()
     assert "Kinetoken (1 seeds)" in text and "magvit2-pytorch, its MSE: absent" in text

@@ -53,7 +53,13 @@ def train(data: Data, params: TokenizerParams, seconds: float) -> tuple[Tokenize
     steps = max(1, round(seconds / per_step))
     spent = timed(tokenizer, steps)
     parameters = sum(p.numel() for p in tokenizer.parameters())
-    return tokenizer, Training(spent, steps * params.batch_size, parameters, peak_mib())
+    return tokenizer, Training(spent, steps * clips_a_step(params, data.train.shape[2]), parameters, peak_mib())
+
+
+def clips_a_step(params: TokenizerParams, side: int) -> int:
+    """What a step on clips of that side, px, looks at, in whole clips' worth of pixels."""
+    share = min(params.windows.size / side, 1) ** 2 if params.windows.share else 1
+    return max(1, round(params.batch_size * share))
 
 
 def main() -> None:
