@@ -1,0 +1,190 @@
+"""One table of the first team's run and of each step that cures it, from what the stages measured.
+
+Reads    params first_team; for each step the tokenizer's scores, the doctor's numbers and verdict, the heads' scores
+Writes   metrics/first_team.json; plots/first_team/ steps.csv, accuracy.csv (one row a bar), table.md (also printed)
+
+Alone    python -m studies.first_team.tell --params studies/first_team/params.yaml --section first_team
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.errors import UserError
+from kinetoken.stage import Context, Input, Output, run_stage
+
+PLOTS = Path("plots/first_team")
+CODES = "codes"
+READINGS = {  # name in the table → name in metrics: what is read, and by whom
+    "averaged, doctor": "averaged", "place kept, doctor": "place_kept",
+    "averaged, head": "head_averaged", "place kept, head": "head_place_kept",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: what differs from the run that it is held against, and where it was measured."""
+
+    name: str
+    against: str  # the step that this one changes; its own name for the first
+    change: str  # in words
+    params: str  # what was changed, as it stands in the params
+    tokenizer: str
+    reads: Literal["codes", "features"]
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.change:
+            raise ValueError("a step needs a name and a change")
+
+
+@dataclass(frozen=True)
+class Story:
+    """Section first_team."""
+
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for step in self.steps:
+            if step.name in seen:
+                raise ValueError(f"steps: '{step.name}' comes twice")
+            seen.add(step.name)
+            if step.against not in seen:
+                raise ValueError(f"steps: '{step.name}' changes '{step.against}', which does not come before it")
+
+
+@dataclass(frozen=True)
+class Paths:
+    scores: Annotated[Path, Input("each tokenizer's reconstruction, <tokenizer>.json")]
+    steps: Annotated[Path, Input("of each step doctor.json, verdict.md and heads.json")]
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/first_team.json")
+    table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
+    rows: Annotated[Path, Output("one row a step")] = PLOTS / "steps.csv"
+    accuracy: Annotated[Path, Output("one row a step and reading")] = PLOTS / "accuracy.csv"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was measured of a step: numbers by name, shares in [0, 1] and dB; the verdict and what stands beside it."""
+
+    step: Step
+    numbers: dict[str, float]
+    verdict: str
+    beside: str
+
+    def share(self, name: str) -> str:
+        """A reading in per cent with its interval, empty where it was not made."""
+        if name not in self.numbers:
+            return ""
+        value, low, high = (100 * self.numbers[key] for key in (name, f"{name}_ci95_low", f"{name}_ci95_high"))
+        return f"{value:.1f} % ({low:.1f}–{high:.1f})"
+
+    @property
+    def distances(self) -> str:
+        """Between the averages of two clips, and between those of two classes: root mean square a feature."""
+        names = (f"averaged_distance_{name}" for name in ("pairwise", "means_least", "means_most"))
+        return "{:.3f}, {:.3f}–{:.3f}".format(*(self.numbers[name] for name in names))
+
+    def decibel(self, name: str) -> str:
+        """dB over the floor."""
+        return f"{self.numbers[name]:.1f} ({self.numbers[f'{name}_floor']:.1f})"
+
+
+def run(params: Story, paths: Paths, context: Context) -> None:
+    import pandas as pd
+
+    told = {step.name: measured(step, paths) for step in params.steps}
+    write_metrics(paths.metrics, {
+        name: {**one.numbers, "change": change} if (change := changes(one, told[one.step.against])) else one.numbers
+        for name, one in told.items()
+    })
+    write_csv(paths.rows, pd.DataFrame([
+        {"step": name, "change": one.step.change, "verdict": one.verdict, "beside": one.beside, **one.numbers}
+        for name, one in told.items()
+    ]))
+    write_csv(paths.accuracy, pd.DataFrame([
+        {"step": name, "reading": words, "accuracy": one.numbers[key]}
+        for name, one in told.items() for words, key in READINGS.items() if key in one.numbers
+    ]))
+    text = markdown(told)
+    paths.table.parent.mkdir(parents=True, exist_ok=True)
+    paths.table.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measured(step: Step, paths: Paths) -> Told:
+    """A step's numbers from what the stages wrote; the readings are of the test clips."""
+    tokenizer = _numbers(paths.scores / f"{step.tokenizer}.json")
+    doctor = _numbers(paths.steps / step.name / "doctor.json")
+    names = [f"{measure}{end}" for measure in ("psnr_db", "foreground_psnr_db") for end in ("", "_floor")]
+    numbers = {name: float(tokenizer[name]) for name in (*names, "centroid_error_px", "missed_rate")}
+    numbers |= _reading("averaged", doctor["probe"], "codes_pooled") | _reading("place_kept", doctor["probe"], "codes")
+    numbers |= {"accuracy_floor": doctor["probe"]["codes_floor"], "accuracy_pixels": doctor["probe"]["pixels"]}
+    heads = _numbers(paths.steps / step.name / "heads.json")["pooling"]
+    numbers |= _reading("head_averaged", heads["spatial_mean"], "accuracy")
+    if step.reads == CODES:
+        numbers |= _reading("head_place_kept", heads["soft_argmax"], "accuracy")
+    apart = doctor["distances"]["codes_pooled"]
+    numbers |= {f"averaged_distance_{name}": apart[name] for name in ("pairwise", "means_least", "means_most")}
+    cause, beside = read_verdict(paths.steps / step.name / "verdict.md")
+    return Told(step, numbers, cause, beside)
+
+
+def _numbers(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the stage of that step first") from None
+    return found
+
+
+def _reading(name: str, metrics: dict[str, float], key: str) -> dict[str, float]:
+    """An accuracy under its name here, with its interval."""
+    return {f"{name}{end}": metrics[f"{key}{end}"] for end in ("", "_ci95_low", "_ci95_high")}
+
+
+def read_verdict(path: Path) -> tuple[str, str]:
+    """The cause that the doctor named, and the causes that it named beside it, joined by commas."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    mark = "**Beside that:** "
+    beside = [line.removeprefix(mark).split(". ")[0].lower() for line in lines if line.startswith(mark)]
+    return lines[0].removeprefix("# Verdict: "), ", ".join(beside)
+
+
+def changes(one: Told, before: Told) -> dict[str, float]:
+    """What a step added to dB, and to readings in points of 100, over the one that it changes; empty for the first."""
+    if one is before:
+        return {}
+    found = {name: one.numbers[name] - before.numbers[name] for name in ("psnr_db", "foreground_psnr_db")}
+    for name in READINGS.values():
+        if name in one.numbers and name in before.numbers:
+            found[f"{name}_points"] = 100 * (one.numbers[name] - before.numbers[name])
+    return found
+
+
+def markdown(told: dict[str, Told]) -> str:
+    """The table: a row a step, floors in brackets beside dB, intervals beside shares."""
+    lines = [
+        "| step | changed | PSNR, dB (floor) | ball, dB (floor) | averages apart: clips, class means "
+        "| averaged: head | averaged: doctor | place kept: head | place kept: doctor "
+        "| the doctor says | and beside it |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in told.items():
+        cells = (
+            name.replace("_", " "), f"{one.step.change}: `{one.step.params}`", one.decibel("psnr_db"),
+            one.decibel("foreground_psnr_db"), one.distances, one.share("head_averaged"), one.share("averaged"),
+            one.share("head_place_kept"), one.share("place_kept"), one.verdict, one.beside,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    return run_stage(run, Story, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
