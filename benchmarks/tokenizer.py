@@ -186,9 +186,10 @@ def _cell(mean: float | None, spread: float | None, decimals: int) -> str:
 def agreed_settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What all runs of a folder share. UserError if the folder holds runs of other settings."""
     params = dataclasses.asdict(load_params(options.params, "train_tokenizer", TokenizerParams))
+    shared = {key: value for key, value in params.items() if key not in ("seed", "epochs")}
     chosen = {
         "seconds": options.seconds, "train_clips": options.train_clips, "test_clips": options.test_clips,
-        "videos": str(options.videos), "train_tokenizer": {k: v for k, v in params.items() if k not in ("seed", "epochs")},
+        "videos": str(options.videos), "train_tokenizer": shared,
     }
     settings: dict[str, Any] = json.loads(json.dumps(chosen))
     path = folder / "settings.json"
