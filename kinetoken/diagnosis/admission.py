@@ -8,6 +8,7 @@ from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable
 from kinetoken.diagnosis import usage
 from kinetoken.diagnosis.chain import Diagnosis, painted, walk
+from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
 from kinetoken.errors import UserError
@@ -43,6 +44,7 @@ def admit(
     return Patient(
         sampled.meta, sampled.track_id.astype(np.int64), sampled.label, sampled.split, sampled.codes, chain.tokens,
         tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
+        all_rows=row_hashes(table.codes),
     )
 
 

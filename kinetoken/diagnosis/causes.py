@@ -29,6 +29,7 @@ class Thresholds:
     few_bits: float = 4.0  # log2 of the codebook's size
     learned: float = 0.35  # share of its first value that the loss fell by, from which training went well
     settled: float = 0.06  # the same, below which training changed nothing
+    begun: float = 0.1  # the same, from which training was on its way
     few_directions: float = 0.4  # effective rank over the number of channels
     drifted: float = 1.5  # deviations between the latents' mean and the codebook's centre
     far: float = 0.9  # quantization error from which the latents' own mean would be nearer than their codes
@@ -294,11 +295,12 @@ def _collapsed(r: Reasoning) -> str | None:
 
 def _background(r: Reasoning) -> str | None:
     gain, background = r.need("foreground_gain_db"), r.need("background_gain_db")
-    if not r.latents_keep or r.learned:
+    if not r.latents_keep or r.need("loss_fall") >= r.limit.begun:
         return None
     return (
-        f"{_fall(r)}, though the latents still hold {r.need('probe_latents'):.1%} and many codes are in use: they go "
-        f"into something else. Over the mean video the ball is painted {gain:+.1f} dB, the rest {background:+.1f} dB."
+        f"{_fall(r)}, though the latents hold {r.need('probe_latents'):.1%} and many codes are in use: they go into "
+        f"something else. Over the mean video the ball is painted {gain:+.1f} dB and the rest {background:+.1f} dB; "
+        f"the validation loss fell by {r.need('loss_fall'):.0%}."
     )
 
 
@@ -369,7 +371,8 @@ TRAINING = (
     Rule("encoder starved", _starved, CAPACITY),
     Rule("codebook collapse", _collapsed, COLLAPSE),
     Rule("loss dominated by background", _background,
-         "Weight the loss towards what moves (dvc exp run -S train_tokenizer.loss.foreground=12)."),
+         "Weight the loss towards what moves, and vary the background less (dvc exp run "
+         "-S train_tokenizer.loss.foreground=12 -S train_tokenizer.augmentation.background=0.1)."),
     Rule("undertrained", _undertrained,
          "Train longer (dvc exp run -S train_tokenizer.epochs=6), or raise the learning rate."),
     Rule("encoder starved", _narrow, CAPACITY),

@@ -145,21 +145,30 @@ def _miscoding(patient: "Patient") -> dict[str, float | None]:
     """mismatch, found_elsewhere and found_moved; None where the tokenizer is unknown."""
     if patient.codes is None or patient.recoded is None:
         return {"mismatch": None}
-    elsewhere, moved = misplaced(patient.codes, patient.recoded)
+    elsewhere, moved = misplaced(patient.codes, patient.recoded, patient.all_rows)
     mismatch = float((patient.codes != patient.recoded).mean())
     return {"mismatch": mismatch, "found_elsewhere": elsewhere, "found_moved": moved}
 
 
-def misplaced(codes: NDArray[np.int32], recoded: NDArray[np.int32]) -> tuple[float, float]:
+def row_hashes(codes: NDArray[np.int32]) -> frozenset[int]:
+    """What is enough to know, within this process, whether a clip's codes are among these (N, T', H', W')."""
+    return frozenset(hash(row.tobytes()) for row in np.ascontiguousarray(codes.reshape(len(codes), -1)))
+
+
+def misplaced(
+    codes: NDArray[np.int32], recoded: NDArray[np.int32], all_rows: frozenset[int] | None = None
+) -> tuple[float, float]:
     """Of the clips coded otherwise than recoded, both (N, T', H', W'): the shares whose right codes stand in another
     row, and at other places of the same row. (0, 0) if no clip is coded otherwise.
+
+    `all_rows`: the row_hashes of the whole table, where the clips are a sample of it.
     """
     flat, right = codes.reshape(len(codes), -1), recoded.reshape(len(recoded), -1)
     wrong = np.flatnonzero((flat != right).mean(1) > MISCODED)
     if len(wrong) == 0:
         return 0.0, 0.0
-    rows = {row.tobytes() for row in np.ascontiguousarray(flat)}
-    elsewhere = np.mean([right[row].tobytes() in rows for row in wrong])
+    rows = row_hashes(codes) if all_rows is None else all_rows
+    elsewhere = np.mean([hash(right[row].tobytes()) in rows for row in wrong])
     moved = (np.sort(flat[wrong], 1) == np.sort(right[wrong], 1)).all(1).mean()
     return float(elsewhere), float(moved)
 

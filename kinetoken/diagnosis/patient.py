@@ -61,6 +61,7 @@ class Patient:
     pooled: bool = False  # are the codes used averaged over space, and to be judged so
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
+    all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
 
     def __len__(self) -> int:
         return len(self.track_id)

@@ -41,7 +41,7 @@ ENCODED_AT_ONCE = 16
 
 BREAKAGES = frozenset({
     "narrow", "project", "drift", "mixed_rows", "mixed_places", "stale", "confused_labels", "random_labels",
-    "few_clips", "bypass", "pool", "offset_start", "scene", "clips_a_pass",
+    "few_clips", "bypass", "pool", "offset_start", "again", "scene", "clips_a_pass",
 })
 ENCODER = frozenset({"drift", "project"})
 ON_TWIN = BREAKAGES - {"narrow", "offset_start", "few_clips", "clips_a_pass"}  # they need no training
@@ -150,22 +150,21 @@ def run_case(case: Case, ward: Ward, data: Path, twins: Path | None) -> tuple[di
 def _tokenizer(
     case: Case, ward: Ward, scene: Scene, settings: dict[str, Any], broken: dict[str, Any], twins: Path | None
 ) -> Trained:
-    seed = case.seed + ward.cure_seed * case.cured
-    params = changed(ward.tokenizer, settings | {"seed": seed})
+    params = changed(ward.tokenizer, {"seed": case.seed} | settings)
     pass_clips = int(broken.get("clips_a_pass", ward.clips_a_pass))
-    if case.fault != HEALTHY and twins is not None and broken and not settings.keys() - _usual(ward, case):
+    if case.fault != HEALTHY and twins is not None and broken and settings.keys() <= _usual(ward, case):
         if broken.keys() <= ON_TWIN:
-            return _broken_encoder(load_twin(twins, case.twin), case, params, scene, broken, pass_clips)
+            return _broken_encoder(load_twin(twins, case.twin), params, scene, broken, pass_clips)
     return train(params, scene, broken, pass_clips)
 
 
 def _usual(ward: Ward, case: Case) -> set[str]:
-    """The params that every healthy tokenizer of this quantizer sets too."""
-    return set(split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0])
+    """The params that every healthy tokenizer of this quantizer sets too, and the seed of what is trained again."""
+    return {*split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0], "seed"}
 
 
 def _broken_encoder(
-    twin: Trained, case: Case, params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_clips: int
+    twin: Trained, params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_clips: int
 ) -> Trained:
     """The twin, its encoder broken where that is the fault; cured by training all of it again from there."""
     if not broken.keys() & ENCODER:
@@ -176,7 +175,7 @@ def _broken_encoder(
         breakages.drift(twin.tokenizer, broken["drift"], seen)
     if "project" in broken:
         breakages.project(twin.tokenizer, broken["project"], seen)
-    return go_on(twin.tokenizer, params, scene, pixels, pass_clips) if case.cured else twin
+    return go_on(twin.tokenizer, params, scene, pixels, pass_clips) if broken.get("again") else twin
 
 
 def save_twin(folder: Path, name: str, trained: Trained) -> None:

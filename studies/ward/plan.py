@@ -47,7 +47,7 @@ class Ward:
     healthy_seeds: Halves
     fault_seeds: Halves  # among the healthy ones: each is the seed of a twin
     size_seeds: Halves
-    cure_seed: NonNegative  # added to a fault's seed
+    cure_seed: NonNegative  # cured runs are trained with the seeds that follow it
     faults: dict[str, dict[str, Fault]]  # group → name → fault
     diagnosis: Diagnosis
     processes: Annotated[int, Range(ge=1, le=16)]
@@ -109,10 +109,12 @@ def fault_cases(ward: Ward, group: str) -> list[Case]:
 def _cured(ward: Ward, group: str, cases: list[Case]) -> Iterator[Case]:
     """One cured run a scored severity, trained with a seed that neither the fault nor its twin had."""
     first = ward.fault_seeds.scoring[0]
+    seed = ward.cure_seed + 100 * list(ward.faults).index(group)
     for case in cases:
         cure = ward.faults[group][case.fault].cure
         if cure and case.half == "scoring" and case.seed == first:
-            yield dataclasses.replace(case, cured=True, changes=(*case.changes, *cure))
+            seed += 1
+            yield dataclasses.replace(case, cured=True, changes=(*case.changes, *cure, f"seed={seed}"))
 
 
 def split_changes(changes: tuple[str, ...], names: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -25,7 +25,7 @@ FAULTS = {
     "encoder and codebook drifted apart": {**LOST, "latent_offset": 4.0, "quantization_error": 3.0},
     "encoder starved": {**LOST, "probe_latents": 0.6, "loss_fall": 0.01, "foreground_gain_db": -0.1},
     "codebook collapse": {**LOST, "loss_fall": 0.1, "perplexity_foreground": 2.0, "top1_share_foreground": 0.8},
-    "loss dominated by background": {**LOST, "foreground_gain_db": -0.2, "loss_fall": 0.1},
+    "loss dominated by background": {**LOST, "foreground_gain_db": -0.2, "loss_fall": 0.05},
     "undertrained": {**LOST, "probe_latents": 0.8, "foreground_gain_db": 0.1, "loss_fall": 0.2},
 }
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kinetoken.codes import CodesMeta
-from kinetoken.diagnosis.measures import halved, least_pair, measure, misplaced
+from kinetoken.diagnosis.measures import halved, least_pair, measure, misplaced, row_hashes
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Labelled, Reading, Splits
 
@@ -25,6 +25,7 @@ def test_misplaced_tells_other_rows_from_other_places() -> None:
     rolled = right.copy()
     rolled[:10] = np.roll(right[:10], 1, axis=0)
     assert misplaced(rolled, right) == (1.0, 0.0)
+    assert misplaced(rolled[:5], right[:5])[0] < 1 and misplaced(rolled[:5], right[:5], row_hashes(rolled))[0] == 1.0
     turned = right.copy()
     turned[:10] = right[:10, ::-1, ::-1]
     assert misplaced(turned, right) == (0.0, 1.0)
