@@ -1,11 +1,11 @@
 """What the first team took for codes, the encoder's output that was never quantized: their classifier and the doctor.
 
-Reads    params features (the doctor's and the classifier's) and hardware; a clip store and a tokenizer
+Reads    params reading (the doctor's and the classifier's) and hardware; a clip store and a tokenizer
 Writes   the features as one array, as a user would hand them in; the scores of a classifier on their average over
          space, the doctor's numbers and its verdict
 
 Alone    python -m studies.first_team.examine_features --params studies/first_team/params.yaml
-             --section features --videos VIDEOS --tokenizer TOKENIZER --features features.npz
+             --section reading --videos VIDEOS --tokenizer TOKENIZER --features features.npz
              --heads heads.json --metrics doctor.json --verdict verdict.md
 """
 
@@ -39,7 +39,7 @@ POOLING = "spatial_mean"
 
 @dataclass(frozen=True)
 class Reading:
-    """Section features: the same settings as where codes are read."""
+    """Section reading: what reads codes and the encoder's output alike."""
 
     doctor: Diagnosis
     classifier: ClassifierParams

@@ -18,10 +18,12 @@ from kinetoken.errors import UserError
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.imports import code_deps
 from kinetoken.params import load_params
+from kinetoken.rendering import Rendering
 from kinetoken.stage import CPU, Context, Hardware
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.training_clips import TokenizerParams
 from kinetoken.trajectories import Trajectories, draw_tracks
+from stages.extract_codes import Extraction
 from studies.first_team import examine_features, tell
 from tests.quantizers import FSQ
 
@@ -42,9 +44,11 @@ def tokenizer_params(name: str) -> TokenizerParams:
 
 def test_every_section_loads() -> None:
     load_params(PARAMS, "hardware", Hardware)
-    reading = load_params(PARAMS, "features", examine_features.Reading)
-    assert reading.doctor == load_params(PARAMS, "diagnose_codes", Diagnosis)
-    assert reading.classifier == load_params(PARAMS, "train_classifier", ClassifierParams)
+    load_params(PARAMS, "extract_codes", Extraction)
+    load_params(PARAMS, "render_videos", Rendering)
+    reading = load_params(PARAMS, "reading", examine_features.Reading)
+    assert reading.doctor == load_params(PARAMS, "reading.doctor", Diagnosis)
+    assert reading.classifier.poolings == ("soft_argmax", examine_features.POOLING)
 
 
 def test_a_tokenizer_differs_from_another_by_what_the_story_says_only() -> None:
@@ -102,7 +106,7 @@ def bypassed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> exami
         tiny_data / "videos", folder / "tokenizer", folder / "features.npz", folder / "heads.json",
         folder / "doctor.json", folder / "verdict.md",
     )
-    params = load_params(PARAMS, "features", examine_features.Reading)
+    params = load_params(PARAMS, "reading", examine_features.Reading)
     doctor = dataclasses.replace(params.doctor, probe=dataclasses.replace(params.doctor.probe, epochs=1))
     classifier = dataclasses.replace(params.classifier, epochs=1)
     examine_features.run(examine_features.Reading(doctor, classifier), paths, SILENT)
@@ -134,7 +138,7 @@ def test_the_head_on_features_reads_their_average(tiny_data: Path) -> None:
     noise = rng.standard_normal((len(store), 4, 8, 8, 4)).astype(np.float32)
     noise -= noise.mean((2, 3), keepdims=True)
     params = dataclasses.replace(
-        load_params(PARAMS, "train_classifier", ClassifierParams), epochs=20, batch_size=16, learning_rate=0.01,
+        load_params(PARAMS, "reading.classifier", ClassifierParams), epochs=20, batch_size=16, learning_rate=0.01,
     )
     told = examine_features.classified(params, noise + shift, store, SILENT)
     blind = examine_features.classified(params, noise, store, SILENT)
