@@ -197,6 +197,8 @@ def _other_tokenizer(r: Reasoning) -> str | None:
 def _constant(r: Reasoning) -> str | None:
     if r.m.top1_share is None or r.m.top1_share < 1:
         return None
+    if r.m.latent_offset is not None and r.m.probe_codes is not None:
+        return None  # with latents and labels the rules below can tell why
     return f"Every token of every clip is the same one of {r.m.codebook_size} codes."
 
 
