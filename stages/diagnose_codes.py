@@ -1,6 +1,7 @@
 """Did the codes keep the motion, and if not, where was it lost?
 
-Reads    params diagnose_codes and hardware; videos, trajectories, track_params, codes, the tokenizer
+Reads    params diagnose_codes and hardware; videos, trajectories, track_params, codes, the tokenizer and the
+         curve of its training
 Writes   metrics/diagnose_codes.json; in plots/diagnose_codes the verdict, tables of usage, levels, the chain
          of probes, class distances and the embedding, and two pictures
 
@@ -18,6 +19,7 @@ from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.causes import verdict_page
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
+from kinetoken.diagnosis.history import read_history
 from kinetoken.heads.scoring import require_classes
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import check_shape, load_tokenizer
@@ -32,6 +34,7 @@ class Paths:
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
+    history: Annotated[Path, Input("training curve of the tokenizer")] = Path("plots/train_tokenizer/curves.csv")
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/diagnose_codes.json")
     verdict: Annotated[Path, Output("cause, evidence, cure")] = Path("plots/diagnose_codes/verdict.md")
     information: Annotated[Path, Output("probes along the chain")] = Path("plots/diagnose_codes/information.csv")
@@ -53,6 +56,7 @@ def run(params: Diagnosis, paths: Paths, context: Context) -> None:
     tracks = read_tracks(paths.trajectories, paths.track_params)
     with threadpool_limits(context.hardware.threads):
         patient = admit(store, table, tokenizer.to(device), tracks, device, params, context.progress)
+    patient.history, patient.late_fall = read_history(paths.history)
     report = diagnose(patient, params, context)
     _write(paths, report)
     context.progress.say(f"verdict: {report.verdict.cause}. {report.verdict.evidence}")

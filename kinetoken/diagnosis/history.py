@@ -9,17 +9,17 @@ from kinetoken.params import read_yaml
 
 LOSS_NAMES = ("val_loss", "validation_loss", "valid_loss", "loss")
 STEP_NAMES = ("epoch", "step", "iteration")
-LEAST_POINTS = 4
+LEAST_POINTS = 4  # of a curve, for its last quarter to mean anything
 LATE = 0.25  # of training
 
 History = tuple[tuple[float, float], ...]
 
 
-def read_history(path: Path) -> tuple[History, float]:
+def read_history(path: Path) -> tuple[History, float | None]:
     """Epochs with their validation loss, and the share of its fall that the last quarter brought.
 
-    A CSV with columns epoch and val_loss, or JSON: a list of such objects, or an object of two lists. Raises
-    UserError if there are fewer than four points or no such columns.
+    The share is None of fewer than four epochs. A CSV with columns epoch and val_loss, or JSON: a list of such
+    objects, or an object of two lists. Raises UserError if there are none or no such columns.
     """
     import pandas as pd
 
@@ -36,9 +36,10 @@ def read_history(path: Path) -> tuple[History, float]:
     table = table.dropna(subset=[loss])
     values = pd.to_numeric(table[loss], errors="coerce").to_numpy(np.float64)
     epochs = np.arange(1.0, len(values) + 1) if step is None else table[step].to_numpy(np.float64)
-    if len(values) < LEAST_POINTS or not np.isfinite(values).all():
-        raise UserError(f"{path}: {len(values)} values of {loss}; {LEAST_POINTS} finite ones at least are needed")
-    return tuple(zip(epochs.tolist(), values.tolist(), strict=True)), late_fall(values)
+    if not len(values) or not np.isfinite(values).all():
+        raise UserError(f"{path}: the values of {loss} are not finite numbers, or there are none")
+    late = late_fall(values) if len(values) >= LEAST_POINTS else None
+    return tuple(zip(epochs.tolist(), values.tolist(), strict=True)), late
 
 
 def late_fall(losses: np.ndarray) -> float:

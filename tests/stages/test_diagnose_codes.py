@@ -44,13 +44,15 @@ def paths(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> diagnose
         videos=tiny_data / "videos", tokenizer=tokenizer, codes=folder / "codes.parquet", metrics=folder / "x.json"
     )
     extract_codes.run(extract_codes.Extraction(batch_size=32), sources, SILENT)
+    (folder / "curves.csv").write_text("epoch,val_loss\n1,0.5\n2,0.3\n3,0.2\n4,0.2\n5,0.1\n")
     return given(folder / "first", tiny_data, sources.codes, tokenizer)
 
 
 def given(out: Path, data: Path, codes: Path, tokenizer: Path) -> diagnose_codes.Paths:
     return diagnose_codes.Paths(
         videos=data / "videos", trajectories=data / "trajectories.parquet", track_params=data / "track_params.parquet",
-        codes=codes, tokenizer=tokenizer, metrics=out / "m.json", verdict=out / "verdict.md",
+        codes=codes, tokenizer=tokenizer, history=codes.parent / "curves.csv",
+        metrics=out / "m.json", verdict=out / "verdict.md",
         information=out / "information.csv", positions=out / "positions.csv", levels=out / "levels.csv",
         embedding=out / "embedding.csv", embedding_image=out / "embedding.png", usage_image=out / "usage.png",
     )
