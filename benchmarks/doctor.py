@@ -1,6 +1,6 @@
 """Time and memory of the doctor as tables grow: codes are made in pieces, and each table is read in a fresh process.
 
-    python benchmarks/doctor.py --clips 100000 1000000 --folder /tmp/doctor
+    python -m benchmarks.doctor --clips 100000 1000000 --folder /tmp/doctor
 
 A clip has 256 tokens of 1,000 codes; a fifth of its tokens follow a distribution of its class's own. Peak memory is
 the process's own high-water mark. The figures stand in docs/doctor.md.
@@ -82,7 +82,7 @@ def main() -> None:
         path = options.folder / f"codes_{clips}.parquet"
         if not path.exists():
             make_table(path, clips)
-        command = [sys.executable, __file__, "--examine", str(path), "--folder", str(options.folder)]
+        command = [sys.executable, "-m", "benchmarks.doctor", "--examine", str(path), "--folder", str(options.folder)]
         command += ["--threads", str(options.threads)]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
         print(result.stdout.strip(), flush=True)
