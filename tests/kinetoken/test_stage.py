@@ -78,8 +78,13 @@ def stage(folder: Path, *flags: str, **more: str) -> "subprocess.CompletedProces
 
 
 def started(folder: Path, command: list[str], **more: str) -> "subprocess.Popen[str]":
-    """A stage that runs until it is ended, once it is in the middle of its work."""
+    """A stage that runs until it is ended, once it is in the middle of its work.
+
+    Tests that a shell started in the background ignore SIGINT, and what they start would too.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=folder, env=environment(**more), stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert until(lambda: (folder / "started").exists() and (folder / "started").read_text() != "")
     return process
 
