@@ -329,9 +329,10 @@ def _pooling(r: Reasoning) -> str | None:
 
 AFTER = {"codes_pooled": "averaged codes"}
 COLLAPSE = (
-    "Take FSQ, which cannot collapse (dvc exp run -S train_tokenizer.quantizer.kind=fsq), or start the codebook from "
-    "k-means and restart its dead codes (-S train_tokenizer.quantizer.kmeans_start=true "
-    "-S train_tokenizer.quantizer.dead_code_threshold=0.1)."
+    "Start the codebook from k-means and restart its dead codes (dvc exp run "
+    "-S train_tokenizer.quantizer.kmeans_start=true -S train_tokenizer.quantizer.dead_code_threshold=0.1), or take "
+    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq); FSQ does not help where the encoder starts far "
+    "away from 0."
 )
 CAPACITY = (
     "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
@@ -376,7 +377,7 @@ TRAINING = (
          "Weight the loss towards what moves, and vary the background less (dvc exp run "
          "-S train_tokenizer.loss.foreground=12 -S train_tokenizer.augmentation.background=0.1)."),
     Rule("undertrained", _undertrained,
-         "Train longer (dvc exp run -S train_tokenizer.epochs=6), or raise the learning rate."),
+         "Train longer (dvc exp run -S train_tokenizer.epochs=34), or raise the learning rate."),
     Rule("encoder starved", _narrow, CAPACITY),
 )
 USE_RULES = (

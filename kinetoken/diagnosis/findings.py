@@ -41,7 +41,7 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
         numbers |= _probe_numbers(readings, _floor(patient), params.seed) | _distance_numbers(patient, params)
         numbers |= _information_numbers(patient, params.seed)
     if measures.probe_pixels_half is not None:
-        numbers["probe"][FEW_CLIPS] = measures.probe_pixels_half
+        numbers["probe"] |= {FEW_CLIPS: measures.probe_pixels_half, f"{FEW_CLIPS}_floor": measures.floor}
     if patient.painted is not None:
         numbers["reconstruction"] = dataclasses.asdict(patient.painted)
     if patient.late_fall is not None:
@@ -146,8 +146,7 @@ def _information_numbers(patient: Patient, seed: int) -> Numbers:
     found = chance(patient.codes[test], patient.target[test], len(patient.classes), seed)
     bits = extrapolated_bits(tally.joint)
     spread = 1.96 * found.deviation * np.sqrt(found.clips / max(tally.clips, 1))
-    share = tally.joint.sum((0, 1)) / tally.joint.sum()
-    ends = (0.0, float(-(share[share > 0] * np.log2(share[share > 0])).sum()))
+    ends = (0.0, usage.usage_of(tally.joint.sum((0, 1))).entropy_bits)  # the label's own entropy
     return _bounded("code_information_bits", bits, ends, (max(0.0, bits - spread), bits + spread)) | {
         "code_information_bits_uncorrected": float(mutual_information_bits(tally.joint.sum(0))),
         "code_information_p_value": found.p_value,

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,14 @@ class Config:
     """What a user says of their tokenizer; every key may be left out.
 
     pooling: what a classifier on the codes averages over: `space` has the averaged codes judged in place of the
-    codes. foreground_weight is repeated in the report.
+    codes; `none` for a reader that keeps the places, such as attention. foreground_weight is repeated in the report.
     """
 
     grid: tuple[int, int, int] | None = None
     codebook_size: Annotated[int, Range(ge=2)] | None = None
     levels: tuple[int, ...] = ()
     quantizer: str = "unknown"
-    pooling: str = "none"
+    pooling: Literal["none", "space"] = "none"
     foreground_weight: NonNegativeFloat | None = None
 
 
@@ -78,7 +78,7 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     patient.label, patient.split = labels.names_of(rows), np.array(SPLITS)[split[rows]]
     patient.track_id = rows if labels.track_id is None else labels.track_id[rows]
     patient.unreadable = labels.missing or _too_few(patient)
-    patient.pooled = config.pooling not in ("none", "unknown")
+    patient.pooled = config.pooling == "space"
     patient.notes = (*scan.notes, *notes, *_said(config))
     _add_vectors(patient, files, column, rows, params.seed)
     _add_footage(patient, files, labels, len(column), rows, params, progress)
@@ -235,8 +235,8 @@ def _too_few(patient: Patient) -> str:
 
 def _said(config: Config) -> tuple[str, ...]:
     said = []
-    if config.pooling not in ("none", "unknown"):
-        said.append(f"Judged are the codes averaged over space, since the classifier's pooling is '{config.pooling}'.")
+    if config.pooling == "space":
+        said.append("Judged are the codes averaged over space, as the classifier's pooling does.")
     if config.foreground_weight is not None:
         said.append(f"The tokenizer's loss is said to weight the foreground by {config.foreground_weight:g}.")
     return tuple(said)

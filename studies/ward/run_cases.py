@@ -1,9 +1,9 @@
 """Train, break and measure the cases of one group of the ward; a killed run loses the case it was at and no more.
 
 Reads    section ward of the study's params; the ward's clips, and for faults the healthy tokenizers
-Writes   the group's cases as JSON, one row of measures a case; for group `healthy` the tokenizers too
+Writes   the group's cases as JSON, one row of measures a case
 
-Alone    python -m studies.ward.run_cases --params studies/ward/params.yaml --section ward --group healthy
+Alone    python -m studies.ward.run_cases --params studies/ward/params.yaml --section ward --group training
 """
 
 import json

@@ -92,7 +92,7 @@ def test_runs_without_the_peer_and_says_so(tiny_data: Path, tmp_path: Path, capf
     assert row["training_clips"] >= 1 and row["psnr_db"] > 10 and 0 < row["usage"] < 1
     assert table["systems"]["magvit2"]["runs"] == []
     text = (tmp_path / "runs" / "table.md").read_text()
-    assert "Kinetoken (1 seeds)" in text and "magvit2-pytorch, its MSE: absent" in text
+    assert "Kinetoken (1 seed)" in text and "magvit2-pytorch, its MSE: absent" in text
     capfd.readouterr()
     assert benchmark.main(options) == 0
     assert "kinetoken, seed 1: kept from before" in capfd.readouterr().out

@@ -175,6 +175,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
     pd.DataFrame({"label": ["a"] * 7}).to_csv(path("few.csv"), index=False)
     pd.DataFrame({"label": ["a"] * 59 + [""]}).to_csv(path("gap.csv"), index=False)
     pd.DataFrame({"speed": [1.0] * COUNT}).to_csv(path("none.csv"), index=False)
+    path("pooling.yaml").write_text("pooling: attention\n")
     pd.DataFrame({"epoch": [1, 2], "val_loss": [1, np.inf]}).to_csv(path("endless.csv"), index=False)
     return {
         "absent": (Files(path("absent.npz")), "no such file"),
@@ -196,6 +197,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
         "no labels": (Files(good, labels=path("none.csv")), "no labels: name the column"),
         "small clips": (Files(good, clips=path("small.npy")), "cannot lie on a grid"),
         "dark clips": (Files(good, clips=path("dark.npy")), "clips run from -1"),
+        "unknown pooling": (Files(good, config=path("pooling.yaml")), "pooling"),
         "endless history": (Files(good, history=path("endless.csv")), "val_loss are not finite numbers"),
         "reconstructions alone": (Files(good, reconstructions=path("small.npy")), "need the clips"),
     }
