@@ -331,8 +331,8 @@ AFTER = {"codes_pooled": "averaged codes"}
 COLLAPSE = (
     "Start the codebook from k-means and restart its dead codes (dvc exp run "
     "-S train_tokenizer.quantizer.kmeans_start=true -S train_tokenizer.quantizer.dead_code_threshold=0.1), or take "
-    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq); FSQ does not help where the encoder starts far "
-    "away from 0."
+    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq); FSQ does not help where the encoder starts "
+    "far away from 0."
 )
 CAPACITY = (
     "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
