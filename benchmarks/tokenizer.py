@@ -37,7 +37,7 @@ from kinetoken.progress import replace_text
 from kinetoken.rendering import Scene
 from kinetoken.tokenizer.scoring import BATCH, MEASURES, ClipScores, Originals, mean_video, points_of, score_clips
 from kinetoken.tokenizer.training_clips import TokenizerParams, static_background
-from kinetoken.trajectories import read_tracks
+from kinetoken.tracks import read_tracks
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER_PYTHON = Path(".venv-magvit2/bin/python")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.params import Fraction, NonNegative, NonNegativeFloat, Positive, Range
-from kinetoken.trajectories import World
+from kinetoken.world import World
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]

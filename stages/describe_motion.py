@@ -26,7 +26,7 @@ from kinetoken.errors import UserError
 from kinetoken.law_fit import camera_whitening
 from kinetoken.laws import CLASSES, Array
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.trajectories import Tracks, read_tracks
+from kinetoken.tracks import Tracks, read_tracks
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,8 @@ from kinetoken.diagnosis.history import read_history
 from kinetoken.heads.scoring import require_classes
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import check_shape, load_tokenizer
+from kinetoken.tracks import read_tracks
 from kinetoken.training import fabric_device
-from kinetoken.trajectories import read_tracks
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from kinetoken.own_tracks import read_own_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.trajectories import SYNTHETIC, Trajectories, draw_tracks, read_own_tracks, write_tracks
+from kinetoken.tracks import write_tracks
+from kinetoken.trajectories import SYNTHETIC, Trajectories, draw_tracks
 
 
 @dataclass(frozen=True)

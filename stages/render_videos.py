@@ -17,7 +17,7 @@ import numpy as np
 from kinetoken.clips import Clips, export_webm, shard_path, write_shard
 from kinetoken.rendering import LOOK, Rendering, Scene, add_noise, render
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.trajectories import Tracks, read_tracks
+from kinetoken.tracks import Tracks, read_tracks
 
 CHUNK = 16  # clips drawn at once: small enough for the cache, large enough for numpy
 

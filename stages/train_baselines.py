@@ -37,8 +37,8 @@ from kinetoken.heads.video_classifier import (
     stored_motion,
 )
 from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit
-from kinetoken.trajectories import Tracks, read_tracks
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from kinetoken.heads.position import (
 from kinetoken.heads.scoring import with_interval
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import load_tokenizer
+from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import TensorBatches, curves_table, fabric_device, fit
-from kinetoken.trajectories import Tracks, read_tracks
 
 
 @dataclass(frozen=True)

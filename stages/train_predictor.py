@@ -25,8 +25,8 @@ from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
 from kinetoken.heads.predictor_training import train_predictor
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import curves_table, fabric_device
-from kinetoken.trajectories import Tracks, read_tracks
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from kinetoken.tokenizer.training_clips import (
     training_step,
     validation,
 )
+from kinetoken.tracks import read_tracks
 from kinetoken.training import curves_table, fabric_device, fit, with_cpu_precision
-from kinetoken.trajectories import read_tracks
 
 SHOWN_PER_CLASS = 2
 SHOWN_FRAMES = 6

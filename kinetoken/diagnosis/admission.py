@@ -15,7 +15,7 @@ from kinetoken.errors import UserError
 from kinetoken.progress import Progress
 from kinetoken.rendering import MASK_COVERAGE, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
-from kinetoken.trajectories import Tracks
+from kinetoken.tracks import Tracks
 
 
 def admit(

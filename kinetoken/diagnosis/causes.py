@@ -1,46 +1,20 @@
-"""From measures to a verdict: a named cause, the evidence for it, and the cure.
-
-Rules are asked in order and the first that applies names the cause: facts of the table, then what clips and labels
-hold, then whether the codes keep it, then what went wrong in training. A reading *keeps* the share
-(accuracy − floor) / (reference − floor), where the reference is the best reading at any point before it: what the
-data are known to hold.
-"""
+"""From measures to a verdict: a named cause, the evidence for it, and the cure."""
 
 import dataclasses
-import math
-from collections.abc import Callable
 
 from kinetoken.diagnosis.measures import Measures
-
-
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Where measures turn from sound to suspect; set on half of the ward's cases (docs/notes/0006-ward.md)."""
-
-    readable: float = 0.15  # accuracy over the floor below which the class cannot be read at all
-    pair: float = 0.75  # accuracy on pixels between two classes, below which they are one to the eye
-    few_clips: int = 100  # for training, of the class that has fewest, below which classes that look alike may not be
-    sure_pair: float = 0.9  # accuracy on pixels between two classes, from which few clips were enough
-    more_clips: float = 0.08  # accuracy on pixels that the last doubling of the training clips brought
-    kept: float = 0.92  # share of the reference that a sound point of the chain keeps
-    exact: float = 1e-4  # quantization error below which no quantizer ran
-    mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
-    misplaced: float = 0.5  # share of the miscoded clips whose right codes stand elsewhere
-    few_bits: float = 4.0  # log2 of the codebook's size
-    learned: float = 0.35  # share of its first value that the loss fell by, from which training went well
-    settled: float = 0.06  # the same, below which training changed nothing
-    begun: float = 0.1  # the same, from which training was on its way
-    few_directions: float = 0.4  # effective rank over the number of channels
-    drifted: float = 1.5  # deviations between the latents' mean and the codebook's centre
-    far: float = 0.9  # quantization error from which the latents' own mean would be nearer than their codes
-    latents_kept: float = 0.92  # share of what pixels hold that a sound encoder's latents keep
-    few_codes: float = 6.0  # foreground perplexity
-    one_code: float = 0.5  # share of the commonest code on the foreground
-
-
-THRESHOLDS = Thresholds()
-HEALTHY = "healthy"
-POOLING = "pooling drops position"
+from kinetoken.diagnosis.rules import (
+    DATA,
+    FACTS,
+    HEALTHY,
+    RULES,
+    THRESHOLDS,
+    TRAINING,
+    USE_RULES,
+    Missing,
+    Reasoning,
+    Thresholds,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,67 +40,6 @@ class Verdict:
 
 
 DEGREES = {"total": 0.9, "serious": 0.4, "mild": 0.05, "none": 0.0}  # the word from which severity on
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """A cause, and a test that returns the evidence where it applies and None where it does not."""
-
-    cause: str
-    shows: Callable[["Reasoning"], str | None]
-    cure: str
-
-
-class Missing(Exception):
-    """A rule needs a measure that is not there."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reasoning:
-    """Measures with what follows from them; the rules read from here."""
-
-    m: Measures
-    limit: Thresholds
-
-    def need(self, name: str) -> float:
-        """The measure; Missing if it is not there."""
-        value = getattr(self.m, name)
-        if value is None:
-            raise Missing(name)
-        return float(value)
-
-    def best(self, *points: str) -> float:
-        """The best accuracy at these points of the chain, the floor if none of them was read."""
-        readings = (getattr(self.m, f"probe_{point}") for point in points)
-        return max((value for value in readings if value is not None), default=self.m.floor)
-
-    def kept(self, accuracy: float, reference: float) -> float:
-        """Share of the reference that an accuracy keeps over the floor, 1 where there is nothing to keep."""
-        above = reference - self.m.floor
-        return 1.0 if above <= 0 else (accuracy - self.m.floor) / above
-
-    @property
-    def learned(self) -> bool:
-        """Did training bring the loss down? Taken for granted where there is no curve."""
-        return self.m.loss_fall is None or self.m.loss_fall >= self.limit.learned
-
-    @property
-    def latents_keep(self) -> bool:
-        """Do the latents keep what pixels hold? Where pixels were not read, nobody can say that they do not."""
-        return self.kept(self.need("probe_latents"), self.best("pixels")) >= self.limit.latents_kept
-
-    def lost(self, *, pooled: bool) -> float | None:
-        """Share of what could be read that codes, or averaged codes, lost; None where it was not measured.
-
-        All of it where nothing can be read anywhere.
-        """
-        found = self.m.probe_codes_pooled if pooled else self.m.probe_codes
-        if found is None:
-            return None
-        reference = self.best("pixels", "latents", "codes")
-        if reference - self.m.floor < self.limit.readable:
-            return 1.0
-        return min(max(1 - self.kept(found, reference), 0.0), 1.0)
 
 
 def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bool = False) -> Verdict:
@@ -163,231 +76,6 @@ WORDS = {
 }
 
 
-def _bypassed(r: Reasoning) -> str | None:
-    if r.m.quantization_error is None or r.m.quantization_error >= r.limit.exact:
-        return None
-    return f"The codes equal the latents (error {r.m.quantization_error:.1e} of their variance): nothing was rounded."
-
-
-def _miscoded(r: Reasoning) -> str | None:
-    if r.m.mismatch is None or r.m.mismatch <= r.limit.mismatch:
-        return None
-    return f"The tokenizer would code {r.m.mismatch:.1%} of the tokens otherwise than the table does"
-
-
-def _other_clips(r: Reasoning) -> str | None:
-    said, found = _miscoded(r), r.m.found_elsewhere
-    if said is None or found is None or found < r.limit.misplaced:
-        return None
-    return f"{said}, and for {found:.0%} of those clips the right codes stand in another row."
-
-
-def _out_of_place(r: Reasoning) -> str | None:
-    said, found = _miscoded(r), r.m.found_moved
-    if said is None or found is None or found < r.limit.misplaced:
-        return None
-    return f"{said}, and in {found:.0%} of those clips the right tokens are all there, at other places of the grid."
-
-
-def _other_tokenizer(r: Reasoning) -> str | None:
-    said = _miscoded(r)
-    return None if said is None else f"{said}."
-
-
-def _constant(r: Reasoning) -> str | None:
-    if r.m.top1_share is None or r.m.top1_share < 1:
-        return None
-    if r.m.latent_offset is not None and r.m.probe_codes is not None:
-        return None  # with latents and labels the rules below can tell why
-    return f"Every token of every clip is the same one of {r.m.codebook_size} codes."
-
-
-def _too_few_clips(r: Reasoning) -> str | None:
-    if all(getattr(r.m, f"probe_{point}") is None for point in ("pixels", "latents", "codes")):
-        raise Missing("labels")
-    whole, half, count = r.m.probe_pixels, r.m.probe_pixels_half, r.m.clips_a_class
-    if whole is None or half is None:
-        return None
-    if count is not None and count < r.limit.few_clips and (r.m.pair_pixels or 0) < r.limit.sure_pair:
-        return (
-            f"With {count} training clips of a class, {whole:.1%} are read from pixels and {half:.1%} with half of "
-            "them: what is missing can be blamed neither on the labels nor on the codes."
-        )
-    if whole - half < r.limit.more_clips:
-        return None
-    return (
-        f"Half of the training clips read {half:.1%} from pixels and all of them {whole:.1%}: each doubling still "
-        f"brings {100 * (whole - half):.0f} points, so what is missing cannot be blamed on the codes."
-    )
-
-
-def _unreadable(r: Reasoning) -> str | None:
-    best = r.best("pixels", "latents", "codes")
-    if best - r.m.floor < r.limit.readable:
-        r.need("probe_pixels")
-        return f"The best reading anywhere, pixels included, is {best:.1%}; guessing gets {r.m.floor:.1%}."
-    if r.m.pair_pixels is not None and r.m.pair_pixels < r.limit.pair:
-        return f"On pixels two of the classes are told apart in {r.m.pair_pixels:.1%} of cases; guessing gets 50%."
-    return None
-
-
-def _kept(r: Reasoning) -> str | None:
-    codes, reference = r.need("probe_codes"), r.best("pixels", "latents")
-    if r.kept(codes, reference) < r.limit.kept:
-        return None
-    if reference <= r.m.floor:
-        return f"From the codes {codes:.1%} of test clips are read; guessing gets {r.m.floor:.1%}."
-    return (
-        f"From the codes {codes:.1%} of test clips are read, from the best point before them {reference:.1%}; "
-        f"guessing gets {r.m.floor:.1%}, so {min(r.kept(codes, reference), 1):.0%} of what can be read is kept."
-    )
-
-
-def _fall(r: Reasoning, after: str = "codes") -> str:
-    """Where along the chain the reading falls, in words: from the best point before."""
-    points = ("codes",) if after == "codes_pooled" else ("pixels", "latents")
-    before = max(points, key=r.best)
-    first, second = r.best(before), r.need(f"probe_{after}")
-    return f"Reading falls from {first:.1%} on {before} to {second:.1%} on {AFTER.get(after, after)}"
-
-
-def _few_levels(r: Reasoning) -> str | None:
-    bits = math.log2(r.m.codebook_size)
-    if bits >= r.limit.few_bits:
-        return None
-    return f"{_fall(r)}; a token can take {r.m.codebook_size} values, which is {bits:.1f} bits."
-
-
-def _few_directions(r: Reasoning) -> str | None:
-    rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
-    if channels < 2 or rank >= r.limit.few_directions * channels or not r.learned:
-        return None
-    return f"{_fall(r)}, and on the ball the latents use {rank:.2f} effective directions of {channels:.0f}."
-
-
-def _drifted(r: Reasoning) -> str | None:
-    offset, error = r.need("latent_offset"), r.need("quantization_error")
-    if offset < r.limit.drifted or error < r.limit.far or not r.learned:
-        return None
-    return (
-        f"{_fall(r)}; on the ball the latents' mean lies {offset:.1f} of their own deviations away from the middle "
-        f"of the codebook, and rounding costs {error:.1f} times the latents' variance."
-    )
-
-
-def _starved(r: Reasoning) -> str | None:
-    fall = r.need("loss_fall")
-    if r.latents_keep or fall >= r.limit.settled:
-        return None
-    return (
-        f"{_fall(r)}, already {r.need('probe_latents'):.1%} on the latents, and the validation loss fell by no more "
-        f"than {fall:.0%} in all of training: longer training would change nothing."
-    )
-
-
-def _collapsed(r: Reasoning) -> str | None:
-    perplexity, top = r.need("perplexity_foreground"), r.need("top1_share_foreground")
-    if perplexity >= r.limit.few_codes and top <= r.limit.one_code:
-        return None
-    return (
-        f"{_fall(r)}; on the ball only {perplexity:.1f} of {r.m.codebook_size} codes are in effective use, one of them "
-        f"{top:.0%} of the time."
-    )
-
-
-def _background(r: Reasoning) -> str | None:
-    gain, background = r.need("foreground_gain_db"), r.need("background_gain_db")
-    if not r.latents_keep or r.need("loss_fall") >= r.limit.begun:
-        return None
-    return (
-        f"{_fall(r)}, though the latents hold {r.need('probe_latents'):.1%} and many codes are in use: they go into "
-        f"something else. Over the mean video the ball is painted {gain:+.1f} dB and the rest {background:+.1f} dB; "
-        f"the validation loss fell by {r.need('loss_fall'):.0%}."
-    )
-
-
-def _undertrained(r: Reasoning) -> str | None:
-    fall, gain = r.need("loss_fall"), r.need("foreground_gain_db")
-    if r.learned:
-        return None
-    return (
-        f"{_fall(r)}; the validation loss had begun to fall, by {fall:.0%}, when training ended, and the ball is "
-        f"painted only {gain:+.1f} dB better than by the mean video."
-    )
-
-
-def _narrow(r: Reasoning) -> str | None:
-    return f"{_fall(r)}, with many codes in use, small rounding errors and a loss that has settled."
-
-
-def _pooling(r: Reasoning) -> str | None:
-    codes, pooled = r.need("probe_codes"), r.need("probe_codes_pooled")
-    if codes - r.m.floor < r.limit.readable or r.kept(pooled, codes) >= r.limit.kept:
-        return None
-    return f"{_fall(r, 'codes_pooled')}: the codes hold the class, their average over space does not."
-
-
-AFTER = {"codes_pooled": "averaged codes"}
-COLLAPSE = (
-    "Start the codebook from k-means and restart its dead codes (dvc exp run "
-    "-S train_tokenizer.quantizer.kmeans_start=true -S train_tokenizer.quantizer.dead_code_threshold=0.1), or take "
-    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq); FSQ does not help where the encoder starts "
-    "far away from 0."
-)
-CAPACITY = (
-    "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
-    "-S train_tokenizer.network.fine_channels=64 -S train_tokenizer.network.coarse_channels=96)."
-)
-FACTS = (  # of the table itself; they need no labels
-    Rule("quantizer bypassed", _bypassed,
-         "Read the quantized codes and not the encoder's output; where a tokenizer has a switch for quantizing, set it "
-         "(here: dvc repro --force extract_codes@motion)."),
-    Rule("codes of other clips", _other_clips,
-         "Join codes and clips by track_id and not by their order, or extract the codes again "
-         "(dvc repro --force extract_codes@motion)."),
-    Rule("tokens out of place", _out_of_place,
-         "Unfold the tokens in the order they were folded, time, rows, columns, or extract the codes again "
-         "(dvc repro --force extract_codes@motion)."),
-    Rule("codes of another tokenizer", _other_tokenizer,
-         "Extract the codes again with this tokenizer, in eval mode (dvc repro --force extract_codes@motion)."),
-    Rule("codebook collapse", _constant, COLLAPSE),
-)
-DATA = (  # of clips and labels; no tokenizer can mend them
-    Rule("too little data", _too_few_clips,
-         "Give more clips (dvc exp run -S generate_trajectories.motion.counts.train=3840)."),
-    Rule("labels not separable in pixels", _unreadable,
-         "Change the scene or the labels: no tokenizer can keep what the video does not show "
-         "(dvc exp run -S 'generate_trajectories.motion.pitch=[0.6,1.0]' for helices that look like circles)."),
-)
-TRAINING = (
-    Rule(HEALTHY, _kept, "None needed."),
-    Rule("levels too few", _few_levels,
-         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[8,5,5,5]', or "
-         "-S train_tokenizer.quantizer.codebook_size=1024)."),
-    Rule("dimensional collapse", _few_directions,
-         "Train the encoder's last layer again, and hold its directions apart with a contrastive term "
-         "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.1)."),
-    Rule("encoder and codebook drifted apart", _drifted,
-         "Train encoder and codebook together again with a commitment term (dvc exp run "
-         "-S train_tokenizer.quantizer.commitment=0.25 -S train_tokenizer.quantizer.decay=0.9), or take back the "
-         "encoder that belongs to the codebook."),
-    Rule("encoder starved", _starved, CAPACITY),
-    Rule("codebook collapse", _collapsed, COLLAPSE),
-    Rule("loss dominated by background", _background,
-         "Weight the loss towards what moves, and vary the background less (dvc exp run "
-         "-S train_tokenizer.loss.foreground=12 -S train_tokenizer.augmentation.background=0.1)."),
-    Rule("undertrained", _undertrained,
-         "Train longer (dvc exp run -S train_tokenizer.epochs=34), or raise the learning rate."),
-    Rule("encoder starved", _narrow, CAPACITY),
-)
-USE_RULES = (
-    Rule(POOLING, _pooling,
-         "Keep the grid: pool by soft-argmax over each time slice, or attend over all tokens "
-         "(dvc exp run -S 'train_classifier.poolings=[soft_argmax]')."),
-)
-RULES = (*FACTS, *DATA, *TRAINING)
-
-
 def _remarks(r: Reasoning) -> tuple[str, ...]:
     found = []
     if None not in (r.m.probe_codes, r.m.probe_codes_pooled):
@@ -397,17 +85,3 @@ def _remarks(r: Reasoning) -> tuple[str, ...]:
     if r.m.probe_pixels is None and r.m.probe_codes is not None:
         found.append("No videos were given: what the data hold is judged from latents and codes alone.")
     return tuple(found)
-
-
-def verdict_page(verdict: Verdict, measures: Measures) -> str:
-    """The verdict as a page of Markdown: cause, evidence, cure, remarks, and the measures it rests on."""
-    lost = "" if verdict.severity is None else f" Lost of what can be read: {verdict.severity:.0%} ({verdict.degree})."
-    lines = [
-        f"# Verdict: {verdict.cause}", "", verdict.evidence + lost, "", f"**Cure:** {verdict.cure}", "",
-        *(line for remark in verdict.remarks for line in (f"**Beside that:** {remark}", "")),
-        "| measure | value |", "|---|---|",
-    ]
-    for field in dataclasses.fields(measures):
-        value = getattr(measures, field.name)
-        lines.append(f"| {field.name.replace('_', ' ')} | {'not measured' if value is None else f'{value:.4g}'} |")
-    return "\n".join(lines) + "\n"

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.equations.facts import Facts, facts_of, render_sentence
-from kinetoken.law_fit import PRIOR_QUANTITIES, LawFit, Priors, choose_law, fit_laws
+from kinetoken.law_choice import choose_law, fit_laws
+from kinetoken.law_fit import PRIOR_QUANTITIES, LawFit, Priors
 from kinetoken.laws import CLASSES, Array, axis_frame
 from kinetoken.params import NonNegative, Positive, Range
 
@@ -99,7 +100,7 @@ def describe(
     """Fit all four laws to each clip's points, choose by evidence and classifier together, and write it out.
 
     `clip_times` (T,) is the time that the words are about. See `law_fit.fit_law` for `priors` and
-    `law_fit.choose_law` for `independence`.
+    `law_choice.choose_law` for `independence`.
     """
     fits = fit_laws(evidence.times, evidence.points, evidence.whitening, priors=priors)
     chosen, _ = choose_law(fits, evidence.law_log_prior(), independence=independence)

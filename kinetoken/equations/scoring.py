@@ -18,7 +18,8 @@ from kinetoken.equations.facts import Facts, check_facts, facts_of, render_sente
 from kinetoken.equations.grammar import EquationError, Expression, parse
 from kinetoken.equations.offline import Description, Evidence
 from kinetoken.heads.scoring import with_interval
-from kinetoken.law_fit import Priors, predict_known_law
+from kinetoken.law_choice import predict_known_law
+from kinetoken.law_fit import Priors
 from kinetoken.laws import Array
 
 if TYPE_CHECKING:

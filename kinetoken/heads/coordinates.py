@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kinetoken.errors import UserError
 from kinetoken.heads.scoring import Labels
-from kinetoken.trajectories import Tracks
+from kinetoken.tracks import Tracks
 
 Array = NDArray[np.float64]
 

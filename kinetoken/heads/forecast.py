@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken import law_fit, laws
+from kinetoken import laws
 from kinetoken.heads.paths import FLOORS, Array, extrapolate
 from kinetoken.heads.scoring import bootstrap_interval
+from kinetoken.law_choice import predict_known_law
+from kinetoken.law_fit import camera_whitening
 from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.tracking import Tracked, centroid_errors, track_ball
@@ -81,8 +83,8 @@ class Oracle:
         # a lost ball still needs a depth: the farthest there is
         radius = np.maximum(tracked[2] / np.exp(self.bias), scene.focal * scene.world.ball_radius / scene.world.far / 2)
         points = scene.unproject(tracked[0], tracked[1], radius)
-        whitening = law_fit.camera_whitening(points, self.across_px, self.depth_fraction, scene.focal)
-        ahead = law_fit.predict_known_law(label, times, points, at, whitening)
+        whitening = camera_whitening(points, self.across_px, self.depth_fraction, scene.focal)
+        ahead = predict_known_law(label, times, points, at, whitening)
         ahead[..., 2] = np.maximum(ahead[..., 2], 1e-2)
         u, v, _ = scene.project(ahead)
         return np.clip(u, 0, size - 1), np.clip(v, 0, size - 1)

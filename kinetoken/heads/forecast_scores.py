@@ -13,7 +13,7 @@ from kinetoken.heads.predictor import DYNAMICS, Predictor, PredictorShape
 from kinetoken.stage import Context
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.tracking import Tracked
-from kinetoken.trajectories import Tracks
+from kinetoken.tracks import Tracks
 
 if TYPE_CHECKING:
     import pandas as pd

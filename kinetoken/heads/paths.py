@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinetoken.rendering import Scene
-from kinetoken.trajectories import World
+from kinetoken.world import World
 
 Array = NDArray[np.float64]
 

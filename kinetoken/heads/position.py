@@ -21,7 +21,7 @@ from kinetoken.errors import UserError
 from kinetoken.heads.poolings import CodeEncoder, Grid, require_prefix
 from kinetoken.params import Fraction, NonNegative, Positive, PositiveFloat
 from kinetoken.training import Batch, Step, TrainingParams, index_batches
-from kinetoken.trajectories import World
+from kinetoken.world import World
 
 Array = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from kinetoken.heads.paths import RADIUS_GAIN, scene_path, symmetric_copies
 from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
 from kinetoken.rendering import Scene
 from kinetoken.stage import Context
+from kinetoken.tracks import Tracks
 from kinetoken.training import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
-from kinetoken.trajectories import Tracks
 
 BACKGROUND_WEIGHT = 0.1  # of a token that is what its cell most often holds
 

@@ -17,7 +17,7 @@ from kinetoken.errors import UserError
 from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.tracking import Tracked, distances, track_ball
-from kinetoken.trajectories import Tracks
+from kinetoken.tracks import Tracks
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]

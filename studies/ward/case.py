@@ -29,8 +29,8 @@ from kinetoken.tokenizer.training_clips import (
     training_step,
     validation,
 )
+from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import Batch, fabric_device, fit, with_cpu_precision
-from kinetoken.trajectories import Tracks, read_tracks
 from stages.extract_codes import encoded
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Ward, changed, split_changes

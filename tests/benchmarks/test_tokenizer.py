@@ -11,7 +11,7 @@ from benchmarks import tokenizer as benchmark
 from benchmarks.exchange import Result, Training, code_clips
 from kinetoken.clips import ClipStore
 from kinetoken.tokenizer.scoring import points_of
-from kinetoken.trajectories import read_tracks
+from kinetoken.tracks import read_tracks
 
 GRID = (4, 8, 8)
 

@@ -11,7 +11,8 @@ from kinetoken.errors import UserError
 from kinetoken.law_fit import fit_law
 from kinetoken.laws import CLASSES
 from kinetoken.params import build
-from kinetoken.trajectories import Tracks, Trajectories, draw_tracks
+from kinetoken.tracks import Tracks
+from kinetoken.trajectories import Trajectories, draw_tracks
 
 PAST = 12
 

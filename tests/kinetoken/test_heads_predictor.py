@@ -21,7 +21,7 @@ from kinetoken.heads.predictor import (
 )
 from kinetoken.heads.predictor_training import dynamics_step
 from kinetoken.rendering import Scene
-from kinetoken.trajectories import Tracks, read_tracks
+from kinetoken.tracks import Tracks, read_tracks
 
 LEVELS = (3, 2, 2)
 SHAPE = PredictorShape(

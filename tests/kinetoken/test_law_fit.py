@@ -4,51 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from kinetoken import laws
-from kinetoken.law_fit import (
-    PRIOR_QUANTITIES,
-    camera_whitening,
-    choose_law,
-    fit_law,
-    fit_laws,
-    predict_known_law,
-)
+from kinetoken.law_choice import predict_known_law
+from kinetoken.law_fit import PRIOR_QUANTITIES, camera_whitening, fit_law
 from kinetoken.laws import CLASSES
-
-TIMES = np.arange(16) / 16
-PAST = TIMES[:12]
-FOCAL = 55.4
-
-
-def draw(law: str, count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Natural parameters of `count` random tracks of the law, within the bands of the default data."""
-    rng = np.random.default_rng([seed, CLASSES.index(law)])
-    start = np.stack([rng.uniform(-0.4, 0.4, count), rng.uniform(-0.4, 0.4, count), rng.uniform(2.4, 3.6, count)], -1)
-    speed, yaw = rng.uniform(1.2, 2.0, count), rng.uniform(0, 2 * np.pi, count)
-    if law in ("linear", "parabolic"):
-        velocity = speed[:, None] * laws.direction(yaw, rng.uniform(-0.5, 1.0, count))
-        found = {"start": start, "velocity": velocity}
-        return found | ({"gravity": rng.uniform(3, 6, count)} if law == "parabolic" else {})
-    radius = rng.uniform(0.2, 0.35, count)
-    pitch = rng.uniform(0.6, 1.0, count) * rng.choice([-1, 1], count) * (law == "helical")
-    omega = rng.choice([-1, 1], count) * speed / np.hypot(radius, pitch / (2 * np.pi))
-    return {
-        "centre": start, "radius": radius, "omega": omega, "phase": rng.uniform(-np.pi, np.pi, count), "yaw": yaw,
-        "tilt": rng.uniform(0, np.pi / 6, count), "pitch": pitch,
-    }
-
-
-def positions(law: str, drawn: dict[str, np.ndarray], t: np.ndarray = TIMES) -> np.ndarray:
-    function = laws.helical if law in ("circular", "helical") else getattr(laws, law)
-    return np.asarray(function(t, **drawn))
-
-
-def seen_by_camera(path: np.ndarray, px: float, fraction: float, seed: int) -> np.ndarray:
-    """The points with noise of px pixels across and a fraction of the depth along the ray."""
-    rng = np.random.default_rng(seed)
-    depth = path[..., 2:] * (1 + fraction * rng.standard_normal((*path.shape[:-1], 1)))
-    image = path[..., :2] / path[..., 2:] + px / FOCAL * rng.standard_normal((*path.shape[:-1], 2))
-    return np.concatenate([image * depth, depth], -1)
+from tests.law_tracks import FOCAL, PAST, TIMES, draw, positions, seen_by_camera
 
 
 @pytest.mark.parametrize("law", CLASSES)
@@ -134,21 +93,6 @@ def test_bounds_on_gravity_and_tilt() -> None:
     assert np.degrees(fit_law("circular", TIMES, lying, sigma).parameters["tilt"]).max() < 33
     open_bound = fit_law("circular", TIMES, lying, sigma, max_tilt=1.4)
     np.testing.assert_allclose(open_bound.parameters["tilt"], 1.2, atol=0.01)
-
-
-def test_choice_of_law_by_evidence_and_by_prior() -> None:
-    labels = np.repeat(CLASSES, 60)
-    path = np.concatenate([positions(law, draw(law, 60, seed=6)) for law in CLASSES])
-    points = seen_by_camera(path[:, :12], 0.2, 0.01, seed=7)
-    fits = fit_laws(PAST, points, camera_whitening(points, 0.2, 0.01, FOCAL))
-    chosen, log_probability = choose_law(fits)
-    assert (np.array(CLASSES)[chosen] == labels).mean() > 0.93
-    np.testing.assert_allclose(np.exp(log_probability).sum(-1), 1)
-    insist = np.full((240, 4), -1e6)
-    insist[:, 2] = 0
-    assert (choose_law(fits, insist)[0] == 2).all()
-    sure, unsure = (choose_law(fits, independence=share)[1].max(-1).mean() for share in (1.0, 0.2))
-    assert sure > unsure
 
 
 def test_camera_whitening_gives_unit_errors() -> None:

@@ -9,7 +9,7 @@ from kinetoken.clips import Clips, ClipStore
 from kinetoken.errors import UserError
 from kinetoken.rendering import Scene, ball_coverage
 from kinetoken.tokenizer.scoring import Originals, mean_video, points_of, psnr, reconstruction_metrics, score_clips
-from kinetoken.trajectories import Tracks, read_tracks
+from kinetoken.tracks import Tracks, read_tracks
 
 Case = tuple[Clips, np.ndarray, Scene, np.ndarray]
 

@@ -13,7 +13,8 @@ from kinetoken.equations.offline import DescribeMotion
 from kinetoken.errors import UserError
 from kinetoken.laws import CLASSES
 from kinetoken.stage import Context
-from kinetoken.trajectories import Tracks, Trajectories, draw_tracks, write_tracks
+from kinetoken.tracks import Tracks, write_tracks
+from kinetoken.trajectories import Trajectories, draw_tracks
 from stages import describe_motion
 from stages.describe_motion import Paths
 

@@ -13,7 +13,7 @@ from kinetoken.clips import ClipStore, shard_path, write_shard
 from kinetoken.errors import UserError
 from kinetoken.heads.video_classifier import BaselinesParams, load_video_classifier
 from kinetoken.stage import CPU, Context
-from kinetoken.trajectories import read_tracks
+from kinetoken.tracks import read_tracks
 from stages import train_baselines
 from stages.train_baselines import Paths
 

@@ -16,7 +16,7 @@ from kinetoken.errors import UserError
 from kinetoken.heads.position import PositionParams, load_position_head, measured_sigma, position_errors
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.trajectories import read_tracks
+from kinetoken.tracks import read_tracks
 from stages import train_position
 from stages.train_position import Paths
 from tests.quantizers import FSQ
