@@ -47,11 +47,14 @@ class TrainingParams:
 
 
 class Batches(Protocol):
-    """Where batches come from: `len` items, gathered by index on the CPU."""
+    """Where batches come from: `len` items, gathered by index on the CPU.
+
+    `done`, in [0, 1), is the share of all steps that lie behind, for batches that change as training goes on.
+    """
 
     def __len__(self) -> int: ...
 
-    def gather(self, indices: np.ndarray) -> Batch: ...
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch: ...
 
 
 class TensorBatches:
@@ -66,7 +69,7 @@ class TensorBatches:
     def __len__(self) -> int:
         return len(next(iter(self._tensors.values())))
 
-    def gather(self, indices: np.ndarray) -> Batch:
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
         index = torch.from_numpy(indices)
         return {name: tensor[index] for name, tensor in self._tensors.items()}
 
@@ -253,11 +256,12 @@ class _Run:
         )
         sums: dict[str, Tensor] = {}
         for position, indices in enumerate(plan):
-            rate = _rate(self.params, epoch * len(plan) + position, total)
+            behind = epoch * len(plan) + position
+            rate = _rate(self.params, behind, total)
             for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = rate * peak
-            batch = self.fabric.to_device(batches.gather(indices))
+            batch = self.fabric.to_device(batches.gather(indices, behind / total))
             loss, parts = step(self.wrapped, batch)
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"loss is {loss.item()} at epoch {epoch + 1}, step {position + 1}")

@@ -57,11 +57,10 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     context.progress.say(f"{sum(p.numel() for p in tokenizer.parameters()):,} parameters, {len(train)} clips")
     background = static_background(train.pixels)
     tokenizer.background.copy_(background)
-    step = training_step(background, params)
     validate = validation(store.read("val", limit=params.validation_clips).pixels, background, params.loss)
     context = replace(context, hardware=with_cpu_precision(context.hardware, params.cpu_precision))
     history = fit(
-        tokenizer, step, ClipBatches(train.pixels), params, context,
+        tokenizer, training_step(params), ClipBatches(train.pixels, background, params.windows), params, context,
         validate=validate, monitor="val_loss", optimizers=optimizers(params),
     )
 

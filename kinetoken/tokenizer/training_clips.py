@@ -53,17 +53,22 @@ class AugmentationParams:
 
 @dataclasses.dataclass(frozen=True)
 class WindowParams:
-    """Steps on square windows around what moves, in place of whole clips; part of section train_tokenizer.
+    """Square windows around what moves, seen first; whole clips follow; part of section train_tokenizer.
 
-    Most of a clip is background that teaches nothing: a window of half the side costs a quarter.
+    Most of a clip is background that teaches nothing: a window of half the side costs a quarter. Whole clips come
+    last because they are what is scored, and a window's edges look like an image's.
     """
 
     size: Positive  # px, a multiple of 8
-    share: Fraction  # of steps; in the others so many clips of the batch are left out that a step costs the same
+    share: Fraction  # of all steps, the first ones
 
     def __post_init__(self) -> None:
         if self.size % STRIDE[1]:
             raise ValueError(f"size: a window's side must be a multiple of {STRIDE[1]} px, found {self.size}")
+
+    def whole_clips(self, batch_size: int, side: int) -> int:
+        """How many whole clips of that side, px, a step sees: as many pixels as there are in a batch of windows."""
+        return max(1, round(batch_size * min(self.size / side, 1) ** 2)) if self.share else batch_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,16 +86,25 @@ class TokenizerParams(TrainingParams):
 
 
 class ClipBatches:
-    """Batches of uint8 clips {"clips": (B, T, H, W, 3)} from pixels in memory."""
+    """Batches of uint8 clips {"clips": (B, T, H, W, 3), "background": (B, 1, H, W, 3)} from pixels in memory.
 
-    def __init__(self, pixels: Pixels) -> None:
-        self._pixels = torch.from_numpy(pixels)
+    background (H, W, 3) in [0, 1], behind all clips. Windows are cut for the first share of training; later as many
+    clips of a batch are left out as makes a step cost the same.
+    """
+
+    def __init__(self, pixels: Pixels, background: Tensor, windows: WindowParams) -> None:
+        self._pixels, self._background, self._windows = torch.from_numpy(pixels), background, windows
 
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def gather(self, indices: np.ndarray) -> Batch:
-        return {"clips": self._pixels[torch.from_numpy(indices)]}
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        side = self._pixels.shape[2]
+        if done < self._windows.share and self._windows.size < side:
+            clips, behind = cut_windows(self._pixels[torch.from_numpy(indices)], self._background, self._windows.size)
+            return {"clips": clips, "background": behind}
+        clips = self._pixels[torch.from_numpy(indices[: self._windows.whole_clips(len(indices), side)])]
+        return {"clips": clips, "background": repeat(self._background, "h w c -> b 1 h w c", b=len(clips))}
 
 
 def static_background(pixels: Pixels, sample: int = 64) -> Tensor:
@@ -113,37 +127,20 @@ def optimizers(params: TokenizerParams) -> Callable[[nn.Module], Optimizers]:
     return choose
 
 
-def training_step(background: Tensor, params: TokenizerParams) -> Step:
-    """The step for `training.fit`: vary a batch, reconstruct it, compare with the noiseless target.
-
-    background (H, W, 3) in [0, 1].
-    """
-    quantizer, windows = params.quantizer, params.windows
+def training_step(params: TokenizerParams) -> Step:
+    """The step for `training.fit` on `ClipBatches`: vary a batch, reconstruct it, compare with the noiseless target."""
+    quantizer = params.quantizer
     weights = {"quantizer": quantizer.weight, "contrastive": quantizer.contrastive}
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        clips, behind = _shown(batch["clips"], background.to(batch["clips"].device), windows)
-        given, target, varied = vary(clips.float() / 255, behind, params.augmentation)
+        given, target, varied = vary(batch["clips"].float() / 255, batch["background"], params.augmentation)
         view = _noisy(target, params.augmentation.noise_std) if quantizer.contrastive else None
-        output, losses = module(given, behind, view)
+        output, losses = module(given, batch["background"], view)
         reconstruction = reconstruction_loss(output, target, varied, params.loss)
         total = reconstruction + sum(weights[name] * part for name, part in losses.items())
         return total, {"reconstruction": reconstruction, **losses}
 
     return step
-
-
-def _shown(clips: Tensor, background: Tensor, windows: WindowParams) -> tuple[Tensor, Tensor]:
-    """What a step sees of a batch (B, T, H, W, 3): windows of all its clips, or some clips whole.
-
-    The background behind each comes with it, (B, 1, H, W, 3).
-    """
-    if not windows.share or windows.size >= clips.shape[2]:
-        return clips, repeat(background, "h w c -> b 1 h w c", b=len(clips))
-    if torch.rand(()) < windows.share:
-        return cut_windows(clips, background, windows.size)
-    count = max(1, round(len(clips) * (windows.size / clips.shape[2]) ** 2))
-    return clips[:count], repeat(background, "h w c -> b 1 h w c", b=count)
 
 
 def cut_windows(clips: Tensor, background: Tensor, size: int) -> tuple[Tensor, Tensor]:

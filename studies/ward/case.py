@@ -24,6 +24,7 @@ from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenize
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
+    WindowParams,
     optimizers,
     static_background,
     training_step,
@@ -65,15 +66,15 @@ class Scene:
 class DrawnClips(ClipBatches):
     """`count` clips a pass, drawn anew each time: a training curve finer than one point a round of all clips."""
 
-    def __init__(self, pixels: np.ndarray, count: int) -> None:
-        super().__init__(pixels)
+    def __init__(self, pixels: np.ndarray, background: torch.Tensor, windows: WindowParams, count: int) -> None:
+        super().__init__(pixels, background, windows)
         self._count = count
 
     def __len__(self) -> int:
         return self._count
 
-    def gather(self, indices: np.ndarray) -> Batch:
-        return super().gather(torch.randint(len(self._pixels), (len(indices),)).numpy())
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        return super().gather(torch.randint(len(self._pixels), (len(indices),)).numpy(), done)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +105,10 @@ def train(params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_cl
 def go_on(tokenizer: Tokenizer, params: TokenizerParams, scene: Scene, pixels: np.ndarray, pass_clips: int) -> Trained:
     """The tokenizer trained in place from where it stands."""
     background = tokenizer.background.clone()
-    step = training_step(background, params)
     seen = scene.store.read("val", limit=params.validation_clips).pixels
     context = Context(Progress.silent(), with_cpu_precision(ONE_THREAD, params.cpu_precision))
     history = fit(
-        tokenizer, step, DrawnClips(pixels, pass_clips), params, context,
+        tokenizer, training_step(params), DrawnClips(pixels, background, params.windows, pass_clips), params, context,
         validate=validation(seen, background, params.loss), optimizers=optimizers(params),
     )
     return Trained(tokenizer, tuple(row["val_loss"] for row in history.rows))

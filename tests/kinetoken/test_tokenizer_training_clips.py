@@ -88,11 +88,27 @@ def test_a_share_is_a_share_and_the_seed_decides(batch: tuple[torch.Tensor, torc
     assert all(torch.equal(a, b) for a, b in zip(varied(batch, **everything), varied(batch, **everything), strict=True))
 
 
-def test_batches_are_gathered_by_index(tiny_data: Path) -> None:
+@pytest.mark.parametrize("windows", [WindowParams(size=32, share=0.0), WindowParams(size=64, share=1.0)])
+def test_batches_are_gathered_by_index(tiny_data: Path, windows: WindowParams) -> None:
+    """No windows are asked for, or they would be the whole clip."""
     pixels = ClipStore(tiny_data / "videos").read("val").pixels
-    batches = ClipBatches(pixels)
+    background = static_background(pixels)
+    batches = ClipBatches(pixels, background, windows)
     assert len(batches) == len(pixels)
-    np.testing.assert_array_equal(batches.gather(np.array([3, 1]))["clips"].numpy(), pixels[[3, 1]])
+    batch = batches.gather(np.array([3, 1]), 0.5)
+    np.testing.assert_array_equal(batch["clips"].numpy(), pixels[[3, 1]])
+    assert torch.equal(batch["background"], background.expand(2, 1, 64, 64, 3))
+
+
+def test_windows_come_first_and_then_whole_clips_of_as_many_pixels(tiny_data: Path) -> None:
+    pixels = ClipStore(tiny_data / "videos").read("val").pixels
+    batches = ClipBatches(pixels, static_background(pixels), WindowParams(size=32, share=0.75))
+    rows = np.array([3, 1, 0, 2, 4, 7, 5, 6])
+    for done, shape in ((0.0, (8, 16, 32, 32, 3)), (0.749, (8, 16, 32, 32, 3)), (0.75, (2, 16, 64, 64, 3))):
+        batch = batches.gather(rows, done)
+        assert batch["clips"].shape == shape
+        assert batch["background"].shape == (shape[0], 1, *shape[2:])
+    np.testing.assert_array_equal(batch["clips"].numpy(), pixels[[3, 1]])
 
 
 def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -325,6 +325,19 @@ def test_batches_must_agree_in_length() -> None:
         TensorBatches(x=torch.zeros(3), y=torch.zeros(4))
 
 
+def test_batches_are_told_what_share_of_training_lies_behind() -> None:
+    told = []
+
+    class Told(TensorBatches):
+        def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+            told.append(done)
+            return super().gather(indices)
+
+    params = dataclasses.replace(PARAMS, epochs=2, batch_size=2)
+    fit(nn.Linear(1, 1), lambda m, b: (m(b["x"]).mean(), {}), Told(x=torch.ones(5, 1)), params, context())
+    assert told == [0.0, 0.25, 0.5, 0.75]
+
+
 def test_every_item_is_seen_once_an_epoch_in_a_new_order() -> None:
     epochs = [np.concatenate(training._epoch_indices(96, PARAMS, epoch, 1, 0)) for epoch in range(2)]
     assert all(sorted(order) == list(range(96)) for order in epochs)

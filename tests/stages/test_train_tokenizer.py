@@ -132,7 +132,7 @@ def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: 
     pixels = ClipStore(tiny_data / "videos").read("train", limit=16).pixels
     background = static_background(pixels)
     params = dataclasses.replace(PARAMS, epochs=3, quantizer=quantizer_params("vq"))
-    step = training_step(background, params)
+    step = training_step(params)
     validate = validation(pixels[:8], background, params.loss)
 
     def trained_with(step: Step, checkpoints: Path) -> Tokenizer:
@@ -140,7 +140,7 @@ def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: 
         tokenizer = Tokenizer(params.network, params.quantizer, 64)
         context = dataclasses.replace(Context.silent(), checkpoints=checkpoints)
         fit(
-            tokenizer, step, ClipBatches(pixels), params, context,
+            tokenizer, step, ClipBatches(pixels, background, params.windows), params, context,
             validate=validate, monitor="val_loss", optimizers=optimizers(params),
         )
         return tokenizer

@@ -27,8 +27,8 @@ class Laps:
     def __len__(self) -> int:
         return self.length
 
-    def gather(self, indices: np.ndarray) -> Batch:
-        return self.batches.gather(indices % len(self.batches))
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        return self.batches.gather(indices % len(self.batches), done)
 
 
 def train(data: Data, params: TokenizerParams, seconds: float) -> tuple[Tokenizer, Training]:
@@ -39,8 +39,8 @@ def train(data: Data, params: TokenizerParams, seconds: float) -> tuple[Tokenize
     tokenizer = Tokenizer(params.network, params.quantizer, data.train.shape[2])
     background = torch.from_numpy(data.background)
     tokenizer.background.copy_(background)
-    step = training_step(background, params)
-    batches, params = ClipBatches(data.train), dataclasses.replace(params, epochs=1)
+    step = training_step(params)
+    batches, params = ClipBatches(data.train, background, params.windows), dataclasses.replace(params, epochs=1)
 
     def timed(module: Tokenizer, steps: int) -> float:
         start = clock()
@@ -53,13 +53,8 @@ def train(data: Data, params: TokenizerParams, seconds: float) -> tuple[Tokenize
     steps = max(1, round(seconds / per_step))
     spent = timed(tokenizer, steps)
     parameters = sum(p.numel() for p in tokenizer.parameters())
-    return tokenizer, Training(spent, steps * clips_a_step(params, data.train.shape[2]), parameters, peak_mib())
-
-
-def clips_a_step(params: TokenizerParams, side: int) -> int:
-    """What a step on clips of that side, px, looks at, in whole clips' worth of pixels."""
-    share = min(params.windows.size / side, 1) ** 2 if params.windows.share else 1
-    return max(1, round(params.batch_size * share))
+    clips = steps * params.windows.whole_clips(params.batch_size, data.train.shape[2])  # windows by their pixels
+    return tokenizer, Training(spent, clips, parameters, peak_mib())
 
 
 def main() -> None:
