@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kinetoken.artifacts import read_table, write_table
 from kinetoken.errors import UserError
+from kinetoken.per_track import PerTrack
 from kinetoken.rendering import Scene, to_scene
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SHARD_GROUP_ROWS = 256
 
 
 @dataclasses.dataclass
-class Clips:
+class Clips(PerTrack):
     """N clips in memory: pixels (N, T, H, W, 3) uint8, and who they are."""
 
     track_id: NDArray[np.int32]
@@ -35,9 +36,6 @@ class Clips:
     split: np.ndarray
     pixels: Pixels
     fps: float
-
-    def __len__(self) -> int:
-        return len(self.track_id)
 
 
 def shard_path(folder: Path, index: int) -> Path:
@@ -66,7 +64,7 @@ def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
     write_table(path, table.replace_schema_metadata(meta), row_group_rows=SHARD_GROUP_ROWS)
 
 
-class ClipStore:
+class ClipStore(PerTrack):
     """A folder of shards, read by split or streamed; every page's checksum is verified on reading."""
 
     def __init__(self, folder: Path) -> None:
@@ -80,19 +78,11 @@ class ClipStore:
         first = index[0]
         self.shape = tuple(int(first[name][0].as_py()) for name in ("num_frames", "height", "width"))
         self.fps = float(first["fps"][0].as_py())
-        self.track_id = np.concatenate([table["track_id"].to_numpy() for table in index])
+        self.track_id: NDArray[np.int32] = np.concatenate([table["track_id"].to_numpy() for table in index])
         self.label = np.concatenate([np.array(table["class"].to_pylist()) for table in index])
         self.split = np.concatenate([np.array(table["split"].to_pylist()) for table in index])
         scene = (first.schema.metadata or {}).get(b"scene")
         self._scene = None if scene is None else to_scene(json.loads(scene))
-
-    def __len__(self) -> int:
-        return len(self.track_id)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order used for labels everywhere: sorted."""
-        return tuple(sorted(set(self.label)))
 
     @property
     def scene(self) -> Scene:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kinetoken.artifacts import read_table
 from kinetoken.errors import UserError
+from kinetoken.per_track import PerTrack
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class CodesMeta:
 
 
 @dataclasses.dataclass
-class CodesTable:
+class CodesTable(PerTrack):
     """N clips' codes in order: codes (N, T', H', W') int32."""
 
     track_id: NDArray[np.int32]
@@ -51,19 +52,6 @@ class CodesTable:
     split: np.ndarray
     codes: Indices
     meta: CodesMeta
-
-    def __len__(self) -> int:
-        return len(self.track_id)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order used for labels everywhere: sorted."""
-        return tuple(sorted(set(self.label)))
-
-    @property
-    def target(self) -> NDArray[np.int64]:
-        """(N,) index of each clip's class in `classes`."""
-        return np.searchsorted(np.array(self.classes), self.label).astype(np.int64)
 
     def take(self, rows: np.ndarray) -> "CodesTable":
         return CodesTable(self.track_id[rows], self.label[rows], self.split[rows], self.codes[rows], self.meta)

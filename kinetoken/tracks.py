@@ -15,6 +15,7 @@ import numpy as np
 from kinetoken.artifacts import read_table, write_table
 from kinetoken.errors import UserError
 from kinetoken.laws import Array
+from kinetoken.per_track import PerTrack
 from kinetoken.world import World
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SPLITS = ("train", "val", "test", "ood")
 
 
 @dataclasses.dataclass
-class Tracks:
+class Tracks(PerTrack):
     """N tracks of T frames in order of track_id.
 
     points (N, T, 3) m; label (N,) class names; split (N,) names; drawn: one row a track.
@@ -36,9 +37,6 @@ class Tracks:
     split: np.ndarray
     points: Array
     drawn: "pd.DataFrame"
-
-    def __len__(self) -> int:
-        return len(self.track_id)
 
 
 def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None:

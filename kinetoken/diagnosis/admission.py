@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable
@@ -11,7 +10,7 @@ from kinetoken.diagnosis.chain import Diagnosis, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.errors import UserError
+from kinetoken.per_track import rows_of
 from kinetoken.progress import Progress
 from kinetoken.rendering import MASK_COVERAGE, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
@@ -28,29 +27,22 @@ def admit(
     """
     chain = walk(store, table, tokenizer, device, params, progress)
     sampled = chain.table
-    place = _places(tracks, sampled.track_id)
+    absent = "trajectories: no track {}, which the codes table holds".format
+    place = rows_of(sampled.track_id, tracks.track_id, absent)
     points = tracks.points[place]
     progress.phase("reconstructing", len(chain.shown), "clips")
     pixel_mask = ball_coverage(store.scene, points[chain.shown]) > MASK_COVERAGE  # (n, T, H, W)
     drawn = painted(tokenizer, sampled.codes[chain.shown], chain.pixels, pixel_mask, chain.mean_video, device)
     progress.phase("counting codes")
     tests = table.of_split("test")
-    mask = usage.foreground_tokens(store.scene, tracks.points[_places(tracks, tests.track_id)], table.meta.grid)
+    tested = tracks.points[rows_of(tests.track_id, tracks.track_id, absent)]
+    mask = usage.foreground_tokens(store.scene, tested, table.meta.grid)
     tally = Tally(table.meta.grid, table.meta.codebook_size, len(sampled.classes), params.seed)
     tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label))
     tally.add_foreground(tests.codes, mask)
-    order = np.argsort(tests.track_id)
-    read = order[np.searchsorted(tests.track_id, sampled.track_id[sampled.split == "test"], sorter=order)]
+    read = rows_of(sampled.track_id[sampled.split == "test"], tests.track_id)
     return Patient(
         sampled.meta, sampled.track_id.astype(np.int64), sampled.label, sampled.split, sampled.codes, chain.tokens,
         tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
         all_rows=row_hashes(table.codes),
     )
-
-
-def _places(tracks: Tracks, track_id: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Rows of the tracks with these ids; UserError naming the first that is not there."""
-    place = np.minimum(np.searchsorted(tracks.track_id, track_id), len(tracks) - 1)
-    if (absent := track_id[tracks.track_id[place] != track_id]).size:
-        raise UserError(f"trajectories: no track {absent[0]}, which the codes table holds")
-    return place

@@ -14,6 +14,7 @@ from kinetoken.codes import CodesTable, Indices
 from kinetoken.diagnosis.probes import Labelled, MomentsParams, Splits
 from kinetoken.errors import UserError
 from kinetoken.params import NonNegative, Range
+from kinetoken.per_track import rows_of
 from kinetoken.progress import Progress
 
 if TYPE_CHECKING:
@@ -84,10 +85,9 @@ def walk(
     kept = np.empty((len(shown), *store.shape, 3), np.uint8)
     background, recoded = store.scene.background(), np.empty_like(chosen.codes)
     total = np.zeros((*store.shape, 3), np.float32)
-    order = np.argsort(chosen.track_id)
     progress.phase("reading clips", len(chosen), "clips")
     for pixels, track_id in _selected(store, chosen.track_id):
-        rows = order[np.searchsorted(chosen.track_id, track_id, sorter=order)]
+        rows = rows_of(track_id, chosen.track_id)
         found = pixel_tokens(pixels, background, grid)
         tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)

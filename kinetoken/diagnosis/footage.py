@@ -12,6 +12,7 @@ from kinetoken.clips import ClipStore
 from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
 from kinetoken.diagnosis.columns import Column, open_column
 from kinetoken.errors import UserError
+from kinetoken.per_track import rows_of
 from kinetoken.rendering import Scene
 
 Pixels = NDArray[np.uint8]
@@ -73,11 +74,9 @@ def _places(store: ClipStore, track_id: NDArray[np.int64] | None, length: int) -
                 f"{store.folder}: {len(store)} clips, the codes table {length} rows and no track_id to match them by"
             )
         return np.arange(length)
-    order = np.argsort(store.track_id)
-    place = order[np.minimum(np.searchsorted(store.track_id, track_id, sorter=order), len(store) - 1)]
-    if (absent := track_id[store.track_id[place] != track_id]).size:
-        raise UserError(f"{store.folder}: no clip of track {absent[0]}, which the codes table holds")
-    return place
+    return rows_of(track_id, store.track_id, lambda track: (
+        f"{store.folder}: no clip of track {track}, which the codes table holds"
+    ))
 
 
 def _rgb(values: NDArray[Any], path: Path) -> Pixels:

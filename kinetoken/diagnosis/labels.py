@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kinetoken.diagnosis.columns import load_arrays, open_parquet
 from kinetoken.errors import UserError
+from kinetoken.per_track import rows_of
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
 SPLIT_NAMES = ("split", "subset", "fold")
@@ -71,11 +72,9 @@ def labels_beside(own: Labels, path: Path, length: int) -> Labels:
         raise UserError(f"{path}: no labels: name the column class or label")
     rows = np.arange(length)
     if own.track_id is not None and other.track_id is not None:
-        order = np.argsort(other.track_id, kind="stable")
-        place = np.searchsorted(other.track_id, own.track_id, sorter=order)
-        rows = order[np.minimum(place, len(order) - 1)]
-        if (absent := own.track_id[other.track_id[rows] != own.track_id]).size:
-            raise UserError(f"{path}: no label of clip {absent[0]}, which the codes table holds")
+        rows = rows_of(own.track_id, other.track_id, lambda track: (
+            f"{path}: no label of clip {track}, which the codes table holds"
+        ))
     elif len(other.target) != length:
         raise UserError(f"{path}: {len(other.target)} labels, but the codes table has {length} rows")
     split = own.split if other.split is None else other.split[rows]

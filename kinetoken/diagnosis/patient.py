@@ -14,6 +14,7 @@ from kinetoken.codes import CodesMeta, Indices
 from kinetoken.diagnosis.chain import Painted, Tokens
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
+from kinetoken.per_track import PerTrack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ class Motion:
 
 
 @dataclasses.dataclass
-class Patient:
+class Patient(PerTrack):
     """N sampled clips and what is known of them.
 
     tokens: at those points of CHAIN that are known, (N, T', H', W', D); codes (N, T', H', W'), None if the table
@@ -62,19 +63,6 @@ class Patient:
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
-
-    def __len__(self) -> int:
-        return len(self.track_id)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order used for labels everywhere: sorted."""
-        return tuple(sorted(set(self.label)))
-
-    @property
-    def target(self) -> NDArray[np.int64]:
-        """(N,) index of each clip's class in `classes`."""
-        return np.searchsorted(np.array(self.classes), self.label).astype(np.int64)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.split == split)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinetoken.clips import Clips, Pixels
-from kinetoken.errors import UserError
+from kinetoken.per_track import rows_of
 from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.tracking import Tracked, distances, track_ball
@@ -46,14 +46,9 @@ class ClipScores:
 
 def points_of(clips: Clips, tracks: Tracks) -> Array:
     """The tracks of the clips, (N, T, 3) m; UserError for a clip without a track."""
-    rows = np.searchsorted(tracks.track_id, clips.track_id)
-    found = (rows < len(tracks)) & (tracks.track_id[np.minimum(rows, len(tracks) - 1)] == clips.track_id)
-    if not found.all():
-        raise UserError(
-            f"clip {clips.track_id[~found][0]} has no track: videos and trajectories are not of one dataset; "
-            "run render_videos again"
-        )
-    return tracks.points[rows]
+    return tracks.points[rows_of(clips.track_id, tracks.track_id, lambda track: (
+        f"clip {track} has no track: videos and trajectories are not of one dataset; run render_videos again"
+    ))]
 
 
 @dataclasses.dataclass

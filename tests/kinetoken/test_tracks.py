@@ -1,4 +1,4 @@
-"""The tables of tracks come back as they were written, and rows are found by track."""
+"""The tables of tracks come back as they were written."""
 
 from pathlib import Path
 

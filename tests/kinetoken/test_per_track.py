@@ -1,0 +1,45 @@
+"""Rows are found by track whatever their order, and what the tables have in common is the same in all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.diagnosis.patient import Patient
+from kinetoken.errors import UserError
+from kinetoken.per_track import PerTrack, rows_of
+from kinetoken.tracks import read_tracks
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.data())
+def test_rows_are_those_that_looking_one_by_one_finds(ids: list[int], data: st.DataObject) -> None:
+    wanted = data.draw(st.lists(st.sampled_from(ids), max_size=30))
+    found = rows_of(np.array(wanted, np.int64), np.array(ids, np.int32))
+    assert found.tolist() == [ids.index(one) for one in wanted]  # the first of several alike
+
+
+@pytest.mark.parametrize("stray", [-1, 6, 100])  # before, between and beyond those that are there
+def test_the_first_absent_track_is_named(stray: int) -> None:
+    known = np.array([9, 3, 7, 5])
+    with pytest.raises(UserError, match=f"^no track {stray}$"):
+        rows_of(np.array([5, stray, 1000, 3]), known)
+    with pytest.raises(UserError, match=f"^a table lacks {stray} alone$"):
+        rows_of(np.array([stray]), known, lambda track: f"a table lacks {track} alone")
+
+
+def test_all_tables_name_classes_alike(tiny_data: Path) -> None:
+    store = ClipStore(tiny_data / "videos")
+    who = store.track_id, store.label, store.split
+    meta = CodesMeta((1, 1, 1), 2, "vq", (), "")
+    codes = np.zeros((len(store), 1, 1, 1), np.int32)
+    tables: list[PerTrack] = [
+        store, store.read(), read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet"),
+        CodesTable(*who, codes, meta), Patient(meta, *who, codes, {}, None),
+    ]
+    for table in tables:
+        assert len(table) == 96 and table.classes == ("circular", "helical", "linear", "parabolic")
+        assert (np.array(table.classes)[table.target] == store.label).all() and table.target.dtype == np.int64
