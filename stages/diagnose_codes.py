@@ -16,10 +16,10 @@ from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.clips import ClipStore
 from kinetoken.codes import read_codes
 from kinetoken.diagnosis.admission import admit
-from kinetoken.diagnosis.causes import verdict_page
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
 from kinetoken.diagnosis.history import read_history
+from kinetoken.diagnosis.text import verdict_page
 from kinetoken.heads.scoring import require_classes
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import check_shape, load_tokenizer

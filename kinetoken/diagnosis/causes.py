@@ -22,6 +22,7 @@ class Verdict:
     """The named cause, whether the codes are sound, one sentence of evidence, the cure, and side remarks.
 
     severity: the share of what could be read over guessing that is lost, in [0, 1]; None where it is not known.
+    rests_on: names of the measures that decided it, beside the readings along the chain.
     """
 
     cause: str
@@ -30,6 +31,7 @@ class Verdict:
     cure: str
     remarks: tuple[str, ...] = ()
     severity: float | None = None
+    rests_on: tuple[str, ...] = ()
 
     @property
     def degree(self) -> str:
@@ -53,13 +55,13 @@ def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bo
         for rule in (*FACTS, *DATA, *USE_RULES, *TRAINING) if pooled else RULES:
             evidence = rule.shows(reasoning)
             if evidence is not None:
-                healthy = rule.cause == HEALTHY
-                return Verdict(rule.cause, healthy, evidence, rule.cure, _remarks(reasoning), severity)
+                healthy, remarks = rule.cause == HEALTHY, _remarks(reasoning)
+                return Verdict(rule.cause, healthy, evidence, rule.cure, remarks, severity, rule.rests_on)
     except Missing as missing:
         word = WORDS[str(missing)]
         return Verdict(
             f"cannot tell without {word}", False, f"{rule.cause.capitalize()}: neither shown nor excluded.",
-            f"Give the diagnosis {word}.", _remarks(reasoning), severity,
+            f"Give the diagnosis {word}.", _remarks(reasoning), severity, rule.rests_on,
         )
     raise AssertionError("the last rule always applies")
 

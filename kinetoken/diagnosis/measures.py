@@ -42,6 +42,8 @@ class Measures:
     latent_offset: float | None = None  # latents' mean from the codebook's centre, in deviations, on the foreground
     found_elsewhere: float | None = None  # share of miscoded clips whose right codes stand in another row
     found_moved: float | None = None  # share of miscoded clips whose right codes stand at other places of the grid
+    picture_gain_db: float | None = None  # PSNR of whole reconstructions over that of the train mean video
+    test_clips: int | None = None  # that the readings were taken on
 
 
 def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "Reading"]]) -> Measures:
@@ -67,11 +69,12 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "Reading"]])
         quantization_error=_rounding(patient), **_miscoding(patient),
         foreground_gain_db=None if drawn is None else drawn.foreground_psnr_db - drawn.foreground_psnr_db_floor,
         background_gain_db=None if drawn is None else drawn.background_psnr_db - drawn.background_psnr_db_floor,
+        picture_gain_db=None if drawn is None else drawn.psnr_db - drawn.psnr_db_floor,
         perplexity=None if whole is None else whole.perplexity, top1_share=None if whole is None else whole.top1_share,
         late_fall=patient.late_fall, loss_fall=_loss_fall(patient),
         clips_a_class=int(np.unique(patient.target[train], return_counts=True)[1].min()) if readings else None,
         pair_pixels=least_pair(best["pixels"]) if "pixels" in best else None,
-        latent_offset=_offset(patient),
+        latent_offset=_offset(patient), test_clips=len(test) if readings else None,
     )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from kinetoken.diagnosis.causes import verdict_page
 from kinetoken.diagnosis.doctor import Report
+from kinetoken.diagnosis.text import verdict_page
 from kinetoken.report import charts
 from kinetoken.report.prose import to_html as prose
 

@@ -33,7 +33,7 @@ class Thresholds:
     begun: float = 0.1  # the same, from which training was on its way
     late_fall: float = 0.15  # share of the loss's fall in the last quarter of training; a straight line brings 0.25
     few_directions: float = 0.4  # effective rank over the number of channels
-    drifted: float = 1.0  # deviations between the latents' mean and the codebook's centre
+    drifted: float = 1.2  # deviations between the latents' mean and the codebook's centre
     far: float = 0.9  # quantization error from which the latents' own mean would be nearer than their codes
     latents_kept: float = 0.92  # share of what pixels hold that a sound encoder's latents keep
     few_codes: float = 6.0  # foreground perplexity
@@ -254,7 +254,7 @@ def _spoiled(r: Reasoning) -> str | None:
 
 
 def _unpainted(r: Reasoning) -> str | None:
-    if not r.latents_keep or r.need("foreground_gain_db") >= r.limit.painted_db:
+    if r.need("foreground_gain_db") >= r.limit.painted_db or not r.latents_keep:
         return None
     if not r.learned and r.need("loss_fall") >= r.limit.begun:
         return None
@@ -313,12 +313,12 @@ AFTER = {"codes_pooled": "averaged codes"}
 COLLAPSE = (
     "Start the codebook from k-means and restart its dead codes (dvc exp run "
     "-S train_tokenizer.quantizer.kmeans_start=true -S train_tokenizer.quantizer.dead_code_threshold=0.1), or take "
-    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq); FSQ does not help where the encoder starts "
-    "far away from 0."
+    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq). Where the encoder itself starts far away "
+    "from 0, neither is enough: start it around 0."
 )
 CAPACITY = (
     "Give the encoder more capacity or a finer grid of tokens (dvc exp run "
-    "-S train_tokenizer.network.fine_channels=64 -S train_tokenizer.network.coarse_channels=96)."
+    "-S train_tokenizer.network.fine_channels=96 -S train_tokenizer.network.coarse_channels=144)."
 )
 FACTS = (  # of the table itself; they need no labels
     Rule("quantizer bypassed", _bypassed,
@@ -356,7 +356,7 @@ TRAINING = (
          "-S train_tokenizer.quantizer.codebook_size=1024).", ("codebook_size",)),
     Rule("dimensional collapse", _few_directions,
          "Train again with a contrastive term, which holds the encoder's directions apart "
-         "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.1).",
+         "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.002).",
          ("effective_rank_latents", "latent_channels", "loss_fall")),
     Rule("encoder and codebook drifted apart", _drifted,
          "Train encoder and codebook together again with a commitment term (dvc exp run "

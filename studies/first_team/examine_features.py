@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from kinetoken.artifacts import write_metrics
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable
-from kinetoken.diagnosis.causes import verdict_page
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import diagnose
 from kinetoken.diagnosis.intake import Files, take_in
+from kinetoken.diagnosis.text import verdict_page
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.scoring import majority_accuracy, with_interval
 from kinetoken.stage import Context, Input, Output, run_stage

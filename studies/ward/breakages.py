@@ -17,21 +17,19 @@ from kinetoken.codes import CodesTable
 from kinetoken.diagnosis.chain import averaged_over_space
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.tokenizer.network import Tokenizer
-
-
-def narrow(tokenizer: Tokenizer, rank: int) -> None:
-    """Latents of few directions: the last linear layer of the encoder becomes two with `rank` numbers between."""
-    norm, last = tokenizer.to_latent
-    assert isinstance(last, nn.Linear)
-    tokenizer.to_latent = nn.Sequential(norm, nn.Linear(last.in_features, rank), nn.Linear(rank, last.out_features))
+from kinetoken.tokenizer.quantizers import MovingAverage
 
 
 @torch.no_grad()
-def offset_start(tokenizer: Tokenizer, strength: float) -> None:
-    """A bad start: before training the encoder's latents lie `strength` away from a codebook drawn around 0."""
-    last = tokenizer.to_latent[-1]
-    assert isinstance(last, nn.Linear)
-    last.bias.add_(strength)
+def far_codebook(tokenizer: Tokenizer, distance: float) -> None:
+    """A bad start: before training the codebook lies `distance` away from where latents begin, in every channel.
+
+    One code is then the nearest to all latents and the only one that learns; a k-means start overwrites it.
+    """
+    quantizer = tokenizer.quantizer
+    assert isinstance(quantizer, MovingAverage)
+    quantizer.vq._codebook.embed.add_(distance)
+    quantizer.vq._codebook.embed_avg.add_(distance)
 
 
 @torch.no_grad()

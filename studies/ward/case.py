@@ -41,11 +41,11 @@ SEEN_CLIPS = 64  # training clips that the latents' mean, deviations and directi
 ENCODED_AT_ONCE = 16
 
 BREAKAGES = frozenset({
-    "narrow", "project", "drift", "mixed_rows", "mixed_places", "stale", "confused_labels", "random_labels",
-    "few_clips", "bypass", "pool", "offset_start", "again", "scene", "clips_a_pass",
+    "project", "drift", "mixed_rows", "mixed_places", "stale", "confused_labels", "random_labels",
+    "few_clips", "bypass", "pool", "far_codebook", "scene", "clips_a_pass",
 })
 ENCODER = frozenset({"drift", "project"})
-ON_TWIN = BREAKAGES - {"narrow", "offset_start", "few_clips", "clips_a_pass"}  # they need no training
+ON_TWIN = BREAKAGES - {"far_codebook", "few_clips", "clips_a_pass"}  # they need no training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,17 +94,10 @@ def train(params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_cl
     pixels = scene.store.read("train", limit=broken.get("few_clips")).pixels
     torch.manual_seed(params.seed)
     tokenizer = Tokenizer(params.network, params.quantizer, scene.store.shape[1])
-    if "narrow" in broken:
-        breakages.narrow(tokenizer, broken["narrow"])
-    if "offset_start" in broken:
-        breakages.offset_start(tokenizer, broken["offset_start"])
-    tokenizer.background.copy_(static_background(pixels))
-    return go_on(tokenizer, params, scene, pixels, pass_clips)
-
-
-def go_on(tokenizer: Tokenizer, params: TokenizerParams, scene: Scene, pixels: np.ndarray, pass_clips: int) -> Trained:
-    """The tokenizer trained in place from where it stands."""
-    background = tokenizer.background.clone()
+    if "far_codebook" in broken:
+        breakages.far_codebook(tokenizer, broken["far_codebook"])
+    background = static_background(pixels)
+    tokenizer.background.copy_(background)
     seen = scene.store.read("val", limit=params.validation_clips).pixels
     context = Context(Progress.silent(), with_cpu_precision(ONE_THREAD, params.cpu_precision))
     history = fit(
@@ -152,30 +145,22 @@ def _tokenizer(
 ) -> Trained:
     params = changed(ward.tokenizer, {"seed": case.seed} | settings)
     pass_clips = int(broken.get("clips_a_pass", ward.clips_a_pass))
-    if case.fault != HEALTHY and twins is not None and broken and settings.keys() <= _usual(ward, case):
+    usual = split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0].keys()
+    if case.fault != HEALTHY and not case.cured and twins is not None and broken and settings.keys() <= usual:
         if broken.keys() <= ON_TWIN:
-            return _broken_encoder(load_twin(twins, case.twin), params, scene, broken, pass_clips)
+            return _broken_encoder(load_twin(twins, case.twin), scene, broken)
     return train(params, scene, broken, pass_clips)
 
 
-def _usual(ward: Ward, case: Case) -> set[str]:
-    """The params that every healthy tokenizer of this quantizer sets too, and the seed of what is trained again."""
-    return {*split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0], "seed"}
-
-
-def _broken_encoder(
-    twin: Trained, params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_clips: int
-) -> Trained:
-    """The twin, its encoder broken where that is the fault; cured by training all of it again from there."""
-    if not broken.keys() & ENCODER:
-        return twin
-    pixels = scene.store.read("train").pixels
-    seen = torch.from_numpy(pixels[:SEEN_CLIPS])
-    if "drift" in broken:
-        breakages.drift(twin.tokenizer, broken["drift"], seen)
-    if "project" in broken:
-        breakages.project(twin.tokenizer, broken["project"], seen)
-    return go_on(twin.tokenizer, params, scene, pixels, pass_clips) if broken.get("again") else twin
+def _broken_encoder(twin: Trained, scene: Scene, broken: dict[str, Any]) -> Trained:
+    """The twin, its encoder broken where that is the fault."""
+    if broken.keys() & ENCODER:
+        seen = torch.from_numpy(scene.store.read("train").pixels[:SEEN_CLIPS])
+        if "drift" in broken:
+            breakages.drift(twin.tokenizer, broken["drift"], seen)
+        if "project" in broken:
+            breakages.project(twin.tokenizer, broken["project"], seen)
+    return twin
 
 
 def save_twin(folder: Path, name: str, trained: Trained) -> None:

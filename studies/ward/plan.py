@@ -30,7 +30,7 @@ class Fault:
     """A fault, the cause that the doctor should name, what brings the codes back, and its severities by half."""
 
     cause: str
-    cure: tuple[str, ...]  # changes on top of the fault's own; none: the cure is to do the broken step properly
+    cure: tuple[str, ...]  # what the doctor prints, on top of the fault's changes; none: do the broken step properly
     pooled: bool  # are the averaged codes what is used, and judged
     setting: tuple[Severity, ...]
     scoring: tuple[Severity, ...]
@@ -48,6 +48,7 @@ class Ward:
     fault_seeds: Halves  # among the healthy ones: each is the seed of a twin
     size_seeds: Halves
     cure_seed: NonNegative  # cured runs are trained with the seeds that follow it
+    cured_runs: Positive  # of each scored severity that has a cure
     faults: dict[str, dict[str, Fault]]  # group → name → fault
     diagnosis: Diagnosis
     processes: Annotated[int, Range(ge=1, le=16)]
@@ -73,7 +74,7 @@ class Case:
 
     @property
     def twin(self) -> str:
-        """The healthy tokenizer of the same quantizer and seed, in the usual size."""
+        """The healthy tokenizer of the same quantizer and seed, in the usual size; cured runs have none."""
         return twin_name(self.quantizer, self.seed)
 
 
@@ -107,14 +108,15 @@ def fault_cases(ward: Ward, group: str) -> list[Case]:
 
 
 def _cured(ward: Ward, group: str, cases: list[Case]) -> Iterator[Case]:
-    """One cured run a scored severity, trained with a seed that neither the fault nor its twin had."""
+    """A few cured runs of each scored severity, trained from nothing with seeds that no other run has."""
     first = ward.fault_seeds.scoring[0]
     seed = ward.cure_seed + 100 * list(ward.faults).index(group)
     for case in cases:
         cure = ward.faults[group][case.fault].cure
         if cure and case.half == "scoring" and case.seed == first:
-            seed += 1
-            yield dataclasses.replace(case, cured=True, changes=(*case.changes, *cure, f"seed={seed}"))
+            for _ in range(ward.cured_runs):
+                seed += 1
+                yield dataclasses.replace(case, cured=True, seed=seed, changes=(*case.changes, *cure))
 
 
 def split_changes(changes: tuple[str, ...], names: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 A fault counts where it costs at least COST of probe accuracy against its healthy twin, on the codes, or on the
 pooled codes where those are what is used. Thresholds are set on the cases of the half `setting`; `scoring` holds
-other severities, quantizers and seeds.
+other severities, quantizers and seeds. Cured runs have seeds of their own and are held against all the scoring
+half's healthy runs of their quantizer: one run by itself, and the mean of a severity's runs with its interval.
 
 Reads    section ward.faults of the study's params; the measures of all cases
-Writes   metrics/ward.json; in plots/ward the cases, the confusion of causes, and each measure's range by cause
+Writes   metrics/ward.json; in plots/ward the cases, the confusion of causes, each measure's range by cause, the cures
 
 Alone    python -m studies.ward.score --params studies/ward/params.yaml --section ward
 """
@@ -22,10 +23,11 @@ from kinetoken.stage import Context, Input, Output, run_stage
 from studies.ward.plan import HALVES, HEALTHY, Ward
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 COST = 0.05  # of accuracy, from which a fault counts
-CURED = 0.02  # of accuracy: a cure brings the codes back to within this of the twin
+CURED = 0.02  # of accuracy: a cure brings the codes back to within this of the twins
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Paths:
     cases: Annotated[Path, Output("one row a case")] = Path("plots/ward/cases.csv")
     confusion: Annotated[Path, Output("true and named cause")] = Path("plots/ward/confusion.csv")
     margins: Annotated[Path, Output("ranges of the measures")] = Path("plots/ward/margins.csv")
+    cures: Annotated[Path, Output("cured against healthy, by severity")] = Path("plots/ward/cures.csv")
     picture: Annotated[Path, Output("the confusion, drawn")] = Path("plots/ward/confusion.png")
 
 
@@ -52,22 +55,30 @@ def run(params: Ward, paths: Paths, context: Context) -> None:
     scored = table[(table["half"] == "scoring") & ~table["cured"] & (table["counted"] | (table["cause"] == HEALTHY))]
     write_csv(paths.confusion, scored[["cause", "named", "name"]])
     write_csv(paths.margins, margins(table))
+    write_csv(paths.cures, cures(table))
     draw_confusion(paths.picture, scored)
 
 
 def judged(rows: list[dict[str, Any]]) -> "pd.DataFrame":
-    """One row a case: who it is, the cause named, accuracy, what it costs against the twin, and all measures."""
+    """One row a case: who it is, the cause named, accuracy, what it costs against the twin, and all measures.
+
+    The twin of a cured run is the mean of its half's healthy runs of the same quantizer.
+    """
     import pandas as pd
 
     twins = {
         (row["half"], row["twin"]): row["measures"]["probe_codes"] for row in rows if row["fault"] == HEALTHY
     }
+    sound = pd.DataFrame([(half, name.rsplit("-", 1)[0], value) for (half, name), value in twins.items()])
+    means = {} if sound.empty else sound.groupby([0, 1])[2].mean().to_dict()
     found = []
     for row in rows:
         measures = row["measures"]
         verdict = judge(Measures(**measures), pooled=row["pooled"])
         accuracy = measures["probe_codes_pooled" if row["pooled"] else "probe_codes"]
         twin = twins.get((row["half"], row["twin"]), accuracy)
+        if row["cured"]:
+            twin = means.get((row["half"], row["quantizer"]), accuracy)
         found.append({
             **{key: row[key] for key in ("name", "fault", "cause", "half", "severity", "quantizer", "seed", "cured")},
             "changes": " ".join(row["changes"]), "named": verdict.cause, "right": verdict.cause == row["cause"],
@@ -100,15 +111,59 @@ def ward_numbers(table: "pd.DataFrame") -> dict[str, Any]:
 
 
 def _cures(table: "pd.DataFrame") -> dict[str, Any]:
-    """Cured runs whose fault counted: how many came back to within CURED of the twin."""
-    sick = set(table[table["counted"] & ~table["cured"]]["name"])
-    cured = table[table["cured"] & table["name"].str.removesuffix("-cured").isin(sick)]
-    back = cured["cost"] <= CURED
-    return {
-        **_share(int(back.sum()), len(cured), "within_2_points"),
-        "most_missing_points": 100 * float(cured["cost"].max()) if len(cured) else 0.0,
-        "mean_missing_points": 100 * float(cured["cost"].mean()) if len(cured) else 0.0,
+    """How many cured runs, and how many severities by the mean of their runs, came back to within CURED."""
+    single, means = _cured_runs(table), cures(table)
+    found = {
+        "run": _share(int((single["cost"] <= CURED).sum()), len(single), "within_2_points"),
+        "severity": _share(int((means["missing"] <= CURED).sum()), len(means), "within_2_points"),
     }
+    if len(means) > 1:
+        found["severity"] |= {
+            "not_excluded": int((means["missing_ci95_low"] <= CURED).sum()),
+            "most_missing_points": 100 * float(means["missing"].max()),
+            "mean_missing_points": 100 * float(means["missing"].mean()),
+        }
+    return found
+
+
+def _cured_runs(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Cured runs of those severities of the scoring half whose fault counted with some seed."""
+    severity = table["fault"] + " " + table["severity"].astype(str)
+    sick = severity[table["counted"] & ~table["cured"] & (table["half"] == "scoring")]
+    return table[table["cured"] & severity.isin(sick)]
+
+
+def cures(table: "pd.DataFrame") -> "pd.DataFrame":
+    """One row a cured severity: accuracy of its runs and of the healthy ones, and what is missing on average.
+
+    The 95 % interval is Welch's (1947) for a difference of two means; with one run on a side it is all of [-1, 1].
+    """
+    import pandas as pd
+
+    healthy = table[(table["fault"] == HEALTHY) & (table["half"] == "scoring")]
+    rows = []
+    for (fault, severity), part in _cured_runs(table).groupby(["fault", "severity"], sort=False):
+        quantizer = part["quantizer"].iloc[0]
+        twins = healthy[healthy["quantizer"] == quantizer]["accuracy"]
+        low, high = welch(twins.to_numpy(), part["accuracy"].to_numpy())
+        rows.append({
+            "fault": fault, "severity": severity, "quantizer": quantizer, "runs": len(part),
+            "cured": part["accuracy"].mean(), "twins": len(twins), "healthy": twins.mean(),
+            "missing": twins.mean() - part["accuracy"].mean(), "missing_ci95_low": low, "missing_ci95_high": high,
+        })
+    names = ("fault", "severity", "quantizer", "runs", "cured", "twins", "healthy", "missing", "missing_ci95_low",
+             "missing_ci95_high")
+    return pd.DataFrame(rows, columns=names)
+
+
+def welch(left: "np.ndarray", right: "np.ndarray") -> tuple[float, float]:
+    """95 % interval of mean(left) − mean(right) of independent samples, variances not taken to be equal."""
+    from scipy.stats import ttest_ind
+
+    if min(len(left), len(right)) < 2:
+        return -1.0, 1.0
+    interval = ttest_ind(left, right, equal_var=False).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
 
 
 def _share(count: int, total: int, name: str) -> dict[str, Any]:
@@ -131,7 +186,7 @@ def clopper_pearson(count: int, total: int) -> tuple[float, float]:
 NUMERIC = (
     "probe_pixels", "pixels_gain", "pair_pixels", "kept", "perplexity_foreground", "perplexity_share",
     "top1_share_foreground", "directions", "quantization_error", "mismatch", "foreground_gain_db", "background_gain_db",
-    "late_fall", "latent_offset", "found_elsewhere", "found_moved",
+    "picture_gain_db", "loss_fall", "late_fall", "latent_offset", "found_elsewhere", "found_moved",
 )
 
 

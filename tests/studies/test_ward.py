@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import t as student
 
 from kinetoken.codes import CodesMeta, CodesTable
-from kinetoken.diagnosis.causes import RULES, USE_RULES
+from kinetoken.diagnosis.rules import RULES, USE_RULES
 from kinetoken.imports import code_deps
 from kinetoken.params import load_params
 from kinetoken.rendering import Rendering
@@ -17,7 +18,7 @@ from kinetoken.stage import Context
 from kinetoken.trajectories import Trajectories
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Halves, Ward, changed, fault_cases, healthy_cases, split_changes
-from studies.ward.score import clopper_pearson, judged, ward_numbers
+from studies.ward.score import clopper_pearson, cures, judged, ward_numbers, welch
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "studies/ward/params.yaml"
@@ -42,7 +43,7 @@ def test_names_are_unique_and_every_fault_has_a_twin(ward: Ward) -> None:
     cases = [*healthy_cases(ward), *(case for group in ward.faults for case in fault_cases(ward, group))]
     assert len({case.name for case in cases}) == len(cases)
     twins = {(case.half, case.twin) for case in cases if case.fault == HEALTHY}
-    assert {(case.half, case.twin) for case in cases if case.cause != HEALTHY} <= twins
+    assert {(case.half, case.twin) for case in cases if case.cause != HEALTHY and not case.cured} <= twins
 
 
 def test_the_scoring_half_shares_no_seed_with_the_setting_half(ward: Ward) -> None:
@@ -51,6 +52,19 @@ def test_the_scoring_half_shares_no_seed_with_the_setting_half(ward: Ward) -> No
     for group in ward.faults.values():
         assert all(len(fault.scoring) * len(ward.fault_seeds.scoring) >= 4 for fault in group.values())
     assert sum(case.half == "scoring" for case in healthy_cases(ward)) >= 60
+    assert {case.quantizer for case in healthy_cases(ward)} == {"fsq", "lfq", "vq", "simvq"}
+
+
+def test_cured_runs_have_the_faults_changes_and_seeds_of_their_own(ward: Ward) -> None:
+    cases = [*healthy_cases(ward), *(case for group in ward.faults for case in fault_cases(ward, group))]
+    cured = [case for case in cases if case.cured]
+    seeds = [case.seed for case in cured]
+    assert len(set(seeds)) == len(seeds) and not set(seeds) & {case.seed for case in cases if not case.cured}
+    for case in cured:
+        fault = next(faults[case.fault] for faults in ward.faults.values() if case.fault in faults)
+        assert case.half == "scoring" and case.changes[-len(fault.cure):] == fault.cure
+    per_severity = {sum((c.fault, c.severity) == (case.fault, case.severity) for c in cured) for case in cured}
+    assert per_severity == {ward.cured_runs}
 
 
 def test_every_change_is_one_of_the_tokenizers_params_or_a_breakage(ward: Ward) -> None:
@@ -104,6 +118,27 @@ def test_labels_are_confused_within_their_pair_only() -> None:
     assert 0.3 < (confused.label[pair] == whole.label[pair]).mean() < 0.7
 
 
+def test_a_far_codebook_collapses_unless_it_starts_from_k_means(ward: Ward) -> None:
+    import torch
+
+    from kinetoken.tokenizer.network import Tokenizer
+
+    clips = torch.rand(4, 8, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    used = {}
+    for start in (False, True):
+        params = changed(ward.tokenizer, {
+            "quantizer.kind": "vq", "quantizer.kmeans_start": start, "quantizer.dead_code_threshold": 0.0,
+            "quantizer.codebook_size": 64,
+        })
+        torch.manual_seed(0)
+        tokenizer = Tokenizer(params.network, params.quantizer, 32)
+        breakages.far_codebook(tokenizer, 5.0)
+        with torch.no_grad():
+            tokenizer.train()(clips)
+        used[start] = len(tokenizer.eval().encode(clips).unique())
+    assert used[False] == 1 and used[True] > 20
+
+
 def test_few_clips_leave_validation_and_test_alone() -> None:
     few = breakages.few_clips(table(), 12)
     assert (few.split == "train").sum() == 12 and (few.split == "test").sum() == 50
@@ -129,14 +164,39 @@ def row(name: str, cause: str, codes: float, half: str = "scoring", **measures: 
 def test_a_fault_counts_by_its_cost_and_a_cure_by_what_it_brings_back() -> None:
     rows = [
         row(HEALTHY, HEALTHY, 0.96), row("mixed", "codes of other clips", 0.6, mismatch=0.4, found_elsewhere=1.0),
-        row("cheap", "codes of other clips", 0.95), row("mixed-cured", "codes of other clips", 0.95),
+        row("cheap", "codes of other clips", 0.95),
     ]
     numbers = ward_numbers(judged(rows))["scoring"]
     assert numbers["healthy"]["false_alarms"] == 0 and numbers["faults"]["cases"] == 2
     assert numbers["faults"]["runs"] == 1 and numbers["faults"]["named_right"] == 1
-    cures = ward_numbers(judged(rows))["cures"]
-    assert cures["runs"] == 1 and cures["within_2_points"] == 1
-    assert cures["most_missing_points"] == pytest.approx(1.0)
+
+
+def test_cured_runs_are_held_against_all_healthy_ones_one_by_one_and_on_average() -> None:
+    rows = [
+        *(row(HEALTHY, HEALTHY, codes) | {"twin": f"fsq-{seed}"} for seed, codes in enumerate((0.94, 0.95, 0.96), 1)),
+        row("mixed", "codes of other clips", 0.6, mismatch=0.4, found_elsewhere=1.0),
+        *(row("mixed", "codes of other clips", codes) | {"cured": True, "twin": f"fsq-{seed}"}
+          for seed, codes in enumerate((0.92, 0.94, 0.945), 2001)),
+        row("cheap", "codes of other clips", 0.95), row("cheap", "codes of other clips", 0.5) | {"cured": True},
+    ]
+    table = judged(rows)
+    assert table[table["cured"]]["cost"].tolist() == pytest.approx([0.03, 0.01, 0.005, 0.45])
+    found = cures(table).to_dict("records")
+    assert [(one["fault"], one["runs"], one["twins"]) for one in found] == [("mixed", 3, 3)]  # the other cost nothing
+    assert found[0]["missing"] == pytest.approx(0.95 - 2.805 / 3)
+    assert found[0]["missing_ci95_low"] < 0 < found[0]["missing_ci95_high"] < 0.05
+    numbers = ward_numbers(table)["cures"]
+    assert (numbers["run"]["runs"], numbers["run"]["within_2_points"]) == (3, 2)
+    assert (numbers["severity"]["runs"], numbers["severity"]["within_2_points"]) == (1, 1)
+
+
+def test_welchs_interval_by_hand() -> None:
+    left, right = np.array([3.0, 5.0, 7.0]), np.array([1.0, 2.0, 3.0, 2.0])
+    a, b = 4 / 3, (2 / 3) / 4  # variances of the two means
+    freedom = (a + b) ** 2 / (a**2 / 2 + b**2 / 3)
+    reach = float(student.ppf(0.975, freedom)) * (a + b) ** 0.5
+    assert welch(left, right) == pytest.approx((3 - reach, 3 + reach))
+    assert welch(left, right[:1]) == (-1.0, 1.0)
 
 
 def test_clopper_pearson_is_the_published_interval() -> None:
@@ -182,7 +242,7 @@ def test_scripts_run_from_clips_to_score_and_a_killed_run_loses_no_finished_case
     out = clear / "out"
     score.run(small, score.Paths(
         healthy.cases, *files.values(), out / "m.json", out / "cases.csv", out / "confusion.csv", out / "margins.csv",
-        out / "confusion.png",
+        out / "cures.csv", out / "confusion.png",
     ), context)
     assert json.loads((out / "m.json").read_text(encoding="utf-8"))["scoring"]["healthy"]["runs"] == 1
     assert (out / "confusion.png").read_bytes()[:4] == b"\x89PNG"
