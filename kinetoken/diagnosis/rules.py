@@ -28,7 +28,7 @@ class Thresholds:
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
     misplaced: float = 0.5  # share of the miscoded clips whose right codes stand elsewhere
     few_bits: float = 4.0  # log2 of the codebook's size
-    learned: float = 0.35  # share of its first value that the loss fell by, from which training went well
+    learned: float = 0.42  # share of its first value that the loss fell by, from which training went well
     settled: float = 0.06  # the same, below which training changed nothing
     begun: float = 0.1  # the same, from which training was on its way
     late_fall: float = 0.15  # share of the loss's fall in the last quarter of training; a straight line brings 0.25
@@ -40,6 +40,7 @@ class Thresholds:
     one_code: float = 0.5  # share of the commonest code on the foreground
     spoiled_db: float = -2.7  # PSNR of the whole picture over the mean video's: something that is not there is painted
     painted_db: float = 1.0  # foreground PSNR over the mean video's, below which the ball is not painted
+    bare_db: float = -1.0  # background PSNR over the mean video's, from which the background is painted as it is
 
 
 THRESHOLDS = Thresholds()
@@ -254,7 +255,9 @@ def _spoiled(r: Reasoning) -> str | None:
 
 
 def _unpainted(r: Reasoning) -> str | None:
-    if r.need("foreground_gain_db") >= r.limit.painted_db or not r.latents_keep:
+    if r.need("foreground_gain_db") >= r.limit.painted_db or r.need("background_gain_db") < r.limit.bare_db:
+        return None
+    if not r.latents_keep:
         return None
     if not r.learned and r.need("loss_fall") >= r.limit.begun:
         return None
@@ -277,7 +280,7 @@ def _undertrained(r: Reasoning) -> str | None:
             f"{_fall(r)}; the last quarter of training still brought {late:.0%} of the validation loss's whole fall: "
             "it had not settled when training ended."
         )
-    if r.learned:
+    if r.learned or fall < r.limit.settled:
         return None
     return (
         f"{_fall(r)}; the validation loss had begun to fall, by {fall:.0%}, when training ended, and the ball is "
@@ -299,7 +302,9 @@ def _nearly_kept(r: Reasoning) -> str | None:
 
 
 def _narrow(r: Reasoning) -> str | None:
-    return f"{_fall(r)}, with many codes in use, small rounding errors and a loss that has settled."
+    return (
+        f"{_fall(r)}; neither codebook nor loss shows a fault of its own, so the encoder packs too little into a token."
+    )
 
 
 def _pooling(r: Reasoning) -> str | None:

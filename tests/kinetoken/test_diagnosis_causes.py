@@ -84,6 +84,8 @@ def test_a_ball_not_painted_is_background_unless_training_was_on_its_way(loss_fa
         picture_gain_db=0.1, loss_fall=loss_fall,
     )
     assert judge(unpainted).cause == cause
+    painted_over = dataclasses.replace(unpainted, background_gain_db=-5.0)
+    assert judge(painted_over).cause == ("undertrained" if cause == "undertrained" else "encoder starved")
 
 
 @pytest.mark.parametrize(("late", "cause"), [(0.05, "encoder starved"), (0.25, "undertrained")])
