@@ -1,4 +1,9 @@
-"""Code vectors: what a probe reads in place of indices, whose order means nothing."""
+"""Code vectors: what a probe reads in place of indices, whose order means nothing.
+
+FSQ's and LFQ's are written out here, equal to those of `tokenizer.quantizers`: building a quantizer takes the
+parameters of a training, loads its library for seconds, and refuses FSQ levels of 2, which codes made elsewhere may
+have.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

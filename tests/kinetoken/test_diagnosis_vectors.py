@@ -4,15 +4,30 @@ import torch
 
 from kinetoken.diagnosis.history import late_fall
 from kinetoken.diagnosis.vectors import centroids, fsq_vectors, lfq_vectors, stand_ins
+from kinetoken.tokenizer.quantizers import Quantizer, build_quantizer
+from tests.quantizers import quantizer_params
 
 
-def test_fsq_and_lfq_vectors_are_the_quantizers_own() -> None:
-    from vector_quantize_pytorch import FSQ, LFQ
+def own_vectors(quantizer: Quantizer) -> np.ndarray:
+    """The quantizer's whole codebook (K, D)."""
+    indices = torch.arange(quantizer.codebook_size).reshape(-1, 1, 1, 1)
+    return quantizer.codes(indices)[..., 0, 0, 0].numpy()
 
-    expected = FSQ([8, 5, 5, 5]).indices_to_codes(torch.arange(1000)).numpy()
-    assert fsq_vectors((8, 5, 5, 5)) == pytest.approx(expected)
-    signs = LFQ(codebook_size=64).indices_to_codes(torch.arange(64)).numpy()
-    assert (lfq_vectors(64) == signs).all()
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (7, 5, 5, 5, 5), (4, 3), (8, 8, 8, 6, 5)])
+def test_fsq_vectors_are_the_quantizers_own_to_the_bit(levels: tuple[int, ...]) -> None:
+    found, expected = fsq_vectors(levels), own_vectors(build_quantizer(quantizer_params("fsq", levels=levels)))
+    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [2, 64, 1024])
+def test_lfq_vectors_are_the_quantizers_own_to_the_bit(size: int) -> None:
+    found, expected = lfq_vectors(size), own_vectors(build_quantizer(quantizer_params("lfq", codebook_size=size)))
+    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+
+
+def test_levels_of_two_are_two_distinct_values_of_each_channel() -> None:
+    assert fsq_vectors((2, 2)).tolist() == [[-1, -1], [0, -1], [-1, 0], [0, 0]]
 
 
 def test_centroids_are_means_and_the_unseen_lie_in_the_middle() -> None:
