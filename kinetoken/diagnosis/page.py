@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from kinetoken.diagnosis.doctor import Report
-from kinetoken.diagnosis.text import verdict_page
+from kinetoken.diagnosis.text import READINGS, by_weight, in_words, verdict_page
 from kinetoken.report import charts
-from kinetoken.report.prose import to_html as prose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,17 +74,19 @@ def to_markdown(report: Report) -> str:
 
 
 def to_html(report: Report, name: str) -> str:
-    """One page with the verdict, the chain of probes, the plots and every number."""
+    """One page with the verdict, what it rests on, the plots, and folded away every measure and number."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader([HERE, HERE.parent / "report" / "templates"]), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
-    tables = report.tables
+    tables, (first, others) = report.tables, by_weight(report.verdict)
     content = {
-        "name": name, "verdict": report.verdict, "body": prose(verdict_page(report.verdict, report.measures)),
-        "notes": report.notes, "rows": rows_of(_plain(report.numbers)), "chain": _chain(tables.get("information")),
+        "name": name, "verdict": report.verdict, "notes": report.notes, "rows": rows_of(_plain(report.numbers)),
+        "deciding": [in_words(report.measures, one) for one in first if one not in READINGS],
+        "measured": [in_words(report.measures, one) for one in (*first, *others)],
+        "chain": _chain(tables.get("information")),
         "views": _views(tables.get("embedding")), "usage": _usage(tables.get("positions")),
         "levels": _levels(tables.get("levels")), "history": _history(tables.get("history")),
         "classes": [] if "embedding" not in tables else sorted(set(tables["embedding"]["class"].astype(str))),

@@ -135,6 +135,23 @@ def test_command_ends_with_one_sentence_for_a_user_error(folder: Path, capsys: p
     assert capsys.readouterr().err == f"error: doctor: {folder / 'absent.npz'}: no such file\n"
 
 
+def test_page_shows_what_decided_and_folds_the_rest_away(folder: Path) -> None:
+    codes, label = moving()
+    np.savez(folder / "flat.npz", codes=codes * 0 + 3, label=label)
+    report = report_on(Files(folder / "flat.npz"))
+    html = to_html(report, "flat")
+    seen = re.sub(r"<details>.*?</details>", "", html, flags=re.DOTALL)
+    assert report.verdict.cause == "codebook collapse" and report.verdict.rests_on
+    for measure in report.verdict.rests_on:
+        assert f"<dt>{measure.replace('_', ' ')}</dt>" in seen
+    for name, _, _ in rows_of(report.numbers):
+        row = f'<th scope="row">{name}</th>'
+        assert row in html and row not in seen
+    for field in dataclasses.fields(report.measures):
+        assert f'<th scope="row">{field.name.replace("_", " ")}</th>' in html
+    assert html.count("<details>") == html.count("</details>") == 2 and "<details open" not in html
+
+
 def test_names_from_a_users_file_are_escaped(folder: Path) -> None:
     codes, _ = moving()
     np.savez(folder / "x.npz", codes=codes, label=np.array(["<script>a", "<b>b"])[np.arange(COUNT) % 2])
