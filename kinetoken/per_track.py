@@ -32,7 +32,7 @@ class PerTrack:
         return np.searchsorted(np.array(self.classes), self.label).astype(np.int64)
 
 
-def rows_of(
+def rows_by_track(
     wanted: Ids, track_id: Ids, absent: Callable[[int], str] = "no track {}".format
 ) -> NDArray[np.int64]:
     """Rows (M,) at which the ids `wanted` (M,) stand in a table's `track_id` (N,), both in any order.

@@ -10,7 +10,7 @@ from kinetoken.diagnosis.chain import Diagnosis, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.per_track import rows_of
+from kinetoken.per_track import rows_by_track
 from kinetoken.progress import Progress
 from kinetoken.rendering import MASK_COVERAGE, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
@@ -28,19 +28,19 @@ def admit(
     chain = walk(store, table, tokenizer, device, params, progress)
     sampled = chain.table
     absent = "trajectories: no track {}, which the codes table holds".format
-    place = rows_of(sampled.track_id, tracks.track_id, absent)
+    place = rows_by_track(sampled.track_id, tracks.track_id, absent)
     points = tracks.points[place]
     progress.phase("reconstructing", len(chain.shown), "clips")
     pixel_mask = ball_coverage(store.scene, points[chain.shown]) > MASK_COVERAGE  # (n, T, H, W)
     drawn = painted(tokenizer, sampled.codes[chain.shown], chain.pixels, pixel_mask, chain.mean_video, device)
     progress.phase("counting codes")
     tests = table.of_split("test")
-    tested = tracks.points[rows_of(tests.track_id, tracks.track_id, absent)]
+    tested = tracks.points[rows_by_track(tests.track_id, tracks.track_id, absent)]
     mask = usage.foreground_tokens(store.scene, tested, table.meta.grid)
     tally = Tally(table.meta.grid, table.meta.codebook_size, len(sampled.classes), params.seed)
     tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label))
     tally.add_foreground(tests.codes, mask)
-    read = rows_of(sampled.track_id[sampled.split == "test"], tests.track_id)
+    read = rows_by_track(sampled.track_id[sampled.split == "test"], tests.track_id)
     return Patient(
         sampled.meta, sampled.track_id.astype(np.int64), sampled.label, sampled.split, sampled.codes, chain.tokens,
         tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),

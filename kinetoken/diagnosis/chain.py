@@ -14,7 +14,7 @@ from kinetoken.codes import CodesTable, Indices
 from kinetoken.diagnosis.probes import Labelled, MomentsParams, Splits
 from kinetoken.errors import UserError
 from kinetoken.params import NonNegative, Range
-from kinetoken.per_track import rows_of
+from kinetoken.per_track import rows_by_track
 from kinetoken.progress import Progress
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def walk(
     total = np.zeros((*store.shape, 3), np.float32)
     progress.phase("reading clips", len(chosen), "clips")
     for pixels, track_id in _selected(store, chosen.track_id):
-        rows = rows_of(track_id, chosen.track_id)
+        rows = rows_by_track(track_id, chosen.track_id)
         found = pixel_tokens(pixels, background, grid)
         tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)

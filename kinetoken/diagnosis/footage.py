@@ -12,7 +12,7 @@ from kinetoken.clips import ClipStore
 from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
 from kinetoken.diagnosis.columns import Column, open_column
 from kinetoken.errors import UserError
-from kinetoken.per_track import rows_of
+from kinetoken.per_track import rows_by_track
 from kinetoken.rendering import Scene
 
 Pixels = NDArray[np.uint8]
@@ -74,7 +74,7 @@ def _places(store: ClipStore, track_id: NDArray[np.int64] | None, length: int) -
                 f"{store.folder}: {len(store)} clips, the codes table {length} rows and no track_id to match them by"
             )
         return np.arange(length)
-    return rows_of(track_id, store.track_id, lambda track: (
+    return rows_by_track(track_id, store.track_id, lambda track: (
         f"{store.folder}: no clip of track {track}, which the codes table holds"
     ))
 

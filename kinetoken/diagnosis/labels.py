@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kinetoken.diagnosis.columns import load_arrays, open_parquet
 from kinetoken.errors import UserError
-from kinetoken.per_track import rows_of
+from kinetoken.per_track import rows_by_track
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
 SPLIT_NAMES = ("split", "subset", "fold")
@@ -72,7 +72,7 @@ def labels_beside(own: Labels, path: Path, length: int) -> Labels:
         raise UserError(f"{path}: no labels: name the column class or label")
     rows = np.arange(length)
     if own.track_id is not None and other.track_id is not None:
-        rows = rows_of(own.track_id, other.track_id, lambda track: (
+        rows = rows_by_track(own.track_id, other.track_id, lambda track: (
             f"{path}: no label of clip {track}, which the codes table holds"
         ))
     elif len(other.target) != length:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinetoken.clips import Clips, Pixels
-from kinetoken.per_track import rows_of
+from kinetoken.per_track import rows_by_track
 from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.tracking import Tracked, distances, track_ball
@@ -46,7 +46,7 @@ class ClipScores:
 
 def points_of(clips: Clips, tracks: Tracks) -> Array:
     """The tracks of the clips, (N, T, 3) m; UserError for a clip without a track."""
-    return tracks.points[rows_of(clips.track_id, tracks.track_id, lambda track: (
+    return tracks.points[rows_by_track(clips.track_id, tracks.track_id, lambda track: (
         f"clip {track} has no track: videos and trajectories are not of one dataset; run render_videos again"
     ))]
 

@@ -11,14 +11,14 @@ from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.errors import UserError
-from kinetoken.per_track import PerTrack, rows_of
+from kinetoken.per_track import PerTrack, rows_by_track
 from kinetoken.tracks import read_tracks
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.data())
 def test_rows_are_those_that_looking_one_by_one_finds(ids: list[int], data: st.DataObject) -> None:
     wanted = data.draw(st.lists(st.sampled_from(ids), max_size=30))
-    found = rows_of(np.array(wanted, np.int64), np.array(ids, np.int32))
+    found = rows_by_track(np.array(wanted, np.int64), np.array(ids, np.int32))
     assert found.tolist() == [ids.index(one) for one in wanted]  # the first of several alike
 
 
@@ -26,9 +26,9 @@ def test_rows_are_those_that_looking_one_by_one_finds(ids: list[int], data: st.D
 def test_the_first_absent_track_is_named(stray: int) -> None:
     known = np.array([9, 3, 7, 5])
     with pytest.raises(UserError, match=f"^no track {stray}$"):
-        rows_of(np.array([5, stray, 1000, 3]), known)
+        rows_by_track(np.array([5, stray, 1000, 3]), known)
     with pytest.raises(UserError, match=f"^a table lacks {stray} alone$"):
-        rows_of(np.array([stray]), known, lambda track: f"a table lacks {track} alone")
+        rows_by_track(np.array([stray]), known, lambda track: f"a table lacks {track} alone")
 
 
 def test_all_tables_name_classes_alike(tiny_data: Path) -> None:
