@@ -43,12 +43,13 @@ def drift(tokenizer: Tokenizer, strength: float, clips: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def project(tokenizer: Tokenizer, rank: int, clips: torch.Tensor) -> None:
-    """The encoder's last layer collapses onto the `rank` principal directions of its own latents."""
+def project(tokenizer: Tokenizer, rank: int, clips: torch.Tensor, seed: int) -> None:
+    """The encoder's last layer collapses onto `rank` directions drawn at random, about its latents' mean."""
     latents = rearrange(tokenizer.latents(clips), "n d t h w -> (n t h w) d")
     mean = latents.mean(0)
-    directions = torch.linalg.svd(latents - mean, full_matrices=False).Vh[:rank]
-    onto = directions.T @ directions  # (D, D)
+    drawn = torch.randn(latents.shape[1], rank, generator=torch.Generator().manual_seed(seed))
+    directions = torch.linalg.qr(drawn).Q  # (D, rank)
+    onto = directions @ directions.T
     last = tokenizer.to_latent[-1]
     assert isinstance(last, nn.Linear)
     last.weight.copy_(onto @ last.weight)

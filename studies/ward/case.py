@@ -148,18 +148,18 @@ def _tokenizer(
     usual = split_changes(ward.quantizers[case.quantizer], BREAKAGES)[0].keys()
     if case.fault != HEALTHY and not case.cured and twins is not None and broken and settings.keys() <= usual:
         if broken.keys() <= ON_TWIN:
-            return _broken_encoder(load_twin(twins, case.twin), scene, broken)
+            return _broken_encoder(load_twin(twins, case.twin), scene, broken, case.seed)
     return train(params, scene, broken, pass_clips)
 
 
-def _broken_encoder(twin: Trained, scene: Scene, broken: dict[str, Any]) -> Trained:
+def _broken_encoder(twin: Trained, scene: Scene, broken: dict[str, Any], seed: int) -> Trained:
     """The twin, its encoder broken where that is the fault."""
     if broken.keys() & ENCODER:
         seen = torch.from_numpy(scene.store.read("train").pixels[:SEEN_CLIPS])
         if "drift" in broken:
             breakages.drift(twin.tokenizer, broken["drift"], seen)
         if "project" in broken:
-            breakages.project(twin.tokenizer, broken["project"], seen)
+            breakages.project(twin.tokenizer, broken["project"], seen, seed)
     return twin
 
 

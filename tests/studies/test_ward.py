@@ -139,6 +139,23 @@ def test_a_far_codebook_collapses_unless_it_starts_from_k_means(ward: Ward) -> N
     assert used[False] == 1 and used[True] > 20
 
 
+def test_projected_latents_have_one_direction_about_their_own_mean(ward: Ward) -> None:
+    import torch
+
+    from kinetoken.diagnosis.geometry import effective_rank
+    from kinetoken.tokenizer.network import Tokenizer
+
+    clips = torch.rand(4, 8, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(ward.tokenizer.network, ward.tokenizer.quantizer, 32)
+    with torch.no_grad():
+        before = tokenizer.latents(clips).movedim(1, -1).numpy()
+        breakages.project(tokenizer, 1, clips, seed=1)
+        after = tokenizer.latents(clips).movedim(1, -1).numpy()
+    assert effective_rank(before) > 2 and effective_rank(after) == pytest.approx(1, abs=1e-3)
+    assert after.mean((0, 1, 2, 3)) == pytest.approx(before.mean((0, 1, 2, 3)), abs=1e-4)
+
+
 def test_few_clips_leave_validation_and_test_alone() -> None:
     few = breakages.few_clips(table(), 12)
     assert (few.split == "train").sum() == 12 and (few.split == "test").sum() == 50
@@ -208,9 +225,10 @@ def test_clopper_pearson_is_the_published_interval() -> None:
 # ---- the scripts, from first to last, on very little
 
 
-def test_scripts_run_from_clips_to_score_and_a_killed_run_loses_no_finished_case(clear: Path, ward: Ward) -> None:
+def test_scripts_run_from_clips_to_score_and_a_killed_run_loses_no_finished_case(tmp_path: Path, ward: Ward) -> None:
     from studies.ward import run_cases, run_healthy, score
 
+    here = render_ward(tmp_path, train=160, val=40, test=80)
     small = dataclasses.replace(
         ward, quantizers={"fsq": ward.quantizers["fsq"]}, sizes={}, healthy_seeds=Halves((1,), (11,)),
         fault_seeds=Halves((1,), (11,)), clips_a_pass=4,
@@ -223,23 +241,24 @@ def test_scripts_run_from_clips_to_score_and_a_killed_run_loses_no_finished_case
             ward.faults["pipeline"]["rows"], setting=(("fsq", "mixed_rows=0.5"),), scoring=(("fsq", "mixed_rows=1.0"),),
         )}},
     )
-    context = dataclasses.replace(Context.silent(), checkpoints=clear / "checkpoints")
-    healthy = run_healthy.Paths(clear / "clear", clear / "tokenizers", clear / "healthy.json")
+    context = dataclasses.replace(Context.silent(), checkpoints=here / "checkpoints")
+    healthy = run_healthy.Paths(here / "clear", here / "tokenizers", here / "healthy.json")
     run_healthy.run(small, healthy, context)
     names = ("codebook", "training", "data", "pipeline")
-    files = {name: clear / f"{name}.json" for name in names}
+    files = {name: here / f"{name}.json" for name in names}
+    alone = dataclasses.replace(small, processes=1)  # another process takes its seconds to start
     for name in names:
-        given = run_cases.Paths(clear / "clear", clear / "flat", healthy.twins, files[name], name)
-        run_cases.run(small, given, context)
+        given = run_cases.Paths(here / "clear", here / "flat", healthy.twins, files[name], name)
+        run_cases.run(alone, given, context)
     rows = json.loads(files["pipeline"].read_text(encoding="utf-8"))
     assert [row["half"] for row in rows] == ["setting", "scoring"]
     assert [row["measures"]["found_elsewhere"] for row in rows] == [1.0, 1.0]
-    finished = clear / "checkpoints/cases" / f"{rows[0]['name']}.json"
+    finished = here / "checkpoints/cases" / f"{rows[0]['name']}.json"
     finished.write_text(json.dumps(rows[0] | {"severity": 77}), encoding="utf-8")
-    run_cases.run(small, run_cases.Paths(clear / "clear", clear / "flat", healthy.twins, files["pipeline"], "pipeline"),
+    run_cases.run(alone, run_cases.Paths(here / "clear", here / "flat", healthy.twins, files["pipeline"], "pipeline"),
                   context)
     assert json.loads(files["pipeline"].read_text(encoding="utf-8"))[0]["severity"] == 77
-    out = clear / "out"
+    out = here / "out"
     score.run(small, score.Paths(
         healthy.cases, *files.values(), out / "m.json", out / "cases.csv", out / "confusion.csv", out / "margins.csv",
         out / "cures.csv", out / "confusion.png",
@@ -251,20 +270,23 @@ def test_scripts_run_from_clips_to_score_and_a_killed_run_loses_no_finished_case
 # ---- a small part of it, as large as it is
 
 
-@pytest.fixture(scope="module")
-def clear(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ward's own clips, fewer."""
+def render_ward(folder: Path, train: int, val: int, test: int) -> Path:
+    """So many of the ward's own clips, in folder/clear."""
     from stages import generate_trajectories, render_videos
 
-    folder = tmp_path_factory.mktemp("ward")
     tracks = load_params(PARAMS, "generate_trajectories.clear", Trajectories)
-    tracks = dataclasses.replace(tracks, counts=dataclasses.replace(tracks.counts, train=1600, val=80, test=160))
+    tracks = dataclasses.replace(tracks, counts=dataclasses.replace(tracks.counts, train=train, val=val, test=test))
     look = load_params(PARAMS, "render_videos.clear", Rendering)
     tables = folder / "clear/trajectories.parquet", folder / "clear/track_params.parquet"
     source = ROOT / "data/sources/synthetic.csv"
     generate_trajectories.run(tracks, generate_trajectories.Paths(source, *tables), Context.silent())
     render_videos.run(look, render_videos.Paths(*tables, folder / "clear/videos"), Context.silent())
     return folder
+
+
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render_ward(tmp_path_factory.mktemp("ward"), train=1600, val=80, test=160)
 
 
 @pytest.fixture(scope="module")
