@@ -24,7 +24,7 @@ class Thresholds:
     more_clips: float = 0.08  # accuracy on pixels that the last doubling of the training clips brought
     kept: float = 0.92  # share of the reference from which nothing further is asked
     nearly_kept: float = 0.87  # the same, below which more is missing than healthy seeds of one tokenizer differ by
-    exact: float = 1e-4  # quantization error below which no quantizer ran
+    exact: float = 1e-6  # quantization error below which no quantizer ran; of FSQ with 256 levels it is 2e-5
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
     misplaced: float = 0.5  # share of the miscoded clips whose right codes stand elsewhere
     few_bits: float = 4.0  # log2 of the codebook's size
@@ -357,7 +357,7 @@ PAINTING = ("picture_gain_db", "foreground_gain_db", "background_gain_db")
 TRAINING = (
     Rule(HEALTHY, _kept, "None needed."),
     Rule("levels too few", _few_levels,
-         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[8,5,5,5]', or "
+         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[32,32]', or "
          "-S train_tokenizer.quantizer.codebook_size=1024).", ("codebook_size",)),
     Rule("dimensional collapse", _few_directions,
          "Train again with a contrastive term, which holds the encoder's directions apart "
@@ -372,7 +372,7 @@ TRAINING = (
     Rule("codebook collapse", _collapsed, COLLAPSE, ("perplexity_foreground", "top1_share_foreground")),
     Rule("loss dominated by background", _unpainted, BACKGROUND, (*PAINTING, "loss_fall")),
     Rule("undertrained", _undertrained,
-         "Train longer (dvc exp run -S train_tokenizer.epochs=34), or raise the learning rate.",
+         "Train longer (dvc exp run -S train_tokenizer.epochs=44), or raise the learning rate.",
          ("loss_fall", "late_fall", "foreground_gain_db")),
     Rule(HEALTHY, _nearly_kept, "None needed; a second seed tells whether the missing points are the tokenizer's own.",
          ("test_clips",)),
