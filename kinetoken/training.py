@@ -154,9 +154,15 @@ def with_cpu_precision(hardware: Hardware, precision: CpuPrecision) -> Hardware:
     if hardware.precision != "auto" or fabric_device(hardware).type != "cpu":
         return hardware
     if precision == "auto":
-        able = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
-        precision = "bf16-mixed" if able else "32-true"
+        precision = "bf16-mixed" if multiplies_bfloat16(torch.device("cpu")) else "32-true"
     return dataclasses.replace(hardware, precision=precision)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Has the device a matrix unit for bfloat16? Without one, that format is far slower than 32 bits."""
+    if device.type != "cpu":
+        return True
+    return bool(hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def index_batches(count: int, size: int) -> Iterator[np.ndarray]:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from kinetoken.clips import Pixels
 from kinetoken.params import Fraction, NonNegativeFloat, Positive, PositiveFloat
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
+from kinetoken.tokenizer.muon import Muon
 from kinetoken.tokenizer.network import STRIDE, NetworkParams, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training import (
@@ -115,14 +116,14 @@ def static_background(pixels: Pixels, sample: int = 64) -> Tensor:
 
 
 def optimizers(params: TokenizerParams) -> Callable[[nn.Module], Optimizers]:
-    """Muon (Jordan 2024, github.com/KellerJordan/Muon) for the hidden matrices, AdamW for the rest."""
+    """Muon for the hidden matrices, AdamW for the rest."""
 
     def choose(module: nn.Module) -> Optimizers:
         assert isinstance(module, Tokenizer)
         hidden = module.hidden_matrices()
         inside = {id(p) for p in hidden}
         rest = [p for p in module.parameters() if id(p) not in inside]
-        return [adamw(rest, params), torch.optim.Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
+        return [adamw(rest, params), Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
 
     return choose
 
