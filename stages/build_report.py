@@ -113,7 +113,7 @@ def generations(
 
     return {
         name: {label: clips(name, label) for label in generator.classes}
-        if generator.prior(name).by_class else {"any class": clips(name, generator.classes[0])}
+        if generator.follows_class(name) else {"any class": clips(name, generator.classes[0])}
         for name in reversed(list(generator.priors))
     }
 

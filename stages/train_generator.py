@@ -1,11 +1,13 @@
-"""Fit priors over codes, draw clips from them, and judge the clips.
+"""Fit priors over codes, two Gaussians and a masked transformer, draw clips from them, and judge the clips.
 
 Reads the codes table, the tokenizer that made it, the pixel judge, and the clips (for the scene and the
-training clips' paths); writes the model folder, metrics, scores by class, and decoded samples. Runs alone:
+training clips' paths); writes the model folder, metrics, training curves, scores and laws by class, and decoded
+samples. How long a clip takes to draw is noted in run_info, not in the metrics. Runs alone:
 
     python -m stages.train_generator --codes data/motion/codes.parquet --metrics /tmp/metrics.json
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,17 +15,18 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.artifacts import write_csv, write_json, write_metrics
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
 from kinetoken.errors import UserError
 from kinetoken.heads.generated import Pixels
 from kinetoken.heads.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
-from kinetoken.heads.generator_scores import PerClip, Scorer, all_metrics, score_table
+from kinetoken.heads.generator_scores import Scorer, all_metrics, law_table, score_table
+from kinetoken.heads.plan import PlanShape, Seen
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
-from kinetoken.training import fabric_device
+from kinetoken.training import curves_table, fabric_device
 
 SAMPLES_PER_CLASS = 2
 
@@ -36,7 +39,9 @@ class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     model: Annotated[Path, Output("the generator, all priors in one folder")] = Path("models/generator")
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_generator.json")
+    curves: Annotated[Path, Output("training curves")] = Path("plots/train_generator/curves.csv")
     scores: Annotated[Path, Output("scores by prior and class")] = Path("plots/train_generator/scores.csv")
+    laws: Annotated[Path, Output("fitted parameters' distance from real ones")] = Path("plots/train_generator/laws.csv")
     samples: Annotated[Path, Output("decoded samples")] = Path("plots/train_generator/samples.png")
 
 
@@ -44,27 +49,40 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
     store, judge = ClipStore(paths.videos), load_video_classifier(paths.judge)
-    check(paths, codes, store, judge)
+    check(params, paths, codes, store, judge)
     tokenizer.to(fabric_device(context.hardware))
-    context.progress.phase("fitting priors", len(PRIORS), "priors")
-    generator = fitted(params, codes, tokenizer)
+    generator = build(params, codes, tokenizer, store.shape[0])
+    context.progress.phase("following the ball")
+    background = store.scene.background()
+    seen = {split: Seen.of_clips(store.read(split).pixels, background) for split in ("train", "val")}
+    histories = generator.fit(codes, seen, params, context)
+    generator.to(fabric_device(context.hardware))
     scorer = Scorer(params, codes, tokenizer, judge, store, context)
-    scored: dict[str, PerClip] = {"real": scorer.ceiling()}
-    strips = []
+    scored = {"real": scorer.ceiling()}
+    strips, seconds = [], {}
     for prior in PRIORS:
-        drawn = {label: scorer.decode(generator.sample(prior, label, params.clips_per_class, params.seed), prior)
-                 for label in generator.classes}
+        context.progress.phase(f"drawing from {prior}")
+        began = time.perf_counter()
+        codes_of = {name: generator.sample(prior, name, params.clips_per_class, params.seed) for name in codes.classes}
+        seconds[prior] = (time.perf_counter() - began) / (len(codes_of) * params.clips_per_class)
+        drawn = {name: scorer.decode(each, prior) for name, each in codes_of.items()}
         scored[prior] = scorer.score(drawn)
         strips.append(np.concatenate([clips[:SAMPLES_PER_CLASS] for clips in drawn.values()]))
     generator.save(paths.model)
     write_metrics(paths.metrics, all_metrics(scored, scorer, params))
+    write_csv(paths.curves, curves_table(histories))
     write_csv(paths.scores, score_table(scored))
+    write_csv(paths.laws, law_table(scored))
     draw(paths.samples, np.concatenate(strips))
+    if context.run_info is not None:
+        write_json(context.run_info / "seconds_per_clip.json", seconds)
 
 
-def check(paths: Paths, codes: CodesTable, store: ClipStore, judge: VideoClassifier) -> None:
+def check(
+    params: GeneratorParams, paths: Paths, codes: CodesTable, store: ClipStore, judge: VideoClassifier
+) -> None:
     """UserError unless clips, codes and judge belong together and every class can be learned and judged."""
-    codes.of_split("train", "test")
+    codes.of_split("train", "val", "test")
     _ = store.scene  # must be known
     if not np.array_equal(codes.track_id, store.track_id):
         raise UserError(f"{paths.videos}: not the tracks of {paths.codes}; run extract_codes again")
@@ -75,20 +93,37 @@ def check(paths: Paths, codes: CodesTable, store: ClipStore, judge: VideoClassif
             found = int(((codes.split == split) & (codes.label == name)).sum())
             if found < least:
                 raise UserError(f"{paths.codes}: class '{name}' has {found} clips in split '{split}', {least} needed")
+    frames = store.shape[0]
+    if params.plan.components > 3 * frames:
+        raise UserError(
+            f"train_generator.plan.components: a path of {frames} frames has {3 * frames} numbers, "
+            f"{params.plan.components} components are more"
+        )
+    slices, rows, columns = codes.meta.grid
+    patches = slices * (rows // params.masked.patch) * (columns // params.masked.patch)
+    if params.masked.sampling.steps > patches:
+        raise UserError(
+            f"train_generator.masked.sampling.steps: {params.masked.sampling.steps} steps for {patches} patches "
+            f"a clip; at most one a patch"
+        )
 
 
-def fitted(params: GeneratorParams, codes: CodesTable, tokenizer: Tokenizer) -> Generator:
-    """Every prior, fitted to the training codes."""
-    train = codes.split == "train"
+def build(params: GeneratorParams, codes: CodesTable, tokenizer: Tokenizer, frames: int) -> Generator:
+    """A generator for these codes of clips of `frames` frames, its priors not yet fitted."""
     device = next(tokenizer.parameters()).device
     every = torch.arange(codes.meta.codebook_size, device=device).reshape(-1, 1, 1, 1)
     table = tokenizer.codes_to_latents(every)[..., 0, 0, 0].detach().cpu()
+    train = codes.split == "train"
     clips = min(int((train & (codes.label == name)).sum()) for name in codes.classes)
+    masked = params.masked
     shape = GeneratorShape(
-        codes.classes, codes.meta.grid, codes.meta.codebook_size, table.shape[1], min(params.components, clips - 1)
+        codes.classes, codes.meta.grid, codes.meta.levels or (codes.meta.codebook_size,), codes.meta.codebook_size,
+        table.shape[1], frames // codes.meta.grid[0], min(params.components, clips - 1),
+        PlanShape(params.plan.components, params.plan.width, params.plan.layers, params.plan.mixture),
+        masked.patch, masked.width, masked.layers, masked.heads,
     )
-    generator = Generator(shape, table)
-    generator.fit(codes.codes[train], codes.target[train], params.shrinkage)
+    torch.manual_seed(masked.seed)
+    generator = Generator(shape, table, masked.sampling)
     generator.tokenizer_hash = codes.meta.tokenizer
     return generator
 

@@ -34,6 +34,10 @@ class BallTracks:
         found = self.tracked
         return np.stack([found.u, found.v, found.radius], -1).reshape(len(found.u), -1)
 
+    def take(self, rows: slice) -> "BallTracks":
+        fields = {f.name: getattr(self.tracked, f.name)[rows] for f in dataclasses.fields(Tracked)}
+        return BallTracks(Tracked(**fields), self.inside[rows])
+
 
 def follow(clips: Pixels, background: NDArray[np.float32]) -> BallTracks:
     """Track (N, T, H, W, 3) uint8 clips, and see how much of what moves is that one ball."""
@@ -103,12 +107,27 @@ def coverage_and_density(real: Array, generated: Array, neighbours: int) -> tupl
     neighbour; coverage is the share of those balls with a generated clip in them, density how many such
     balls a generated clip is in, over k. Real against real gives about 1 − 2^−k and 1.
     """
-    within = distances(real, real)
+    inside = distances(real, generated) <= _reach(real, neighbours)[:, None]  # (N, M)
+    return inside.any(1).astype(float), inside.sum(0) / min(neighbours, len(real) - 1)
+
+
+def precision_and_recall(real: Array, generated: Array, neighbours: int) -> tuple[Array, Array]:
+    """Per generated clip, is it among the real ones (M,); per real clip, is it among the generated (N,).
+
+    Kynkäänniemi et al. (2019, arXiv:1904.06991): among means within reach of any clip of the other set, each of which
+    reaches to its k-th nearest neighbour in its own set.
+    """
+    across = distances(real, generated)  # (N, M)
+    near_real = (across <= _reach(real, neighbours)[:, None]).any(0)
+    near_generated = (across <= _reach(generated, neighbours)[None]).any(1)
+    return near_real.astype(float), near_generated.astype(float)
+
+
+def _reach(points: Array, neighbours: int) -> Array:
+    """(N,): how far each point's k-th nearest other point is."""
+    within = distances(points, points)
     np.fill_diagonal(within, np.inf)
-    k = min(neighbours, len(real) - 1)
-    reach = np.sort(within, axis=1)[:, k - 1]  # (N,)
-    inside = distances(real, generated) <= reach[:, None]  # (N, M)
-    return inside.any(1).astype(float), inside.sum(0) / k
+    return np.asarray(np.sort(within, axis=1)[:, min(neighbours, len(points) - 1) - 1])
 
 
 def distances(one: Array, other: Array) -> Array:

@@ -1,27 +1,28 @@
 """Priors over the codes of a clip: draw codes, decode them, and there is a new clip.
 
-Each prior is an entry of PRIORS. The Gaussian ones are the floor that a generator worth its training must
-beat: they know which codes vary together over space and time, and nothing of what a ball is.
+Each prior is an entry of PRIORS: two Gaussians, which are the floor, and a masked transformer that begins with a plan.
+That one also foretells: `Generator.complete` carries on what the first slices of a clip show.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from einops import rearrange
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinetoken.artifacts import load_weights, read_config, save_model
+from kinetoken.codes import CodesTable
 from kinetoken.errors import UserError
-from kinetoken.params import Fraction, NonNegative, Positive, Range
-from kinetoken.training import index_batches
-
-Codes = NDArray[np.int32]
-
-ROUNDING_ROWS = 65536
+from kinetoken.heads.gaussian_prior import ClassGaussianPrior, Codes, GaussianPrior
+from kinetoken.heads.masked_prior import MaskedPrior, MaskedShape, SamplingParams
+from kinetoken.heads.masked_training import MaskedParams, PlanParams, train_masked_prior, train_plan_prior
+from kinetoken.heads.plan import PlanPrior, PlanShape, Seen
+from kinetoken.params import Fraction, NonNegative, Positive, Range, build
+from kinetoken.stage import Context
+from kinetoken.training import History
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,10 @@ class GeneratorParams:
     seed: NonNegative
     components: Positive  # principal directions that a Gaussian keeps, at most
     shrinkage: Fraction  # share of each coordinate's variance that is drawn independently of all others
+    plan: PlanParams
+    masked: MaskedParams
     clips_per_class: Annotated[int, Range(ge=2)]  # drawn from each prior for the scoring
-    neighbours: Positive  # k of coverage and density
+    neighbours: Positive  # k of coverage, density, precision and recall
     bootstrap: Positive  # resamples of clips for intervals
 
 
@@ -42,63 +45,33 @@ class GeneratorShape:
 
     classes: tuple[str, ...]
     grid: tuple[int, int, int]
+    levels: tuple[int, ...]  # choices of each part of a code; (codebook size,) for a quantizer without levels
     codebook_size: int
     coordinates: int  # length of a code's vector
+    slice_frames: int
     components: int
+    plan: PlanShape
+    patch: int
+    width: int
+    layers: int
+    heads: int
+
+    @property
+    def masked(self) -> MaskedShape:
+        return MaskedShape(
+            len(self.classes), self.grid, self.levels, self.patch, self.width, self.layers, self.heads,
+            self.slice_frames,
+        )
 
 
-class GaussianPrior(nn.Module):
-    """One Gaussian over the vectors of all codes of a clip, whatever the class asked for.
-
-    Its covariance is that of the leading principal directions (Tipping and Bishop 1999), shrunk towards
-    its own diagonal (Ledoit and Wolf 2004); a draw is rounded to the nearest code at each token.
-    """
-
-    mean: Tensor
-    basis: Tensor
-    spread: Tensor
-    by_class = False
-
-    def __init__(self, shape: GeneratorShape) -> None:
-        super().__init__()
-        groups, size = self.groups(shape), int(np.prod(shape.grid)) * shape.coordinates
-        self.register_buffer("mean", torch.zeros(groups, size))
-        self.register_buffer("basis", torch.zeros(groups, shape.components, size))
-        self.register_buffer("spread", torch.zeros(groups, size))
-
-    @classmethod
-    def groups(cls, shape: GeneratorShape) -> int:
-        """How many Gaussians there are."""
-        return len(shape.classes) if cls.by_class else 1
-
-    def fit(self, vectors: np.ndarray, target: np.ndarray, shrinkage: float) -> None:
-        """vectors (N, P) of the training clips' codes, target (N,) their class."""
-        for group in range(len(self.mean)):
-            rows = vectors[target == group] if self.by_class else vectors
-            centred = rows - rows.mean(0)
-            covariance = centred.T @ centred / len(rows)  # (P, P)
-            values, directions = np.linalg.eigh(covariance)
-            kept = slice(-self.basis.shape[1], None)
-            scaled = (directions[:, kept] * np.sqrt(np.maximum(values[kept], 0) * (1 - shrinkage))).T
-            self.mean[group] = torch.from_numpy(rows.mean(0))
-            self.basis[group] = torch.from_numpy(scaled)
-            self.spread[group] = torch.from_numpy(np.sqrt(shrinkage * np.diag(covariance)))
-
-    def sample(self, label: int, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws for the class of index `label`: (count, P) float32."""
-        group = label if self.by_class else 0
-        mean, basis, spread = (part[group].cpu().numpy() for part in (self.mean, self.basis, self.spread))
-        common = rng.standard_normal((count, len(basis)), np.float32) @ basis
-        return np.asarray(mean + common + spread * rng.standard_normal((count, len(mean)), np.float32))
+def _gaussian(kind: type[GaussianPrior]) -> Callable[[GeneratorShape, Tensor], nn.Module]:
+    return lambda shape, table: kind(len(shape.classes), shape.grid, shape.coordinates, shape.components)
 
 
-class ClassGaussianPrior(GaussianPrior):
-    """A Gaussian for each class."""
-
-    by_class = True
-
-
-PRIORS: dict[str, type[GaussianPrior]] = {"gaussian": GaussianPrior, "class_gaussian": ClassGaussianPrior}
+PRIORS: dict[str, Callable[[GeneratorShape, Tensor], nn.Module]] = {
+    "gaussian": _gaussian(GaussianPrior), "class_gaussian": _gaussian(ClassGaussianPrior),
+    "masked": lambda shape, table: MaskedPrior(shape.masked, table),
+}
 
 
 class Generator(nn.Module):
@@ -106,52 +79,87 @@ class Generator(nn.Module):
 
     table: Tensor
 
-    def __init__(self, shape: GeneratorShape, table: Tensor) -> None:
+    def __init__(self, shape: GeneratorShape, table: Tensor, sampling: SamplingParams) -> None:
         """`table` (codebook size, D): the vector of every code, see `Tokenizer.codes_to_latents`."""
         super().__init__()
-        self.shape = shape
+        self.shape, self.sampling = shape, sampling
         self.register_buffer("table", table.float())
-        self.priors = nn.ModuleDict({name: build(shape) for name, build in PRIORS.items()})
+        self.priors = nn.ModuleDict({name: make(shape, self.table) for name, make in PRIORS.items()})
+        self.plan = PlanPrior(len(shape.classes), shape.grid[0] * shape.slice_frames, shape.plan)
         self.tokenizer_hash = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.shape.classes
 
-    def fit(self, codes: Codes, target: np.ndarray, shrinkage: float) -> None:
-        """Fit every prior to training codes (N, T', H', W') of classes `target` (N,)."""
-        vectors = self.table.cpu().numpy()[codes].reshape(len(codes), -1)
-        for name in PRIORS:
-            self.prior(name).fit(vectors, target, shrinkage)
+    def fit(
+        self, codes: CodesTable, seen: Mapping[str, Seen], params: GeneratorParams, context: Context
+    ) -> dict[str, History]:
+        """Fit every prior to the training codes; the curves of those that are trained step by step.
 
-    def prior(self, name: str) -> GaussianPrior:
-        """The prior of that name; UserError if there is none."""
-        if name not in PRIORS:
-            raise UserError(f"no prior '{name}'; known are {', '.join(PRIORS)}")
-        prior = self.priors[name]
-        assert isinstance(prior, GaussianPrior)
+        `seen` has what the clips of `train` and `val` show, in the order of `codes`.
+        """
+        label = {split: torch.from_numpy(codes.target[codes.split == split]) for split in ("train", "val")}
+        train = codes.of_split("train")
+        vectors = self.table.cpu().numpy()[train.codes].reshape(len(train), -1)
+        for prior in self.priors.values():
+            if isinstance(prior, GaussianPrior):
+                prior.fit(vectors, label["train"].numpy(), params.shrinkage)
+        history = {
+            "plan": train_plan_prior(self.plan, seen, label, params.plan, context),
+            "masked": train_masked_prior(self.masked, codes, seen, params.masked, context),
+        }
+        self.eval()
+        return history
+
+    @property
+    def masked(self) -> MaskedPrior:
+        prior = self.priors["masked"]
+        assert isinstance(prior, MaskedPrior)
         return prior
 
-    def sample(self, prior: str, label: str, count: int, seed: int) -> Codes:
+    def follows_class(self, name: str) -> bool:
+        """Does the prior heed the class that is asked for?"""
+        return name != "gaussian"
+
+    def sample(self, prior: str, label: str, count: int, seed: int, sampling: SamplingParams | None = None) -> Codes:
         """`count` clips' codes (count, T', H', W') int32 for class `label`, the same for the same seed.
 
-        Raises UserError for an unknown prior or class.
+        `sampling` stands in for the masked prior's own. Raises UserError for an unknown prior or class.
         """
+        if prior not in PRIORS:
+            raise UserError(f"no prior '{prior}'; known are {', '.join(PRIORS)}")
         if label not in self.classes:
             raise UserError(f"no class '{label}'; known are {', '.join(self.classes)}")
         index = self.classes.index(label)
-        rng = np.random.default_rng([seed, list(PRIORS).index(prior) if prior in PRIORS else 0, index])
-        drawn = self.prior(prior).sample(index, count, rng)
-        tokens = rearrange(torch.from_numpy(drawn), "n (s d) -> (n s) d", d=self.shape.coordinates)
-        nearest = [
-            torch.cdist(tokens[torch.from_numpy(rows)], self.table.cpu()).argmin(-1)
-            for rows in index_batches(len(tokens), ROUNDING_ROWS)
-        ]
-        return torch.cat(nearest).numpy().astype(np.int32).reshape(count, *self.shape.grid)
+        rng = np.random.default_rng([seed, list(PRIORS).index(prior), index])
+        chosen = self.priors[prior]
+        if isinstance(chosen, GaussianPrior):
+            return chosen.sample(index, count, rng, self.table)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        plan = self.plan.sample(index, count, generator)
+        return self.masked.write(plan, index, generator, sampling or self.sampling)
+
+    def complete(self, past: Codes, slices: int, seed: int) -> Codes:
+        """The `slices` that the masked prior holds most probable after the past (N, K, H', W'), its class unknown.
+
+        (N, slices, H', W') int32. Raises UserError for a past of another grid, or more slices than a clip has.
+        """
+        total, *cells = self.shape.grid
+        if past.shape[2:] != tuple(cells) or past.shape[1] + slices > total or past.shape[1] < 1:
+            raise UserError(
+                f"codes {past.shape[1:]} and {slices} slices more: the generator's clips are {self.shape.grid}"
+            )
+        surest = dataclasses.replace(self.sampling, temperature=0.0, final_temperature=0.0, guidance=0.0)
+        whole = self.masked.complete(past, torch.Generator().manual_seed(seed), surest)
+        return whole[:, past.shape[1] : past.shape[1] + slices]
 
     def save(self, folder: Path) -> None:
         """The model folder, all priors in one."""
-        config = {"shape": dataclasses.asdict(self.shape), "tokenizer": self.tokenizer_hash}
+        config = {
+            "shape": dataclasses.asdict(self.shape), "tokenizer": self.tokenizer_hash,
+            "sampling": dataclasses.asdict(self.sampling),
+        }
         save_model(folder, self, {**config, "priors": sorted(PRIORS)})
 
 
@@ -160,11 +168,13 @@ def load_generator(folder: Path | str) -> Generator:
     folder = Path(folder)
     config = read_config(folder)
     try:
-        fields = config["shape"]
-        shape = GeneratorShape(**{**fields, "classes": tuple(fields["classes"]), "grid": tuple(fields["grid"])})
+        fields: dict[str, Any] = config["shape"]
+        listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
+        shape = GeneratorShape(**{**fields, **listed, "plan": PlanShape(**fields["plan"])})
+        sampling = build(SamplingParams, config["sampling"], f"{folder}/config.json: sampling")
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a generator (config.json has no fitting 'shape')") from None
-    generator = Generator(shape, torch.zeros(shape.codebook_size, shape.coordinates))
+    generator = Generator(shape, torch.zeros(shape.codebook_size, shape.coordinates), sampling)
     load_weights(folder, generator)
     generator.tokenizer_hash = config["tokenizer"]
     return generator

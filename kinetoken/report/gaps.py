@@ -40,12 +40,6 @@ def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
             "no text was sent to or received from a language model.",
         ))
     gaps += [NotRun(what, why) for stage, what, why in LATER if stage not in results.metrics]
-    generator = results.metrics.get("train_generator", {})
-    if generator and not any(key.startswith("masked.") for key in generator):
-        gaps.append(NotRun(
-            "The masked-token generator", "Clips are drawn from Gaussians over the codes, the simplest priors there "
-            "are; a masked transformer is what MAGVIT itself uses.",
-        ))
     gaps += [
         NotRun("Pretrained weights", "None are used (pretrained: false): every network here began at random."),
         NotRun("More than one seed", "Each network was trained once. The intervals are bootstraps over test clips; "

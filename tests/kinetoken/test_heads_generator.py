@@ -7,11 +7,18 @@ import pytest
 import torch
 
 from kinetoken.clips import ClipStore
+from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.errors import UserError
 from kinetoken.heads import generated
+from kinetoken.heads.gaussian_prior import GaussianPrior
 from kinetoken.heads.generator import PRIORS, Generator, GeneratorShape, load_generator
+from kinetoken.stage import Context
+from tests.generators import MASKED, PARAMS, PLAN_SHAPE, some_seen
 
-SHAPE = GeneratorShape(("a", "b"), (2, 2, 2), 4, 2, 3)
+SHAPE = GeneratorShape(
+    ("a", "b"), (2, 2, 2), (2, 2), 4, coordinates=2, slice_frames=4, components=3, plan=PLAN_SHAPE, patch=1, width=16,
+    layers=1, heads=2,
+)
 TABLE = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
 
 
@@ -19,11 +26,16 @@ TABLE = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
 def generator() -> Generator:
     """Class a holds code 0 and class b code 3, but for one token that is drawn."""
     rng = np.random.default_rng(0)
-    target = np.repeat([0, 1], 40)
-    codes = np.where(target == 0, 0, 3)[:, None, None, None] * np.ones((1, 2, 2, 2), int)
+    label = np.repeat(["a", "b"], 40)
+    codes = np.where(label == "a", 0, 3)[:, None, None, None] * np.ones((1, 2, 2, 2), np.int32)
     codes[:, 0, 0, 0] = rng.integers(0, 4, 80)
-    built = Generator(SHAPE, TABLE).eval()
-    built.fit(codes.astype(np.int32), target, 0.05)
+    split = np.tile(["train"] * 4 + ["val"], 16)
+    torch.manual_seed(0)
+    built = Generator(SHAPE, TABLE, MASKED.sampling)
+    meta = CodesMeta((2, 2, 2), 4, "fsq", (2, 2), "abc")
+    table = CodesTable(np.arange(80, dtype=np.int32), label, split, codes, meta)
+    seen = {name: some_seen(int((split == name).sum()), 8) for name in ("train", "val")}
+    built.fit(table, seen, PARAMS, Context.silent())
     built.tokenizer_hash = "abc"
     return built
 
@@ -51,6 +63,23 @@ def test_plain_gaussian_ignores_the_class(generator: Generator) -> None:
     assert all(0.3 < each < 0.7 for each in share)
 
 
+def test_masked_prior_draws_what_its_class_holds(generator: Generator) -> None:
+    for label, code in (("a", 0), ("b", 3)):
+        drawn = generator.sample("masked", label, 40, seed=1).reshape(40, -1)
+        assert (drawn[:, 1:] == code).mean() > 0.9
+        assert len(set(drawn[:, 0])) > 1, "the token that varies must vary"
+
+
+def test_the_future_is_foretold_from_the_past_alone(generator: Generator) -> None:
+    past = np.repeat([0, 3], 5)[:, None, None, None] * np.ones((1, 1, 2, 2), np.int32)
+    ahead = generator.complete(past, 1, seed=0)
+    assert ahead.shape == (10, 1, 2, 2) and ahead.dtype == np.int32
+    assert np.array_equal(ahead, generator.complete(past, 1, seed=0))
+    assert (ahead[:5] == 0).mean() > 0.9 and (ahead[5:] == 3).mean() > 0.9
+    with pytest.raises(UserError, match="2 slices more: the generator's clips are"):
+        generator.complete(past, 2, seed=0)
+
+
 @pytest.mark.parametrize("prior", PRIORS)
 def test_samples_repeat_with_the_seed_alone(generator: Generator, prior: str, tmp_path: Path) -> None:
     first = generator.sample(prior, "a", 20, seed=4)
@@ -74,9 +103,9 @@ def test_gaussian_keeps_mean_and_correlation() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((4000, 16)) * 0.1 + 2
     vectors[:, 3] = vectors[:, 7] + 0.05 * rng.standard_normal(4000)
-    prior = PRIORS["gaussian"](GeneratorShape(("a",), (2, 2, 2), 4, 2, 16))
+    prior = GaussianPrior(1, (2, 2, 2), 2, 16)
     prior.fit(vectors, np.zeros(4000, int), 0.02)
-    drawn = prior.sample(0, 4000, np.random.default_rng(1))
+    drawn = prior.draw(0, 4000, np.random.default_rng(1))
     np.testing.assert_allclose(drawn.mean(0), 2, atol=0.02)
     assert np.corrcoef(drawn[:, 3], drawn[:, 7])[0, 1] == pytest.approx(
         np.corrcoef(vectors[:, 3], vectors[:, 7])[0, 1], abs=0.05
@@ -111,6 +140,17 @@ def test_coverage_and_density_of_known_sets() -> None:
     assert dense.mean() == pytest.approx(1, abs=0.15)
     assert generated.coverage_and_density(real, same + 50, 5)[0].mean() == 0
     assert generated.coverage_and_density(real, np.repeat(one[:1], 300, 0), 5)[0].mean() < 0.1
+
+
+def test_precision_and_recall_of_known_sets() -> None:
+    rng = np.random.default_rng(0)
+    real, same = rng.standard_normal((2, 300, 4))
+    for score in generated.precision_and_recall(real, same, 5):
+        assert score.mean() == pytest.approx(1, abs=0.08)
+    precise, recalled = generated.precision_and_recall(real, 0.1 * same, 5)
+    assert precise.mean() == 1 and recalled.mean() < 0.1, "clips all alike are good ones, and few of them"
+    precise, recalled = generated.precision_and_recall(real, 8 * same, 5)
+    assert precise.mean() < 0.1 and recalled.mean() > 0.9, "clips too wild surround the real ones"
 
 
 def test_copies_count_as_memorised_and_fresh_draws_do_not() -> None:

@@ -49,20 +49,20 @@ def test_marks_count_from_zero_ceiling_or_floor() -> None:
     marks = {
         "train_classifier.accuracy": 0.9, "train_classifier.per_class.*": 0.9,
         "train_predictor.transformer.centroid_error_px": 0.5, "describe_motion.equation_correct": 0.1,
-        "train_generator.class_gaussian.coverage": 0.02,
+        "train_generator.masked.coverage": 0.02,
     }
     rows = {row.name: row for row in headline_rows(results(
         train_classifier=CLASSIFIED,
         train_predictor={"transformer.centroid_error_px": 1.4, "transformer.centroid_error_px_floor": 2.0},
         describe_motion={"equation_correct": 0.4, "equation_correct_ceiling": 0.45},
-        train_generator={"class_gaussian.coverage": 0.9},
+        train_generator={"masked.coverage": 0.9},
     ), marks)}
     assert {name: (row.mark, row.met) for name, row in rows.items()} == {
         "train_classifier.accuracy": ("≥ 90.0 %", True),
         "train_classifier.per_class.*": ("≥ 90.0 %", False),  # its worst class, 0.8
         "train_predictor.transformer.centroid_error_px": ("≤ 1.50 px", True),
         "describe_motion.equation_correct": ("≥ 35.0 %", True),
-        "train_generator.class_gaussian.coverage": ("–", None),  # its ceiling is not known
+        "train_generator.masked.coverage": ("–", None),  # its ceiling is not known
     }
 
 

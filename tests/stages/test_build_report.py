@@ -20,6 +20,7 @@ from kinetoken.stage import Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import build_report
 from stages.build_report import Paths
+from tests.generators import MASKED, PLAN_SHAPE
 from tests.quantizers import FSQ
 
 PARAMS = BuildReport(
@@ -84,8 +85,11 @@ def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     ), table_of(tokenizer))
     predictor.tokenizer_hash = tokenizer.hash
     predictor.save(folder / "predictor")
-    generator = Generator(GeneratorShape(table.classes, meta.grid, 1000, 4, 4), table_of(tokenizer))
-    generator.fit(codes, table.target, 0.2)
+    shape = GeneratorShape(
+        table.classes, meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=4,
+        plan=PLAN_SHAPE, patch=2, width=8, layers=1, heads=2,
+    )
+    generator = Generator(shape, table_of(tokenizer), MASKED.sampling)
     generator.tokenizer_hash = tokenizer.hash
     generator.save(folder / "generator")
     rows = [description(i, law, i % 2 == 0) for i, law in enumerate(("linear", "linear", "circular", "circular"))]

@@ -25,11 +25,15 @@ from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_generator
 from stages.train_generator import Paths
+from tests.generators import MASKED, PLAN
 from tests.quantizers import FSQ
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("circular", "helical", "linear", "parabolic")
-PARAMS = GeneratorParams(seed=1, components=8, shrinkage=0.05, clips_per_class=3, neighbours=2, bootstrap=50)
+PARAMS = GeneratorParams(
+    seed=1, components=8, shrinkage=0.05, plan=PLAN, masked=dataclasses.replace(MASKED, epochs=2, patch=2),
+    clips_per_class=3, neighbours=2, bootstrap=50,
+)
 JUDGE = {"channels": 4, "maps": 4, "width": 8}
 
 
@@ -61,7 +65,8 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
         (out / folder).mkdir(parents=True, exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", coded / "judge", data / "videos", out / "models/generator",
-        out / "metrics/train_generator.json", out / "plots/scores.csv", out / "plots/samples.png",
+        out / "metrics/train_generator.json", out / "plots/curves.csv", out / "plots/scores.csv",
+        out / "plots/laws.csv", out / "plots/samples.png",
     )
 
 
@@ -118,7 +123,7 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_generator", *flags]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    for name in ("model", "metrics", "scores", "samples"):
+    for name in ("model", "metrics", "curves", "scores", "laws", "samples"):
         assert hash_path(getattr(paths, name)) == hash_path(getattr(done, name)), name
 
 
@@ -134,6 +139,14 @@ def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: 
     refused("made by tokenizer", meta=dataclasses.replace(table.meta, tokenizer="0" * 64))
     refused("split 'test' is empty", split=np.where(table.split == "test", "ood", table.split))
     gone = (table.split == "train") & (table.label == "helical")
+    for section, match in (
+        ({"plan": dataclasses.replace(PLAN, components=49)}, "49 components are more"),
+        ({"masked": dataclasses.replace(
+            PARAMS.masked, sampling=dataclasses.replace(PARAMS.masked.sampling, steps=65))}, "at most one a patch"),
+        ({"masked": dataclasses.replace(PARAMS.masked, patch=3)}, "do not divide"),
+    ):
+        with pytest.raises(UserError, match=match):
+            train_generator.run(dataclasses.replace(PARAMS, **section), paths, Context.silent())
     refused("'helical' has 0 clips in split 'train'", split=np.where(gone, "val", table.split))
     refused("not the tracks", track_id=table.track_id[::-1].copy())
     save_judge(tmp_path / "judge", ("a", "b"))
