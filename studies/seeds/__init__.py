@@ -1,0 +1,1 @@
+"""Every headline of the heads over several seeds: see dvc.yaml."""
