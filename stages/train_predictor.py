@@ -1,15 +1,17 @@
-"""Foretell the codes of the next time slice from those of the past, by an LSTM and by a transformer.
+"""Foretell the codes of the next time slices from those of the past, by an LSTM and by a transformer.
 
 Reads the codes table, the tokenizer that made it, the clips and the trajectories (for the camera, the
-training paths and the truth of the scoring); writes the model folder, metrics, curves, the error at each
-step ahead, and pictures of past, truth and forecast. Floors (copy, constant velocity, constant
-acceleration, quadratic) and the oracle, which knows the law, read the ball tracked in the decoded past.
+training paths and the truth of the scoring), and the generator, whose masked prior foretells too; writes the
+model folder, metrics, curves, the errors at each step ahead, and pictures of past, truth and forecast. Floors
+(copy, constant velocity, constant acceleration, quadratic) and the oracle, which knows the law, read the ball
+tracked in the decoded past.
 Runs alone:
 
     python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +22,10 @@ from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
 from kinetoken.errors import UserError
+from kinetoken.heads.forecast import Codes, Forecaster
 from kinetoken.heads.forecast_scores import Scores, all_metrics
-from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
+from kinetoken.heads.generator import Generator, load_generator
+from kinetoken.heads.predictor import DYNAMICS, Predictor, PredictorParams, PredictorShape
 from kinetoken.heads.predictor_training import train_predictor
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
@@ -36,10 +40,11 @@ class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    generator: Annotated[Path, Input("generator whose masked prior also foretells")] = Path("models/generator")
     model: Annotated[Path, Output("the predictor, all models in one folder")] = Path("models/predictor")
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_predictor.json")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_predictor/curves.csv")
-    horizon: Annotated[Path, Output("error at each step ahead")] = Path("plots/train_predictor/horizon.csv")
+    horizon: Annotated[Path, Output("errors at each step ahead, by class")] = Path("plots/train_predictor/horizon.csv")
     pictures: Annotated[Path, Output("past, truth, forecast")] = Path("plots/train_predictor/predictions.png")
 
 
@@ -48,16 +53,31 @@ def run(params: PredictorParams, paths: Paths, context: Context) -> None:
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
     store, tracks = ClipStore(paths.videos), read_tracks(paths.trajectories, paths.track_params)
     check(params, paths, codes, store, tracks)
+    generator = load_generator(paths.generator).to(fabric_device(context.hardware))
+    codes.meta.require_same_tokenizer(generator.tokenizer_hash, paths.codes, paths.generator)
     predictor = build(params, codes, tokenizer, store)
     histories = train_predictor(predictor, codes, tracks, store.scene, params, context)
     tokenizer.to(fabric_device(context.hardware))
-    scores = {split: Scores(predictor, tokenizer, codes, store, tracks, split, context)
+    foretell = forecasters(predictor, generator, params.seed)
+    scores = {split: Scores(foretell, predictor.shape, tokenizer, codes, store, tracks, split, context)
               for split in ("test", "ood") if (codes.split == split).any()}
     predictor.save(paths.model)
     write_metrics(paths.metrics, all_metrics(scores, params.bootstrap, params.seed))
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.horizon, scores["test"].horizon_table())
-    scores["test"].draw(paths.pictures, tokenizer)
+    scores["test"].draw(paths.pictures, predictor.best)
+
+
+def forecasters(predictor: Predictor, generator: Generator, seed: int) -> dict[str, Forecaster]:
+    """All that foretell codes from codes, by name."""
+    def masked(past: Codes, slices: int) -> Codes:
+        return generator.complete(past, slices, seed)
+
+    return {name: partial(_predicted, predictor, name) for name in DYNAMICS} | {"masked": masked}
+
+
+def _predicted(predictor: Predictor, name: str, past: Codes, slices: int) -> Codes:
+    return predictor.predict(past, name, slices)
 
 
 def check(params: PredictorParams, paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> None:
@@ -69,10 +89,10 @@ def check(params: PredictorParams, paths: Paths, codes: CodesTable, store: ClipS
     if missing := sorted(set(codes.classes) - set(codes.label[codes.split == "train"])):
         raise UserError(f"{paths.codes}: class '{missing[0]}' has no clip in split 'train'")
     slices = codes.meta.grid[0]
-    if params.past_slices + 1 > slices:
+    if params.past_slices + params.future_slices > slices:
         raise UserError(
-            f"train_predictor.past_slices: {params.past_slices} past and 1 future slices do not fit the "
-            f"{slices} of {paths.codes}; at most {slices - 1}"
+            f"train_predictor: past_slices {params.past_slices} and future_slices {params.future_slices} do not fit "
+            f"the {slices} slices of {paths.codes}"
         )
     _ = store.scene  # must be known
 
@@ -85,6 +105,7 @@ def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, stor
         coordinates=table.shape[1], codebook_size=codes.meta.codebook_size, past_slices=params.past_slices,
         slice_frames=store.shape[0] // codes.meta.grid[0], image_size=store.shape[1], width=params.width,
         filters=params.filters, lstm_width=params.lstm_width, transformer_width=params.transformer_width,
+        future_slices=params.future_slices,
     )
     torch.manual_seed(params.seed)
     predictor = Predictor(shape, table.detach())

@@ -1,11 +1,11 @@
 """How well the next frames were foretold: against floors that know no law and an oracle that knows it.
 
-Everything that foretells is given the codes of the past alone: `past_codes` is the only way in, and
+Everything that foretells is a `Forecaster`, given the codes of the past alone: `past_codes` is the only way in, and
 floors and oracle read the ball tracked in frames decoded from those codes.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -24,7 +24,13 @@ from kinetoken.training import index_batches
 Pixels = NDArray[np.uint8]
 Codes = NDArray[np.int32]
 
-DECODE_BATCH = 64
+# codes so far (N, K, H', W') and how many slices to foretell → those slices (N, slices, H', W') int32
+Forecaster = Callable[[Codes, int], Codes]
+
+Rows = slice | NDArray[np.intp]  # some of the clips
+EVERY, AFTER_FIRST = slice(None), slice(1, None)
+
+DECODE_BATCH = 16  # clips; what a few need stays in the processor's cache
 
 
 @dataclasses.dataclass
@@ -33,22 +39,35 @@ class Truth:
 
     label: np.ndarray
     frames: Pixels  # (N, H, H', W', 3)
-    points: Array  # (N, T, 3) m, the whole clip
+    points: Array  # (N, T, 3) m, the whole clip up to the last of those frames
     past_frames: int
+
+    def of_frames(self, first: int, last: int) -> "Truth":
+        """What happened in the frames ahead `first` to `last` (from 0, without the last), after all before them."""
+        return dataclasses.replace(
+            self, frames=self.frames[:, first:last], points=self.points[:, : self.past_frames + last],
+            past_frames=self.past_frames + first,
+        )
 
 
 @dataclasses.dataclass
 class Forecast:
-    """One forecaster's result on N clips: where the ball is seen, and how far off, (N, H) px each."""
+    """One forecaster's result on N clips: where the ball is seen, and how far off, (N, H) px each.
+
+    Velocities are what the ball moved since the frame before; in the first frame ahead, since its true place in the
+    last of the past.
+    """
 
     u: Array
     v: Array
     centroid: Array
+    velocity: Array  # error of it, px a frame
+    speed: Array  # the true one, px a frame
 
 
 @dataclasses.dataclass
 class DrawnForecast(Forecast):
-    """That of a forecaster that draws frames, (N, H) each."""
+    """That of a forecaster that draws frames, (N, H) each; squared errors of values in [0, 1]."""
 
     missed: NDArray[np.bool_]
     squared: Array  # error, mean over pixels and colours
@@ -134,7 +153,7 @@ def judge_past(
 def judge_frames(
     tokenizer: Tokenizer, codes: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
 ) -> DrawnForecast:
-    """Decode whole clips of codes (N, K + 1, H', W') and compare their last frames with what happened."""
+    """Decode whole clips of codes (N, K, H', W') and compare their last frames with what happened."""
     horizon = truth.frames.shape[1]
     parts = [
         _judge_batch(frames, rows, truth, scene, background)
@@ -152,16 +171,45 @@ def _judge_batch(
     true_u, true_v, _ = scene.project(points)
     found = track_ball(frames, background)
     centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
+    velocity, speed = _velocities(found.u, found.v, truth.points[rows, truth.past_frames - 1 :], scene)
     squared = np.square(frames - original)
     mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
     inside = (squared.sum(-1) * mask).sum((-1, -2))
-    return found.u, found.v, centroid, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))
+    return (
+        found.u, found.v, centroid, velocity, speed, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))
+    )
+
+
+def _velocities(u: Array, v: Array, points: Array, scene: Scene) -> tuple[Array, Array]:
+    """Error of the image velocity and its true size, (N, H) px a frame each; points (N, 1 + H, 3) m."""
+    true_u, true_v, _ = scene.project(points)
+    moved = [np.diff(true, axis=1) for true in (true_u, true_v)]
+    seen = [
+        np.diff(np.concatenate([true[:, :1], found], 1), axis=1) for true, found in ((true_u, u), (true_v, v))
+    ]
+    return np.hypot(seen[0] - moved[0], seen[1] - moved[1]), np.hypot(*moved)
 
 
 def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:
     """The same for a forecaster that tells positions (N, H) px and draws nothing."""
     true_u, true_v, _ = scene.project(truth.points[:, truth.past_frames :])
-    return Forecast(u, v, np.hypot(u - true_u, v - true_v))
+    velocity, speed = _velocities(u, v, truth.points[:, truth.past_frames - 1 :], scene)
+    return Forecast(u, v, np.hypot(u - true_u, v - true_v), velocity, speed)
+
+
+def teacher_forced(
+    forecaster: Forecaster, codes: Codes, past_slices: int, slice_frames: int,
+    judge: Callable[[Codes, Truth], DrawnForecast], truth: Truth,
+) -> DrawnForecast:
+    """Each slice ahead foretold from the true codes (N, K, H', W') of all slices before it, and judged after them."""
+    parts = []
+    for step in range(truth.frames.shape[1] // slice_frames):
+        before = past_codes(codes, past_slices + step)
+        whole = np.concatenate([before, forecaster(before, 1)], 1)
+        parts.append(judge(whole, truth.of_frames(step * slice_frames, (step + 1) * slice_frames)))
+    return DrawnForecast(*(
+        np.concatenate([getattr(part, field.name) for part in parts], 1) for field in dataclasses.fields(DrawnForecast)
+    ))
 
 
 def trivial_forecasts(past: Tracked, truth: Truth, scene: Scene) -> dict[str, Forecast]:
@@ -181,23 +229,21 @@ def oracle_forecast(oracle: Oracle, past: Tracked, truth: Truth, scene: Scene) -
     return judge_positions(u, v, truth, scene)
 
 
-def velocity_error(forecast: Forecast, truth: Truth, scene: Scene) -> float:
+def velocity_error(forecast: Forecast, rows: Rows = EVERY, steps: slice = AFTER_FIRST) -> float:
     """|v̂ − v| / |v| of the image velocity between foretold frames, the means taken before the quotient.
 
     So a clip whose ball stands still in the image for a moment does not decide the figure.
     """
-    true_u, true_v, _ = scene.project(truth.points[:, truth.past_frames :])
-    du, dv = np.diff(true_u, axis=1), np.diff(true_v, axis=1)
-    off = np.hypot(np.diff(forecast.u, axis=1) - du, np.diff(forecast.v, axis=1) - dv)
-    return float(off.mean() / np.hypot(du, dv).mean())
+    return float(forecast.velocity[rows][:, steps].mean() / forecast.speed[rows][:, steps].mean())
 
 
-def pixel_metrics(forecast: DrawnForecast) -> dict[str, float]:
+def pixel_metrics(forecast: DrawnForecast, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
     """mse, foreground_mse and missed_rate of a forecaster that draws."""
+    inside, foreground = (part[rows][:, steps].sum() for part in (forecast.squared_foreground, forecast.foreground))
     return {
-        "mse": float(forecast.squared.mean()),
-        "foreground_mse": float(forecast.squared_foreground.sum() / max(forecast.foreground.sum(), 1)),
-        "missed_rate": float(forecast.missed.mean()),
+        "mse": float(forecast.squared[rows][:, steps].mean()),
+        "foreground_mse": float(inside / max(foreground, 1)),
+        "missed_rate": float(forecast.missed[rows][:, steps].mean()),
     }
 
 
@@ -210,11 +256,56 @@ def centroid_metrics(forecast: Forecast, draws: int, seed: int) -> dict[str, flo
     }
 
 
-def horizon_rows(name: str, kind: str, forecast: Forecast, label: np.ndarray) -> list[dict[str, object]]:
-    """Rows model, kind (model, floor, oracle, ceiling), step (from 1), class ('all' first), centroid_error_px."""
-    groups = {"all": np.ones(len(label), bool), **{str(c): label == c for c in sorted(set(label))}}
+def measures(forecast: Forecast, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+    """centroid_error_px and velocity_error of some clips and steps; mse and foreground_mse of one that draws.
+
+    The velocity is that between foretold frames, unless a single step is asked for.
+    """
+    between = AFTER_FIRST if steps == EVERY else steps
+    found = {
+        "centroid_error_px": float(forecast.centroid[rows][:, steps].mean()),
+        "velocity_error": velocity_error(forecast, rows, between),
+    }
+    if isinstance(forecast, DrawnForecast):
+        pixels = pixel_metrics(forecast, rows, steps)
+        found |= {name: pixels[name] for name in ("mse", "foreground_mse")}
+    return found
+
+
+@dataclasses.dataclass
+class Floors:
+    """What foretells without learning: the rules of FLOORS, and the last frame of the past shown again."""
+
+    rules: dict[str, Forecast]
+    copied: DrawnForecast
+
+    def least(self, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+        """The `measures` of the best rule for those clips and steps; squared errors are those of the copied frame."""
+        of_rules = [measures(rule, rows, steps) for rule in self.rules.values()]
+        return measures(self.copied, rows, steps) | {
+            name: min(found[name] for found in of_rules) for name in ("centroid_error_px", "velocity_error")
+        }
+
+
+def beside_floor(forecast: Forecast, floors: Floors, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+    """`measures` of some clips and steps, each with its `_floor`."""
+    found, least = measures(forecast, rows, steps), floors.least(rows, steps)
+    return found | {f"{name}_floor": least[name] for name in found}
+
+
+def groups_of(label: np.ndarray) -> dict[str, Rows]:
+    """Clips by class, all of them first."""
+    return {"all": EVERY, **{str(name): np.flatnonzero(label == name) for name in sorted(set(label))}}
+
+
+def horizon_rows(
+    name: str, kind: str, forecast: Forecast, floors: Floors, label: np.ndarray
+) -> list[dict[str, object]]:
+    """Rows model, kind (model, teacher_forced, floor, oracle, ceiling), step (from 1), class ('all' first), and
+    `beside_floor` of those clips in that step."""
     return [
-        {"model": name, "kind": kind, "step": step + 1, "class": group, "centroid_error_px": float(error)}
-        for group, rows in groups.items()
-        for step, error in enumerate(forecast.centroid[rows].mean(0))
+        {"model": name, "kind": kind, "step": step + 1, "class": group,
+         **beside_floor(forecast, floors, rows, slice(step, step + 1))}
+        for group, rows in groups_of(label).items()
+        for step in range(forecast.centroid.shape[1])
     ]

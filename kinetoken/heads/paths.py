@@ -18,6 +18,12 @@ COORDINATES = 3  # u, v, radius
 RADIUS_GAIN = 4.0
 VIEW_TRIES = 6  # placements tried for each new path before the original stands in
 
+# what filters are fits of at the start: (degree of the polynomial, radians a frame of a circle on top or 0, window)
+CURVES = (
+    (1, 0.0, 3), (2, 0.0, 5), (1, 0.3, 12), (1, 0.5, 12), (2, 0.0, 12), (1, 0.4, 12), (2, 0.0, 8), (1, 0.6, 12),
+    (1, 0.0, 5), (1, 0.2, 12), (1, 0.7, 12), (1, 0.0, 8),
+)
+
 # what a reader with no knowledge of the laws can do: degree of the polynomial, and how many frames it is fitted to
 FLOORS = {
     "copy": (0, 1), "constant_velocity": (1, 2), "constant_acceleration": (2, 5), "quadratic": (2, 8),
@@ -71,15 +77,43 @@ def _one_copy(points: Array, world: World, scale: tuple[float, float], rng: np.r
     return placed
 
 
-def extrapolation_matrix(degree: int, window: int, horizon: int) -> Array:
-    """(horizon, window): least-squares polynomial through the last `window` values, read at the next `horizon`."""
-    past, future = np.arange(1 - window, 1.0), np.arange(1.0, horizon + 1)
-    return np.asarray(np.vander(future, degree + 1) @ np.linalg.pinv(np.vander(past, degree + 1)))
+def carry_on_matrix(index: int, past: int, horizon: int) -> Array:
+    """(horizon, past): the filter that a bank's entry `index` starts as, a least-squares fit of one of CURVES.
+
+    A window longer than the past shrinks to it; a curve that it then leaves hardly any error to average gives way
+    to a line.
+    """
+    degree, rate, window = CURVES[index % len(CURVES)]
+    window = min(window, past)
+    if degree + 1 + 2 * (rate > 0) > window - 2:
+        degree, rate = min(1, window - 1), 0.0
+    matrix = np.zeros((horizon, past))
+    matrix[:, -window:] = fitted_curve_matrix(degree, rate, window, horizon)
+    return matrix
+
+
+def fitted_curve_matrix(degree: int, rate: float, window: int, horizon: int) -> Array:
+    """(horizon, window): least squares of a polynomial plus a circle of `rate` radians a frame (0: none)."""
+    def basis(frame: Array) -> Array:
+        columns = [frame**power for power in range(degree + 1)]
+        return np.stack([*columns, *((np.cos(rate * frame), np.sin(rate * frame)) if rate else ())], -1)
+
+    return np.asarray(basis(np.arange(1.0, horizon + 1)) @ np.linalg.pinv(basis(np.arange(1 - window, 1.0))))
+
+
+def polynomial_basis(count: int, frames: int) -> Array:
+    """(count, frames): orthonormal polynomials of degree 0, 1, … over the frames; zeros where there are too few."""
+    place = np.linspace(-1, 1, frames)
+    known = min(count, frames)
+    columns, heads = np.linalg.qr(np.vander(place, known, increasing=True))
+    basis = np.zeros((count, frames))
+    basis[:known] = (columns * np.sign(np.diag(heads))).T
+    return basis
 
 
 def extrapolate(past: Array, rule: str, horizon: int) -> Array:
     """Carry (N, P, C) on by one of FLOORS → (N, horizon, C). Windows longer than the past shrink to it."""
     degree, window = FLOORS[rule]
     window = min(window, past.shape[1])
-    matrix = extrapolation_matrix(min(degree, window - 1), window, horizon)
+    matrix = fitted_curve_matrix(min(degree, window - 1), 0.0, window, horizon)
     return np.asarray(np.einsum("hp,npc->nhc", matrix, past[:, -window:]))

@@ -1,14 +1,14 @@
-"""From the codes of the past to the codes of the next time slice.
+"""From the codes of the past to the codes of the next time slice, and from those on to the one after it.
 
 Three parts: a *reader* finds the ball's path and look in the past codes by soft-argmax, a *dynamics* network
 carries the path on, a *writer* puts the ball's codes where the path says. The dynamics network, one of
-DYNAMICS, mixes a learned bank of linear filters over the past path (each law of motion is a linear
-recurrence) with weights that it reads from that same path. The writer decides each level of an FSQ code by
-itself: given the path the levels are all but certain, and 8+5+5+5 choices are learned far sooner than 1000.
+DYNAMICS, mixes a learned bank of linear filters over the past path (each law of motion is nearly a linear
+recurrence in the image) with weights that it reads from that same path. The writer decides the levels of an FSQ code
+one after another, each knowing those before it: 32 choices and 32 more are learned far sooner than 1024.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,25 +20,29 @@ from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
-from kinetoken.heads.paths import COORDINATES, extrapolation_matrix
+from kinetoken.heads.levels import code_of_digits, level_digits, mixed_radix
+from kinetoken.heads.paths import COORDINATES, carry_on_matrix, polynomial_basis
 from kinetoken.params import Positive, PositiveFloat, Range
 from kinetoken.training import TrainingParams, index_batches
 
 LOOK_WIDTH = 24
-BANK_WINDOWS = (3, 5, 8, 12)  # frames that the filters look back on at the start of training
+LEARNED_COORDINATES = 16  # of a code's vector, beside its own
 RESIDUAL_GAIN = 0.3
+DEGREES = 8  # of the polynomials that a path's form is told by
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictorParams(TrainingParams):
     """Section train_predictor; its own training fields are those of the dynamics networks."""
 
-    past_slices: Positive  # time slices of codes given; the next one is predicted
+    past_slices: Positive  # time slices of codes given
+    future_slices: Positive  # predicted, one at a time from all before it
     translation: TrainingParams  # of reader and writer, shared by all models
     width: Annotated[int, Range(ge=8)]  # channels of reader and writer
     filters: Positive  # in the bank of each dynamics network
     lstm_width: Positive
     transformer_width: Annotated[int, Range(ge=8)]  # a multiple of 4
+    muon_learning_rate: PositiveFloat  # of the dynamics' hidden matrices; learning_rate is that of the rest
     copies: Positive  # paths derived from each training track by symmetry
     copy_scale: tuple[PositiveFloat, PositiveFloat]  # their least and greatest size, of the original's
     bootstrap: Positive  # resamples of the test clips for intervals
@@ -65,10 +69,49 @@ class PredictorShape:
     filters: int
     lstm_width: int
     transformer_width: int
+    future_slices: int = 1
+
+    @property
+    def vector(self) -> int:
+        """Length of a code's vector, what is learned of it included."""
+        return self.coordinates + LEARNED_COORDINATES
+
+    @property
+    def slices(self) -> int:
+        """Past and future together."""
+        return self.past_slices + self.future_slices
 
     @property
     def past_frames(self) -> int:
         return self.past_slices * self.slice_frames
+
+    @property
+    def future_frames(self) -> int:
+        return self.future_slices * self.slice_frames
+
+    @property
+    def prefixes(self) -> range:
+        """How many slices may be given: from the past alone to all but the last."""
+        return range(self.past_slices, self.slices)
+
+
+class CodeVectors(nn.Module):
+    """A code as the numbers that the tokenizer has for it, and as many learned ones.
+
+    The tokenizer packs all that a token may show into few numbers; neighbours in them may look quite different.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table.float())
+        self.learned = nn.Embedding(len(table), LEARNED_COORDINATES)
+        nn.init.normal_(self.learned.weight, std=0.1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(B, K, H, W) indices → (B, K, D, H, W) vectors."""
+        return rearrange(torch.cat([self.table[codes], self.learned(codes)], -1), "b k h w d -> b k d h w")
 
 
 class PathReader(nn.Module):
@@ -84,7 +127,7 @@ class PathReader(nn.Module):
         self.frames, (_, rows, columns) = shape.slice_frames, shape.grid
         width = shape.width
         self.body = nn.Sequential(
-            nn.Conv2d(2 * shape.coordinates, width, 3, padding=1), nn.GELU(),
+            nn.Conv2d(2 * shape.vector, width, 3, padding=1), nn.GELU(),
             nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
         )
         self.attention = nn.Conv2d(width, self.frames, 1)
@@ -110,7 +153,10 @@ class PathReader(nn.Module):
 
 
 class SliceWriter(nn.Module):
-    """Logits of every token's levels in the slice where the ball takes a given path."""
+    """What every token shows in the slice where the ball takes a given path, and the levels that say so.
+
+    A code's parts are decided in turn, each with the levels of those before it known.
+    """
 
     centres: Tensor
 
@@ -118,20 +164,24 @@ class SliceWriter(nn.Module):
         super().__init__()
         _, rows, columns = shape.grid
         width, frames = 2 * shape.width, shape.slice_frames
-        self.from_codes = nn.Conv2d(shape.coordinates, width, 3, padding=1)
+        self.from_codes = nn.Conv2d(shape.vector, width, 3, padding=1)
         self.from_path = nn.Linear(5 * (frames + 1) + LOOK_WIDTH, width)
         self.cell = nn.Parameter(torch.zeros(rows, columns, width))
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
             for _ in range(2)
         )
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(shape.levels)))
+        self.norm = nn.LayerNorm(width)
+        self.known = nn.ModuleList(nn.Embedding(levels, width) for levels in shape.levels[:-1])
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, levels)) for levels in shape.levels
+        )
         y, x = torch.meshgrid(_cell_centres(rows), _cell_centres(columns), indexing="ij")
         self.register_buffer("centres", torch.stack([x, y], -1), persistent=False)  # (H, W, 2)
         self.cell_width = 4.0 / columns  # in path coordinates
 
     def forward(self, before: Tensor, path: Tensor, look: Tensor) -> Tensor:
-        """before (B, D, H, W), path (B, 1 + frames, 3) from the last past frame on, look (B, L) → (B, H, W, ΣL)."""
+        """before (B, D, H, W), path (B, 1 + frames, 3) from the last past frame on, look (B, L) → (B, H, W, width)."""
         rows, columns, _ = self.centres.shape
         offset = (path[:, :, None, None, :2] - self.centres) / self.cell_width  # (B, F, H, W, 2) in cells
         size = repeat(path[:, :, 2:], "b f 1 -> b f h w 1", h=rows, w=columns)
@@ -146,179 +196,247 @@ class SliceWriter(nn.Module):
         hidden = hidden + rearrange(self.from_codes(before), "b c h w -> b h w c") + self.cell
         for block in self.blocks:
             hidden = hidden + block(functional.gelu(hidden))
-        logits: Tensor = self.out(hidden)
-        return logits
+        shown: Tensor = self.norm(hidden)
+        return shown
+
+    def logits(self, shown: Tensor, digits: Tensor) -> list[Tensor]:
+        """Of each part's levels, the right ones (..., parts) of those before it being known: (..., levels) each."""
+        found = []
+        for part, head in enumerate(self.parts):
+            found.append(head(shown))
+            if part < len(self.known):
+                shown = shown + self.known[part](digits[..., part])
+        return found
+
+    def choose(self, shown: Tensor) -> Tensor:
+        """The most probable level of each part, those before it being chosen: (..., width) → (..., parts) int64."""
+        chosen = []
+        for part, head in enumerate(self.parts):
+            chosen.append(head(shown).argmax(-1))
+            if part < len(self.known):
+                shown = shown + self.known[part](chosen[-1])
+        return torch.stack(chosen, -1)
 
 
 class Translator(nn.Module):
     """Reader and writer, trained side by side: codes to path, path to codes."""
 
-    def __init__(self, shape: PredictorShape) -> None:
+    def __init__(self, shape: PredictorShape, table: Tensor) -> None:
         super().__init__()
+        self.vectors = CodeVectors(table)
         self.reader, self.writer = PathReader(shape), SliceWriter(shape)
-        self.past = shape.past_slices
 
-    def forward(self, coordinates: Tensor, path: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Read all slices (B, K, D, H, W); write slice `target` (B,) where `path` (B, 1 + frames, 3) says.
+    def forward(self, codes: Tensor, path: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Read all slices (B, K, H, W); write slice `target` (B,) where `path` (B, 1 + frames, 3) says.
 
-        The writer sees the slice before the target and the look of the slices before it.
+        The path that was read, and the logits of each part of the codes, the parts before it being as `digits`
+        (B, H, W, parts) say. The writer sees the slice before the target and the look of the slices before it.
         """
+        coordinates = self.vectors(codes)
         found, look = self.reader(coordinates)
         row = torch.arange(len(coordinates), device=coordinates.device)
         earlier = torch.arange(coordinates.shape[1], device=coordinates.device) < target[:, None]  # (B, K)
         look = (look * earlier[..., None]).sum(1) / earlier.sum(1, keepdim=True)
-        return found, self.writer(coordinates[row, target - 1], path, look)
+        return found, self.writer.logits(self.writer(coordinates[row, target - 1], path, look), digits)
 
 
 class FilterBank(nn.Module):
     """The next frames of a path as a mixture of linear filters over the past ones.
 
-    Filters start as least-squares lines and parabolas over windows of several lengths.
+    Filters start as least-squares fits: lines, parabolas and circles of several periods over several windows.
     """
+
+    def __init__(self, width: int, filters: int, past: int, frames: int) -> None:
+        """`width` of the hidden state that steers the mixture; `past` frames are seen, `frames` come next."""
+        super().__init__()
+        starts = [torch.from_numpy(carry_on_matrix(index, past, frames)).float() for index in range(filters)]
+        bank = torch.stack(starts)  # (filters, frames, past)
+        self.filters = nn.Parameter(bank + 0.02 * torch.randn_like(bank))
+        self.steer = _quiet(nn.Linear(width, COORDINATES * (filters + frames)))
+
+    def forward(self, path: Tensor, hidden: Tensor) -> Tensor:
+        """path (B, P, 3), hidden (B, width) → (B, frames, 3); steered by zeros it is the mean filter."""
+        count, frames, _ = self.filters.shape
+        steering = self.steer(hidden)
+        weights = rearrange(steering[:, : COORDINATES * count], "b (c k) -> b c k", c=COORDINATES) + 1 / count
+        rest = rearrange(steering[:, COORDINATES * count :], "b (f c) -> b f c", f=frames)
+        last = path[:, -1:]
+        ahead = torch.einsum("kfp,bpc->bkfc", self.filters, path - last)
+        carried: Tensor = last + torch.einsum("bck,bkfc->bfc", weights, ahead) + RESIDUAL_GAIN * rest
+        return carried
+
+
+class PathShape(nn.Module):
+    """The form of a path up to the end of each slice: coefficients of orthogonal polynomials, each of order one.
+
+    The bend of a path is a hundredth of its place; only with both brought to one size does a network learn from both.
+    """
+
+    spread: Tensor
 
     def __init__(self, shape: PredictorShape) -> None:
         super().__init__()
-        past, frames = shape.past_frames, shape.slice_frames
-        bank = torch.zeros(shape.filters, frames, past)
-        for index in range(shape.filters):
-            window = min(BANK_WINDOWS[(index // 2) % len(BANK_WINDOWS)], past)
-            matrix = extrapolation_matrix(min(1 + index % 2, window - 1), window, frames)
-            bank[index, :, -window:] = torch.from_numpy(matrix).float()
-        self.filters = nn.Parameter(bank + 0.02 * torch.randn_like(bank))
-        self.outputs = COORDINATES * shape.filters + frames * COORDINATES
+        self.frames, longest = shape.slice_frames, shape.slices - 1
+        self.register_buffer("spread", torch.ones(longest, DEGREES, COORDINATES))
+        for slices in range(1, longest + 1):
+            basis = polynomial_basis(DEGREES, slices * self.frames)
+            self.register_buffer(f"basis_{slices}", torch.from_numpy(basis).float(), persistent=False)
 
-    def forward(self, path: Tensor, reading: Tensor) -> Tensor:
-        """path (B, P, 3), reading (B, outputs) → (B, frames, 3); a reading of zeros is the mean filter."""
-        count, frames, _ = self.filters.shape
-        weights = rearrange(reading[:, : COORDINATES * count], "b (c k) -> b c k", c=COORDINATES) + 1 / count
-        rest = rearrange(reading[:, COORDINATES * count :], "b (f c) -> b f c", f=frames)
-        last = path[:, -1:]
-        mixed = torch.einsum("bck,kfp->bcfp", weights, self.filters)
-        return last + torch.einsum("bcfp,bpc->bfc", mixed, path - last) + RESIDUAL_GAIN * rest
+    def coefficients(self, path: Tensor) -> Tensor:
+        """(B, P, 3) → (B, P / frames, DEGREES, 3): of all frames up to the end of each slice."""
+        slices = range(1, path.shape[1] // self.frames + 1)
+        seen = [(getattr(self, f"basis_{count}"), path[:, : count * self.frames]) for count in slices]
+        return torch.stack([torch.einsum("dp,bpc->bdc", *each) for each in seen], 1)
+
+    def measure(self, path: Tensor) -> None:
+        """Take the spread of the coefficients from these paths (B, (slices − 1) · frames, 3)."""
+        self.spread.copy_(self.coefficients(path).std(0).clamp(min=1e-3))
+
+    def forward(self, path: Tensor) -> Tensor:
+        """(B, P, 3) → (B, K, DEGREES · 3)."""
+        found = self.coefficients(path)
+        return (found / self.spread[: found.shape[1]]).flatten(2)
 
 
 class Dynamics(nn.Module):
-    """A path carried on by one time slice: a network over past slices that steers a filter bank."""
+    """A path carried on by one time slice: a causal network over the slices so far that steers a filter bank.
 
-    def __init__(self, shape: PredictorShape) -> None:
+    There is a bank for each number of slices that may be given.
+    """
+
+    def __init__(self, shape: PredictorShape, width: int) -> None:
         super().__init__()
-        self.bank = FilterBank(shape)
-        self.slices, self.frames = shape.past_slices, shape.slice_frames
-        self.features = 3 * COORDINATES * shape.slice_frames
+        self.frames, self.prefixes = shape.slice_frames, shape.prefixes
+        self.form, self.features = PathShape(shape), DEGREES * COORDINATES
+        self.banks = nn.ModuleList(
+            FilterBank(width, shape.filters, slices * shape.slice_frames, shape.slice_frames)
+            for slices in shape.prefixes
+        )
 
     def forward(self, path: Tensor) -> Tensor:
-        """(B, P, 3) → (B, frames, 3)."""
-        step = torch.diff(path, dim=1, prepend=2 * path[:, :1] - path[:, 1:2])
-        features = torch.cat([path, 2 * (path - path[:, -1:]), 4 * step], -1)  # (B, P, 9), each of order one
-        features = rearrange(features, "b (k f) c -> b k (f c)", k=self.slices)
-        ahead: Tensor = self.bank(path, self.read(features))
-        return ahead
+        """The next slice after each number of slices that may be given, of those that the path holds.
+
+        Path (B, P, 3) → (B, prefixes, frames, 3); the last of them carries on the whole path.
+        """
+        hidden = self.read(self.form(path))
+        given = [slices for slices in self.prefixes if slices <= hidden.shape[1]]
+        ahead = [
+            bank(path[:, : slices * self.frames], hidden[:, slices - 1])
+            for slices, bank in zip(given, self.banks, strict=False)
+        ]
+        return torch.stack(ahead, 1)
 
     def read(self, features: Tensor) -> Tensor:
-        """(B, K, features) → (B, bank.outputs)."""
+        """(B, K, features) → (B, K, width); no slice is told of a later one."""
         raise NotImplementedError
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Those for Muon: inside the network, not the maps into it and out of it, nor the bank.
+
+        Nor those of an LSTM: for its four gates together the orthogonalising takes longer than all the rest.
+        """
+        inside = ("layers.", "out.")
+        return [each for name, each in self.named_parameters() if name.startswith(inside) and each.ndim == 2]
 
 
 class LstmDynamics(Dynamics):
-    """Two layers of LSTM (Hochreiter and Schmidhuber 1997) over the past slices."""
+    """Two layers of LSTM (Hochreiter and Schmidhuber 1997) over the slices so far."""
 
     def __init__(self, shape: PredictorShape) -> None:
-        super().__init__(shape)
         width = shape.lstm_width
+        super().__init__(shape, width)
         self.into = nn.Linear(self.features, width)
         self.lstm = nn.LSTM(width, width, 2, batch_first=True)
-        self.out = nn.Sequential(nn.Linear(width, width), nn.GELU(), _quiet(nn.Linear(width, self.bank.outputs)))
+        self.out = nn.Sequential(nn.Linear(width, width), nn.GELU())
 
     def read(self, features: Tensor) -> Tensor:
         hidden, _ = self.lstm(functional.gelu(self.into(features)))
-        result: Tensor = self.out(hidden[:, -1])
+        result: Tensor = self.out(hidden)
         return result
 
 
 class TransformerDynamics(Dynamics):
-    """Causal transformer (Vaswani et al. 2017), pre-norm, two layers, over the past slices."""
+    """Causal transformer (Vaswani et al. 2017), pre-norm, two layers, over the slices so far."""
 
     mask: Tensor
 
     def __init__(self, shape: PredictorShape) -> None:
-        super().__init__(shape)
-        width = shape.transformer_width
+        width, longest = shape.transformer_width, shape.slices - 1
+        super().__init__(shape, width)
         self.into = nn.Linear(self.features, width)
-        self.position = nn.Parameter(0.02 * torch.randn(shape.past_slices, width))
+        self.position = nn.Parameter(0.02 * torch.randn(longest, width))
         layer = nn.TransformerEncoderLayer(
             width, 4, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(width), enable_nested_tensor=False)
-        self.out = _quiet(nn.Linear(width, self.bank.outputs))
-        mask = nn.Transformer.generate_square_subsequent_mask(shape.past_slices)
+        mask = nn.Transformer.generate_square_subsequent_mask(longest)
         self.register_buffer("mask", mask, persistent=False)
 
     def read(self, features: Tensor) -> Tensor:
-        hidden = self.layers(self.into(features) + self.position, mask=self.mask, is_causal=True)
-        result: Tensor = self.out(hidden[:, -1])
+        count = features.shape[1]
+        hidden = self.into(features) + self.position[:count]
+        result: Tensor = self.layers(hidden, mask=self.mask[:count, :count], is_causal=True)
         return result
 
 
-DYNAMICS: dict[str, type[Dynamics]] = {"lstm": LstmDynamics, "transformer": TransformerDynamics}
+DYNAMICS: dict[str, Callable[[PredictorShape], Dynamics]] = {"lstm": LstmDynamics, "transformer": TransformerDynamics}
 
 
 class Predictor(nn.Module):
     """All models of DYNAMICS behind one reader and one writer; codes in, codes out."""
 
-    table: Tensor
-
     def __init__(self, shape: PredictorShape, table: Tensor) -> None:
         """`table` (codebook size, D): the vector of every code, see `Tokenizer.codes_to_latents`."""
         super().__init__()
         self.shape = shape
-        self.translator = Translator(shape)
+        self.translator = Translator(shape, table)
         self.dynamics = nn.ModuleDict({name: build(shape) for name, build in DYNAMICS.items()})
-        self.register_buffer("table", table.float())
         self.tokenizer_hash, self.best = "", next(iter(DYNAMICS))
 
-    def coordinates(self, codes: Tensor) -> Tensor:
-        """(B, K, H, W) indices → (B, K, D, H, W) vectors."""
-        return rearrange(self.table[codes], "b k h w d -> b k d h w")
+    @property
+    def table(self) -> Tensor:
+        """(codebook size, D): the tokenizer's vector of every code."""
+        return self.translator.vectors.table
 
     def digits(self) -> Tensor:
         """(codebook size, parts): which level each part of a code is at."""
         return level_digits(self.table, self.shape.levels)
 
     def forward(self, codes: Tensor, model: str | None = None) -> Tensor:
-        """Past codes (B, K, H, W) int64 → the next slice (B, 1, H, W) int64, by the named model or the best one."""
-        coordinates = self.coordinates(codes)
+        """Codes so far (B, K, H, W) int64 → the next slice (B, 1, H, W) int64, by the named model or the best one."""
+        coordinates = self.translator.vectors(codes)
         path, look = self.translator.reader(coordinates)
-        ahead = self.dynamics[model or self.best](path)
-        whole = torch.cat([path[:, -1:], ahead], 1)
-        logits = self.translator.writer(coordinates[:, -1], whole, look.mean(1))
-        return self.choose(logits)[:, None]
+        ahead = self.dynamics[model or self.best](path)[:, -1]
+        shown = self.translator.writer(coordinates[:, -1], torch.cat([path[:, -1:], ahead], 1), look.mean(1))
+        return self.code_of(self.translator.writer.choose(shown))[:, None]
 
-    def choose(self, logits: Tensor) -> Tensor:
-        """The code of each token, its parts being independent: (..., ΣL) → (...) int64.
-
-        Levels lie along a line, so the one nearest to the expected level is taken: it errs least. A code
-        that has no levels is the most probable one.
-        """
-        parts = torch.split(logits, list(self.shape.levels), -1)
-        if len(parts) == 1:
-            chosen = parts[0].argmax(-1)[..., None]
-        else:
-            places = [torch.arange(part.shape[-1], device=part.device) for part in parts]
-            expected = [(part.softmax(-1) * at).sum(-1) for part, at in zip(parts, places, strict=True)]
-            chosen = torch.stack(expected, -1).round().long()  # (..., parts)
-        return code_of_digits(self.digits(), self.shape.levels)[_mixed_radix(chosen, self.shape.levels)]
+    def code_of(self, digits: Tensor) -> Tensor:
+        """The code of which each part is at that level: (..., parts) → (...) int64."""
+        return code_of_digits(self.digits(), self.shape.levels)[mixed_radix(digits, self.shape.levels)]
 
     @torch.no_grad()
-    def predict(self, codes: np.ndarray, model: str | None = None, batch_size: int = 256) -> np.ndarray:
-        """Past codes (N, K, H, W) int → the next slice's (N, 1, H, W) int32.
+    def predict(
+        self, codes: np.ndarray, model: str | None = None, slices: int | None = None, batch_size: int = 256
+    ) -> np.ndarray:
+        """Codes so far (N, K, H, W) int → the next `slices` of them (N, slices, H, W) int32, each from all before it.
 
-        Raises UserError if there are not exactly `past_slices` slices on the predictor's grid.
+        As many as were trained for if not told. Raises UserError for a grid other than the predictor's, or more or
+        fewer slices, given and asked for, than it was trained for.
         """
-        past, grid = self.shape.past_slices, self.shape.grid
-        if codes.shape[1:] != (past, *grid[1:]):
-            raise UserError(f"predictor reads {(past, *grid[1:])} codes a clip, found {codes.shape[1:]}")
-        given = torch.from_numpy(codes.astype(np.int64)).to(self.table.device)
-        parts = [self(given[torch.from_numpy(rows)], model) for rows in index_batches(len(codes), batch_size)]
+        shape, given = self.shape, codes.shape[1]
+        slices = shape.future_slices if slices is None else slices
+        if codes.shape[2:] != shape.grid[1:] or given < shape.past_slices or given + slices > shape.slices:
+            raise UserError(
+                f"predictor reads {shape.past_slices} to {shape.slices - 1} slices of {shape.grid[1:]} codes and goes "
+                f"on to slice {shape.slices}; found {codes.shape[1:]}, {slices} more asked for"
+            )
+        start = torch.from_numpy(codes.astype(np.int64)).to(self.table.device)
+        parts = []
+        for rows in index_batches(len(codes), batch_size):
+            whole = start[torch.from_numpy(rows)]
+            for _ in range(slices):
+                whole = torch.cat([whole, self(whole, model)], 1)
+            parts.append(whole[:, given:])
         return torch.cat(parts).cpu().numpy().astype(np.int32)
 
     def save(self, folder: Path) -> None:
@@ -340,28 +458,6 @@ def load_predictor(folder: Path | str) -> Predictor:
     load_weights(folder, predictor)
     predictor.tokenizer_hash, predictor.best = config["tokenizer"], config["best"]
     return predictor
-
-
-def level_digits(table: Tensor, levels: Sequence[int]) -> Tensor:
-    """The level, counted from 0, of each part of each code: (codebook size, parts) int64.
-
-    With no levels to part a code into, the code is its own and only part.
-    """
-    if tuple(levels) == (len(table),):
-        return torch.arange(len(table), device=table.device)[:, None]
-    return torch.stack([torch.unique(column, return_inverse=True)[1] for column in table.T], -1)
-
-
-def code_of_digits(digits: Tensor, levels: Sequence[int]) -> Tensor:
-    """The inverse of `level_digits`: the code at each mixed-radix number, (product of levels,) int64."""
-    inverse = torch.zeros(int(np.prod(levels)), dtype=torch.int64, device=digits.device)
-    inverse[_mixed_radix(digits, levels)] = torch.arange(len(digits), device=digits.device)
-    return inverse
-
-
-def _mixed_radix(digits: Tensor, levels: Sequence[int]) -> Tensor:
-    place = np.cumprod([1, *levels[:-1]])
-    return (digits * torch.tensor(place, device=digits.device)).sum(-1)
 
 
 def _cell_centres(count: int) -> Tensor:

@@ -14,11 +14,22 @@ from torch.nn import functional
 
 from kinetoken.codes import CodesTable
 from kinetoken.heads.paths import RADIUS_GAIN, scene_path, symmetric_copies
-from kinetoken.heads.predictor import Predictor, PredictorParams, PredictorShape
+from kinetoken.heads.predictor import Dynamics, Predictor, PredictorParams, PredictorShape
 from kinetoken.rendering import Scene
 from kinetoken.stage import Context
+from kinetoken.tokenizer.muon import Muon
 from kinetoken.tracks import Tracks
-from kinetoken.training import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
+from kinetoken.training import (
+    Batch,
+    History,
+    Optimizers,
+    Step,
+    TensorBatches,
+    Validate,
+    adamw,
+    fabric_device,
+    fit,
+)
 
 BACKGROUND_WEIGHT = 0.1  # of a token that is what its cell most often holds
 
@@ -43,12 +54,15 @@ def train_predictor(
     copies = symmetric_copies(
         tracks.points[tracks.split == "train"], tracks.world, params.copies, params.copy_scale, params.seed
     )
-    batches = TensorBatches(path=scene_path(scene, copies))
+    drawn = scene_path(scene, copies)
+    batches = TensorBatches(path=drawn)
     for name, network in predictor.dynamics.items():
+        assert isinstance(network, Dynamics)
+        network.form.measure(as_read(drawn, errors, torch.arange(len(drawn)) % len(errors)))
         validate = _validate_dynamics(predictor, clips["val"], paths["val"])
         history[name] = fit(
             network, dynamics_step(predictor.shape, errors), batches, params, context, label=name,
-            validate=validate, monitor="val_path_px",
+            validate=validate, monitor="val_path_px", optimizers=optimizers(params),
         )
     predictor.best = min(predictor.dynamics, key=lambda name: history[name].best_value)
     predictor.eval()
@@ -64,15 +78,16 @@ def translation_step(predictor: Predictor, train: Tensor) -> Step:
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         codes, path = batch["codes"], batch["path"]
         row = torch.arange(len(codes), device=device)
-        # the slice to write: the one to be foretold, or one earlier, for twice the examples
-        target = shape.past_slices - torch.randint(0, min(2, shape.past_slices), (len(codes),), device=device)
+        # the slice to write: one to be foretold, or the one before those, for more examples
+        first = max(shape.past_slices - 1, 1)
+        target = torch.randint(first, shape.slices, (len(codes),), device=device)
         window = target[:, None] * frames + torch.arange(-1, frames, device=device)
-        found, logits = module(predictor.coordinates(codes), path[row[:, None], window], target)
         wanted = codes[row, target]  # (B, H, W)
-        parts = torch.split(logits, list(shape.levels), -1)
+        parts = digits[wanted]
+        found, logits = module(codes, path[row[:, None], window], target, parts)
         surprise = sum(
-            functional.cross_entropy(rearrange(part, "b h w c -> b c h w"), digits[wanted][..., i], reduction="none")
-            for i, part in enumerate(parts)
+            functional.cross_entropy(rearrange(each, "b h w c -> b c h w"), parts[..., i], reduction="none")
+            for i, each in enumerate(logits)
         )
         weight = torch.where(wanted == common[target], BACKGROUND_WEIGHT, 1.0)
         writing = (weight * surprise).sum() / weight.sum()
@@ -83,16 +98,43 @@ def translation_step(predictor: Predictor, train: Tensor) -> Step:
 
 
 def dynamics_step(shape: PredictorShape, errors: Tensor) -> Step:
-    """Step of a dynamics network. errors (M, P, 3): what the reader gets wrong, in path coordinates."""
+    """Step of a dynamics network, after every number of slices that may be given at once.
+
+    errors (M, (slices − 1) · frames, 3): what the reader gets wrong, in path coordinates.
+    """
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         path = batch["path"]
-        past, ahead = path[:, : shape.past_frames], path[:, shape.past_frames :][:, : shape.slice_frames]
         drawn = torch.randint(0, len(errors), (len(path),), device=path.device)
-        loss = path_loss(module(past + errors.to(path.device)[drawn]), ahead, shape.image_size)
+        read = as_read(path, errors.to(path.device), drawn)
+        loss = path_loss(module(read), slices_ahead(shape, path), shape.image_size)
         return loss, {}
 
     return step
+
+
+def as_read(path: Tensor, errors: Tensor, drawn: Tensor) -> Tensor:
+    """Whole paths (B, T, 3) as far as the errors (M, P, 3) go, disturbed by those drawn (B,): (B, P, 3)."""
+    return path[:, : errors.shape[1]] + errors[drawn]
+
+
+def optimizers(params: PredictorParams) -> Callable[[nn.Module], Optimizers]:
+    """Muon for the hidden matrices of a dynamics network, AdamW for the rest."""
+
+    def choose(module: nn.Module) -> Optimizers:
+        assert isinstance(module, Dynamics)
+        hidden = module.hidden_matrices()
+        inside = {id(p) for p in hidden}
+        rest = [p for p in module.parameters() if id(p) not in inside]
+        return [adamw(rest, params), Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
+
+    return choose
+
+
+def slices_ahead(shape: PredictorShape, path: Tensor) -> Tensor:
+    """Whole paths (B, T, 3) → the slice after each number of slices that may be given (B, prefixes, frames, 3)."""
+    ahead = path[:, shape.past_frames : shape.slices * shape.slice_frames]
+    return rearrange(ahead, "b (k f) c -> b k f c", f=shape.slice_frames)
 
 
 def path_loss(found: Tensor, path: Tensor, image_size: int) -> Tensor:
@@ -103,20 +145,22 @@ def path_loss(found: Tensor, path: Tensor, image_size: int) -> Tensor:
 
 @torch.no_grad()
 def reading_errors(predictor: Predictor, codes: Tensor, path: Tensor) -> Tensor:
-    """What the reader finds less the truth, in the past frames: (N, P, 3) in path coordinates."""
+    """What the reader finds less the truth, in all slices but the last: (N, P, 3) in path coordinates."""
     predictor.eval()
-    return _read(predictor, codes) - path[:, : predictor.shape.past_frames]
+    found = _read(predictor, codes)
+    return found - path[:, : found.shape[1]]
 
 
 def _read(predictor: Predictor, codes: Tensor) -> Tensor:
-    past = codes[:, : predictor.shape.past_slices].to(predictor.table.device)
-    found, _ = predictor.translator.reader(predictor.coordinates(past))
+    """The path (N, (slices − 1) · frames, 3) that the reader finds in all slices from which others are foretold."""
+    seen = codes[:, : predictor.shape.slices - 1].to(predictor.table.device)
+    found, _ = predictor.translator.reader(predictor.translator.vectors(seen))
     return torch.as_tensor(found).cpu()
 
 
 def _validate_reading(predictor: Predictor, codes: Tensor, path: Tensor) -> Validate:
     def validate(module: nn.Module) -> dict[str, float]:
-        error = _read(predictor, codes) - path[:, : predictor.shape.past_frames]
+        error = reading_errors(predictor, codes, path)
         pixels = error[..., :2].norm(dim=-1).mean() * predictor.shape.image_size / 4
         return {"val_path_px": float(pixels), "val_radius_share": float(error[..., 2].abs().mean() / RADIUS_GAIN)}
 
@@ -124,12 +168,10 @@ def _validate_reading(predictor: Predictor, codes: Tensor, path: Tensor) -> Vali
 
 
 def _validate_dynamics(predictor: Predictor, codes: Tensor, path: Tensor) -> Callable[[nn.Module], dict[str, float]]:
-    past = _read(predictor, codes).detach()
-    first = predictor.shape.past_frames
-    ahead = path[:, first : first + predictor.shape.slice_frames]
+    read, ahead = _read(predictor, codes).detach(), slices_ahead(predictor.shape, path)
 
     def validate(module: nn.Module) -> dict[str, float]:
-        found = module(past.to(predictor.table.device)).cpu()
+        found = module(read.to(predictor.table.device)).cpu()
         distance = (found - ahead)[..., :2].norm(dim=-1).mean()
         return {"val_path_px": float(distance) * predictor.shape.image_size / 4}
 

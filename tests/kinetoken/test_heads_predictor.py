@@ -1,5 +1,6 @@
 """Paths, dynamics, reader, writer and the scoring of forecasts, on closed forms and properties."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,19 @@ from kinetoken.artifacts import read_config
 from kinetoken.clips import ClipStore
 from kinetoken.errors import UserError
 from kinetoken.heads import forecast, paths
-from kinetoken.heads.predictor import (
-    DYNAMICS,
-    Predictor,
-    PredictorShape,
-    code_of_digits,
-    level_digits,
-    load_predictor,
-)
-from kinetoken.heads.predictor_training import dynamics_step
+from kinetoken.heads.levels import code_of_digits, level_digits
+from kinetoken.heads.predictor import DYNAMICS, PathShape, Predictor, PredictorShape, load_predictor
+from kinetoken.heads.predictor_training import dynamics_step, slices_ahead
 from kinetoken.rendering import Scene
 from kinetoken.tracks import Tracks, read_tracks
 
 LEVELS = (3, 2, 2)
+FRAMES = 4
 SHAPE = PredictorShape(
     grid=(4, 8, 8), levels=LEVELS, coordinates=3, codebook_size=12, past_slices=3, slice_frames=4, image_size=64,
     width=16, filters=8, lstm_width=16, transformer_width=16,
 )
+LONG = dataclasses.replace(SHAPE, past_slices=1, future_slices=3)
 
 
 def fsq_table() -> torch.Tensor:
@@ -43,6 +40,13 @@ def predictor() -> Predictor:
     built = Predictor(SHAPE, fsq_table()).eval()
     built.tokenizer_hash, built.best = "abc", "transformer"
     return built
+
+
+@pytest.fixture(scope="module")
+def long_predictor() -> Predictor:
+    """One slice given, three foretold."""
+    torch.manual_seed(0)
+    return Predictor(LONG, fsq_table()).eval()
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,52 @@ def test_path_coordinates_and_pixels_are_inverse() -> None:
     back = paths.to_pixels(paths.to_path_coordinates(u, v, radius, 64), 64)
     for given, found in zip((u, v, radius), back, strict=True):
         np.testing.assert_allclose(found, given, rtol=1e-4)
+
+
+def test_polynomials_are_orthonormal_and_in_the_order_of_their_degree() -> None:
+    basis = paths.polynomial_basis(8, 12)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(8), atol=1e-10)
+    t = np.arange(12.0)
+    for degree in range(7):
+        found = basis @ (t / 6 - 1) ** degree
+        assert found[degree] > 0.01
+        np.testing.assert_allclose(found[degree + 1 :], 0, atol=1e-10)
+    short = paths.polynomial_basis(8, 4)
+    np.testing.assert_allclose(short[:4] @ short[:4].T, np.eye(4), atol=1e-10)
+    assert not short[4:].any()
+
+
+def test_the_form_of_a_path_is_of_order_one_in_every_degree(tracks: Tracks, scene: Scene) -> None:
+    torch.manual_seed(5)
+    path = paths.scene_path(scene, tracks.points)[:, :12]
+    path += 0.01 * torch.randn_like(path)  # as a reader errs; what is smaller than that stays small
+    form = PathShape(SHAPE)
+    form.measure(path)
+    found = form(path)
+    assert found.shape == (len(path), 3, 24)
+    last = found[:, -1].reshape(-1, 8, 3)
+    torch.testing.assert_close(last.std(0), torch.ones(8, 3), rtol=0.01, atol=0.01)
+    changed = path.clone()
+    changed[:, 4:] += 1
+    assert torch.equal(form(changed)[:, 0], found[:, 0]), "the first slice knows of later ones"
+
+
+def test_filters_of_a_circle_are_exact_on_a_helix_of_their_period() -> None:
+    t = np.arange(16.0)
+    helix = np.stack([np.cos(0.5 * t + 1), 2 * np.sin(0.5 * t + 1) + 0.1 * t, 3 - 0.2 * t], -1)
+    ahead = paths.fitted_curve_matrix(1, 0.5, 12, 4) @ helix[:12]
+    np.testing.assert_allclose(ahead, helix[12:], atol=1e-8)
+    other = paths.fitted_curve_matrix(1, 0.3, 12, 4) @ helix[:12]
+    assert np.abs(other - helix[12:]).max() > 0.1
+
+
+@pytest.mark.parametrize("past", [1, 4, 12])
+def test_every_filter_carries_on_a_line_that_it_has_two_points_of(past: int) -> None:
+    line = np.arange(1.0, past + 5) * min(past - 1, 1)  # one frame says nothing of a velocity
+    for index in range(len(paths.CURVES)):
+        matrix = paths.carry_on_matrix(index, past, 4)
+        assert matrix.shape == (4, past)
+        np.testing.assert_allclose(matrix @ line[:past], line[past:], atol=1e-8)
 
 
 def test_cell_centres_are_where_their_pixels_are() -> None:
@@ -112,16 +162,25 @@ def test_digits_and_codes_are_inverse() -> None:
     assert torch.equal(code_of_digits(plain, (5,))[plain[:, 0]], torch.arange(5))
 
 
-def test_writer_chooses_the_code_nearest_to_the_expected_levels(predictor: Predictor) -> None:
+def test_writer_decides_each_part_with_those_before_it_known(predictor: Predictor) -> None:
+    torch.manual_seed(4)
+    writer, shown = predictor.translator.writer, torch.randn(5, 8, 8, 2 * SHAPE.width)
+    with torch.no_grad():
+        chosen = writer.choose(shown)
+        logits = writer.logits(shown, chosen)
+        assert [part.shape[-1] for part in logits] == list(LEVELS)
+        for part, each in enumerate(logits):
+            assert torch.equal(each.argmax(-1), chosen[..., part])
+        other = chosen.clone()
+        other[..., 1] = 1 - other[..., 1]
+        after = writer.logits(shown, other)
+    assert torch.equal(after[0], logits[0]) and torch.equal(after[1], logits[1])
+    assert not torch.allclose(after[2], logits[2])
+
+
+def test_the_code_of_levels_is_the_one_that_has_them(predictor: Predictor) -> None:
     digits = level_digits(fsq_table(), LEVELS)
-    logits = torch.zeros(12, 7)
-    for code, (a, b, c) in enumerate(digits.tolist()):
-        logits[code, [a, 3 + b, 5 + c]] = 20.0
-    assert torch.equal(predictor.choose(logits), torch.arange(12))
-    torn = torch.zeros(1, 7)
-    torn[0, [0, 2]] = 5.0  # the first part is either its least or its greatest level: the middle errs least
-    torn[0, [3, 5]] = 20.0
-    assert digits[predictor.choose(torn)[0]].tolist() == [1, 0, 0]
+    assert torch.equal(predictor.code_of(digits), torch.arange(12))
 
 
 @pytest.mark.parametrize("model", DYNAMICS)
@@ -142,7 +201,7 @@ def test_past_codes_are_a_copy_that_later_slices_cannot_be_reached_from() -> Non
 
 
 def test_reader_reads_no_later_slice(predictor: Predictor) -> None:
-    coordinates = predictor.coordinates(torch.from_numpy(some_codes(3, 3)).long())
+    coordinates = predictor.translator.vectors(torch.from_numpy(some_codes(3, 3)).long())
     changed = coordinates.clone()
     changed[:, 2] = -changed[:, 2] + 1
     before, after = predictor.translator.reader(coordinates)[0], predictor.translator.reader(changed)[0]
@@ -160,10 +219,47 @@ def test_dynamics_begin_as_a_straight_continuation(model: str) -> None:
     torch.manual_seed(1)
     network = DYNAMICS[model](SHAPE)
     with torch.no_grad():
-        network.bank.filters.copy_(DYNAMICS[model](SHAPE).bank.filters.mean(0, keepdim=True).expand(8, -1, -1))
+        mean = DYNAMICS[model](SHAPE).banks[0].filters.mean(0, keepdim=True)
+        network.banks[0].filters.copy_(mean.expand(8, -1, -1))
     t = torch.arange(16.0)[None, :, None]
     line = t * torch.tensor([0.05, -0.02, 0.01])
-    assert (network(line[:, :12]) - line[:, 12:]).norm(dim=-1).max() < 0.25
+    assert (network(line[:, :12])[:, 0] - line[:, 12:]).norm(dim=-1).max() < 0.25
+
+
+@pytest.mark.parametrize("model", DYNAMICS)
+def test_each_slice_is_carried_on_from_the_frames_before_it_alone(long_predictor: Predictor, model: str) -> None:
+    """One pass over a whole path gives what each of its beginnings gives, and no frame changes what is said of earlier
+    slices."""
+    torch.manual_seed(2)
+    path = 0.1 * torch.randn(5, 12, 3).cumsum(1)
+    network = long_predictor.dynamics[model]
+    with torch.no_grad():
+        whole = network(path)
+        assert whole.shape == (5, 3, FRAMES, 3)
+        for slices in (1, 2, 3):
+            torch.testing.assert_close(network(path[:, : slices * FRAMES])[:, -1], whole[:, slices - 1])
+        changed = path.clone()
+        changed[:, 8:] += 1
+        after = network(changed)
+    assert torch.equal(after[:, :2], whole[:, :2])
+    assert not torch.allclose(after[:, 2], whole[:, 2])
+
+
+def test_slices_ahead_are_those_that_follow_each_beginning() -> None:
+    path = torch.arange(16.0)[None, :, None].expand(2, -1, 3)
+    assert slices_ahead(SHAPE, path)[0, :, :, 0].tolist() == [[12, 13, 14, 15]]
+    assert slices_ahead(LONG, path)[0, :, 0, 0].tolist() == [4, 8, 12]
+
+
+@pytest.mark.parametrize("model", DYNAMICS)
+def test_a_rollout_is_one_step_after_another_on_its_own_codes(long_predictor: Predictor, model: str) -> None:
+    whole = some_codes(6, 1)
+    ahead = long_predictor.predict(whole, model)
+    assert ahead.shape == (6, 3, 8, 8)
+    for _ in range(3):
+        whole = np.concatenate([whole, long_predictor.predict(whole, model, slices=1)], 1)
+    assert np.array_equal(whole[:, 1:], ahead)
+    assert np.array_equal(long_predictor.predict(whole[:, :1], model, slices=2), ahead[:, :2])
 
 
 def test_dynamics_learn_to_beat_every_floor_on_circles() -> None:
@@ -185,7 +281,7 @@ def test_dynamics_learn_to_beat_every_floor_on_circles() -> None:
         optimizer.step()
     test = circles(200)
     with torch.no_grad():
-        error = (network(test[:, :12]) - test[:, 12:])[..., :2].norm(dim=-1).mean()
+        error = (network(test[:, :12])[:, 0] - test[:, 12:])[..., :2].norm(dim=-1).mean()
     floors = [
         np.linalg.norm(paths.extrapolate(test[:, :12].numpy(), rule, 4) - test[:, 12:].numpy(), axis=-1).mean()
         for rule in paths.FLOORS
@@ -203,9 +299,15 @@ def test_a_saved_predictor_predicts_the_same(predictor: Predictor, tmp_path: Pat
         assert np.array_equal(loaded.predict(codes, model), predictor.predict(codes, model))
 
 
-def test_codes_that_do_not_fit_are_refused(predictor: Predictor) -> None:
+def test_codes_that_do_not_fit_are_refused(predictor: Predictor, long_predictor: Predictor) -> None:
     with pytest.raises(UserError, match="reads"):
         predictor.predict(some_codes(2, 4))
+    with pytest.raises(UserError, match="reads 3 to 3 slices"):
+        predictor.predict(some_codes(2, 2))
+    with pytest.raises(UserError, match="2 more asked for"):
+        predictor.predict(some_codes(2, 3), slices=2)
+    with pytest.raises(UserError, match=r"reads 1 to 3 slices of \(8, 8\)"):
+        long_predictor.predict(some_codes(2, 1)[:, :, :4])
 
 
 # --- scoring ---------------------------------------------------------------------------------------
@@ -228,15 +330,79 @@ def test_oracle_is_exact_on_exact_tracks_and_clips_to_the_image(tracks: Tracks, 
     assert ((lost_u >= 0) & (lost_u <= 63) & (lost_v >= 0) & (lost_v <= 63)).all()
 
 
-def test_velocity_error_and_horizon_of_known_errors(tracks: Tracks, scene: Scene) -> None:
+def test_measures_of_known_errors(tracks: Tracks, scene: Scene) -> None:
     pixels = np.zeros((len(tracks), 4, 64, 64, 3), np.uint8)
     truth = forecast.Truth(tracks.label, pixels, tracks.points, 12)
     u, v, _ = scene.project(tracks.points[:, 12:])
     shifted = forecast.judge_positions(u + 3, v + 4, truth, scene)
     np.testing.assert_allclose(shifted.centroid, 5.0)
-    assert forecast.velocity_error(shifted, truth, scene) == pytest.approx(0, abs=1e-9)
+    assert forecast.velocity_error(shifted) == pytest.approx(0, abs=1e-9)
+    np.testing.assert_allclose(shifted.velocity[:, 0], 5.0)  # since the true place in the last of the past
     doubled = forecast.judge_positions(2 * u, 2 * v, truth, scene)
-    assert forecast.velocity_error(doubled, truth, scene) == pytest.approx(1, abs=1e-9)
-    rows = forecast.horizon_rows("shifted", "floor", shifted, truth.label)
-    assert len(rows) == 4 * 5 and rows[0]["step"] == 1 and rows[0]["class"] == "all"
-    np.testing.assert_allclose([row["centroid_error_px"] for row in rows], 5.0)
+    assert forecast.velocity_error(doubled) == pytest.approx(1, abs=1e-9)
+    second = slice(1, 2)
+    assert forecast.measures(doubled, steps=second)["velocity_error"] == pytest.approx(1, abs=1e-9)
+    first = forecast.measures(shifted, steps=slice(0, 1))
+    assert first == pytest.approx({"centroid_error_px": 5.0, "velocity_error": 5 / shifted.speed[:, 0].mean()})
+
+
+def drawn(forecaster: forecast.Forecast, squared: float) -> forecast.DrawnForecast:
+    """The same places, drawn with that squared error everywhere; the ball covers two values."""
+    same = np.full_like(forecaster.u, squared)
+    return forecast.DrawnForecast(
+        **vars(forecaster), missed=np.zeros_like(same, bool), squared=same, squared_foreground=4 * same,
+        foreground=np.full_like(same, 2),
+    )
+
+
+def test_the_floor_beside_a_number_is_the_best_rule_of_that_class_and_step(tracks: Tracks, scene: Scene) -> None:
+    truth = forecast.Truth(tracks.label, np.zeros((len(tracks), 4, 64, 64, 3), np.uint8), tracks.points, 12)
+    u, v, _ = scene.project(tracks.points[:, 12:])
+    linear, first = (tracks.label == "linear")[:, None], np.arange(4) == 0
+    far = forecast.judge_positions(u + np.where(linear, 1, 9), v, truth, scene)  # best for lines
+    near = forecast.judge_positions(u + np.where(first, 2, 7), v, truth, scene)  # best for all else
+    floors = forecast.Floors({"far": far, "near": near}, drawn(forecast.judge_positions(u + 20, v, truth, scene), 0.3))
+    model = drawn(forecast.judge_positions(u, v + 0.5, truth, scene), 0.1)
+    rows = {
+        (row["class"], row["step"]): row for row in forecast.horizon_rows("m", "model", model, floors, truth.label)
+    }
+    assert len(rows) == 4 * 5 and next(iter(rows)) == ("all", 1)
+    for (group, step), row in rows.items():
+        assert row["centroid_error_px"] == pytest.approx(0.5)
+        if group != "all":
+            expected = 1 if group == "linear" else 2 if step == 1 else 7
+            assert row["centroid_error_px_floor"] == pytest.approx(expected), (group, step)
+        assert (row["mse"], row["mse_floor"]) == pytest.approx((0.1, 0.3))
+        assert (row["foreground_mse"], row["foreground_mse_floor"]) == pytest.approx((0.2, 0.6))
+    by_rule = forecast.horizon_rows("far", "floor", far, floors, truth.label)
+    assert not {"mse", "mse_floor"} & set(by_rule[0]), "a rule draws nothing"
+
+
+def test_teacher_forced_sees_the_true_slices_before_each_and_none_after(tracks: Tracks, scene: Scene) -> None:
+    count = len(tracks)
+    codes = some_codes(count, 4)
+    truth = forecast.Truth(tracks.label, np.zeros((count, 12, 64, 64, 3), np.uint8), tracks.points, 4)
+    seen: list[np.ndarray] = []
+
+    def repeats_the_last(past: np.ndarray, slices: int) -> np.ndarray:
+        seen.append(past)
+        return np.repeat(past[:, -1:], slices, 1)
+
+    def judge(whole: np.ndarray, part: forecast.Truth) -> forecast.DrawnForecast:
+        """The first code of the last slices stands for the error."""
+        steps = part.frames.shape[1]
+        ahead = np.repeat(whole[:, part.past_frames // FRAMES :, 0, 0], FRAMES, 1)
+        assert ahead.shape == (count, steps) and part.points.shape[1] == part.past_frames + steps
+        return forecast.DrawnForecast(*[ahead] * len(dataclasses.fields(forecast.DrawnForecast)))
+
+    forced = forecast.teacher_forced(repeats_the_last, codes, 1, FRAMES, judge, truth)
+    np.testing.assert_array_equal(forced.centroid, np.repeat(codes[:, :3, 0, 0], FRAMES, 1))
+    for step, past in enumerate(seen):
+        np.testing.assert_array_equal(past, codes[:, : 1 + step])
+        assert past.base is None, "what comes later can be reached"
+    one = truth.of_frames(8, 12)
+    assert one.past_frames == 12
+    free = judge(np.concatenate([codes[:, :3], repeats_the_last(codes[:, :3], 1)], 1), one)
+    np.testing.assert_array_equal(
+        forecast.teacher_forced(repeats_the_last, codes, 3, FRAMES, judge, one).centroid, free.centroid
+    )

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kinetoken.artifacts import hash_path
 from kinetoken.clips import ClipStore, shard_path, write_shard
 from kinetoken.errors import UserError
 from kinetoken.heads.video_classifier import BaselinesParams, load_video_classifier
@@ -16,6 +15,7 @@ from kinetoken.stage import CPU, Context
 from kinetoken.tracks import read_tracks
 from stages import train_baselines
 from stages.train_baselines import Paths
+from tests.same_bytes import assert_same_outputs
 
 PARAMS = BaselinesParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
@@ -86,8 +86,7 @@ def test_network_learns_the_easy_pair(tiny_data: Path, tmp_path: Path) -> None:
 def test_same_bytes_again(done: Paths, tiny_data: Path, tmp_path: Path) -> None:
     again = stage_paths(tiny_data, tmp_path / "again")
     train_baselines.run(PARAMS, again, silent())
-    for name in ("model", "metrics", "confusion", "curves"):
-        assert hash_path(getattr(again, name)) == hash_path(getattr(done, name)), name
+    assert_same_outputs(again, done, ("model", "metrics", "confusion", "curves"))
 
 
 @pytest.mark.parametrize(("fault", "message"), [

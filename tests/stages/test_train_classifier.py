@@ -8,22 +8,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from kinetoken.artifacts import hash_path
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.errors import UserError
-from kinetoken.heads.classifier import ClassifierParams, load_classifier
+from kinetoken.heads.classifier import ClassifierParams, CodeClassifier, load_classifier
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from kinetoken.training import History, Validate
 from stages import train_classifier
 from stages.train_classifier import Paths
 from tests.quantizers import FSQ
 
 PARAMS = ClassifierParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
-    ema_decay=0.0, patience=0, poolings=("soft_argmax", "spatial_mean"), channels=6, blocks=1, maps=2, width=16,
-    dropout=0.1, prefix_weight=0.3,
+    ema_decay=0.0, patience=0, poolings=("soft_argmax", "spatial_mean"), channels=6, blocks=1, maps=2,
+    code_features="both", width=16, dropout=0.1, prefix_weight=0.3, augment=(),
 )
 
 
@@ -48,7 +50,7 @@ def stage_paths(coded: Path, out: Path) -> Paths:
     out.mkdir(exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", out / "classifier", out / "metrics.json",
-        *(out / f"{name}.csv" for name in ("confusion", "curves", "prefix", "reliability")),
+        *(out / f"{name}.csv" for name in ("confusion", "curves", "prefix", "reliability")), out / "confusions.png",
     )
 
 
@@ -97,15 +99,39 @@ def test_plot_tables(done: Paths) -> None:
     assert pd.read_csv(done.curves)["model"].value_counts().to_dict() == {"soft_argmax": 2, "spatial_mean": 2}
 
 
+def test_the_clips_most_surely_read_wrongly_are_shown(done: Paths) -> None:
+    """Rows of 8 frames of 64 pixels, the surest first, as their codes show them."""
+    test, head = read_codes(done.codes).of_split("test"), load_classifier(done.model)
+    probabilities = np.exp(head.log_probabilities(test.codes))
+    wrong = np.flatnonzero(probabilities.argmax(1) != test.target)
+    surest = wrong[probabilities[wrong].max(1).argmax()]
+    decoded = load_tokenizer(done.tokenizer).decode(torch.from_numpy(test.codes[[surest]].astype(np.int64)))[0, ::2]
+    sheet = np.asarray(Image.open(done.confusions).convert("RGB"))
+    assert sheet.shape == (64 * min(len(wrong), 8), 8 * 64 + train_classifier.MARGIN, 3)
+    for frame in (0, 7):
+        shown = sheet[:64, 64 * frame : 64 * (frame + 1)] / 255
+        assert np.abs(shown - decoded[frame].numpy()).mean() < 0.03  # a palette of 128 colours
+    assert (sheet[:64, 512:] < 128).any()  # words
+    assert done.confusions.stat().st_size < 150_000
+
+
+def test_a_sheet_is_drawn_where_nothing_is_read_wrongly(done: Paths, tmp_path: Path) -> None:
+    test = read_codes(done.codes).of_split("test")
+    train_classifier.draw_confusions(
+        tmp_path / "sheet.png", load_tokenizer(done.tokenizer), test, test.classes, np.eye(4)[test.target]
+    )
+    assert Image.open(tmp_path / "sheet.png").size == (8 * 64 + train_classifier.MARGIN, 64)
+
+
 def test_same_bytes_again(done: Paths, coded: Path, tmp_path: Path) -> None:
     again = stage_paths(coded, tmp_path / "again")
     train_classifier.run(PARAMS, again, silent())
-    for name in ("model", "metrics", "confusion", "curves", "prefix", "reliability"):
+    for name in ("model", "metrics", "confusion", "curves", "prefix", "reliability", "confusions"):
         assert hash_path(getattr(again, name)) == hash_path(getattr(done, name)), name
 
 
-def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
-    """Codes whose class is the direction in which the one odd code moves: the mean of the codes cannot tell."""
+def odd_one_out(coded: Path, train: int) -> CodesTable:
+    """240 clips, the first `train` to train on: their class is the direction in which the one odd code moves."""
     rng = np.random.default_rng(0)
     codes = np.zeros((240, 4, 8, 8), np.int32)
     label = np.array(["left", "right"])[np.arange(240) % 2]
@@ -113,8 +139,13 @@ def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
         first, height = rng.integers(0, 4), rng.integers(0, 8)
         places = first + np.arange(4)
         codes[row, np.arange(4), height, places if name == "right" else places[::-1]] = 500
-    split = np.where(np.arange(240) < 160, "train", np.where(np.arange(240) < 200, "val", "test"))
-    table = CodesTable(np.arange(240, dtype=np.int32), label, split, codes, read_codes(coded / "codes.parquet").meta)
+    split = np.where(np.arange(240) < train, "train", np.where(np.arange(240) < 200, "val", "test"))
+    return CodesTable(np.arange(240, dtype=np.int32), label, split, codes, read_codes(coded / "codes.parquet").meta)
+
+
+def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
+    """The mean of the codes cannot tell which way the odd one moves."""
+    table = odd_one_out(coded, train=160)
     params = dataclasses.replace(PARAMS, epochs=40, learning_rate=0.01, channels=8, maps=4, width=32, dropout=0.0)
     coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
     right = {}
@@ -124,6 +155,72 @@ def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
         right[pooling] = float((head.log_probabilities(test.codes).argmax(1) == test.target).mean())
     assert right["soft_argmax"] > 0.9
     assert right["spatial_mean"] < 0.75
+
+
+def test_an_epoch_is_judged_by_the_head_that_it_would_leave(coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head far too sure: its loss on val is that at its temperature, the raw one is higher."""
+    seen = []
+
+    def too_sure(head: CodeClassifier, *_: object, validate: Validate, **__: object) -> History:
+        with torch.no_grad():
+            head.read.weight.mul_(300.0)
+        seen.append(validate(head)["val_loss"])
+        return History()
+
+    monkeypatch.setattr(train_classifier, "fit", too_sure)
+    codes = read_codes(coded / "codes.parquet")
+    coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
+    head, _ = train_classifier.train_head(PARAMS, "none", codes, coordinates, silent())
+    val = codes.of_split("val")
+
+    def loss() -> float:
+        return float(-head.log_probabilities(val.codes)[np.arange(len(val)), val.target].mean())
+
+    assert seen == [pytest.approx(loss(), abs=1e-5)]
+    head.temperature.fill_(1.0)
+    assert loss() > seen[0] + 0.1
+
+
+# ---- changed clips
+
+
+def test_changed_clips_are_encoded_anew(coded: Path, tiny_data: Path) -> None:
+    """They stand behind the table, of training clips only; a mirrored clip has not the codes of its mirror image."""
+    codes, tokenizer = read_codes(coded / "codes.parquet"), load_tokenizer(coded / "tokenizer")
+    more = train_classifier.with_changed_clips(
+        codes, tiny_data / "videos", ("mirror", "reverse"), tokenizer, silent()
+    )
+    store = ClipStore(tiny_data / "videos")
+    train = np.flatnonzero(codes.split == "train")
+    assert len(more) == len(codes) + 2 * len(train)
+    np.testing.assert_array_equal(more.codes[: len(codes)], codes.codes)
+    assert set(more.split[len(codes) :]) == {"train"}
+    of_first = len(codes) + np.flatnonzero(more.track_id[len(codes) :] == codes.track_id[train[0]])
+    pixels = store.take(train[:1]).pixels
+    for row, changed in zip(of_first, (pixels[:, :, :, ::-1], pixels[:, ::-1]), strict=True):
+        expected = tokenizer.encode(torch.from_numpy(changed.copy()))[0]
+        np.testing.assert_array_equal(more.codes[row], expected)
+        assert more.label[row] == codes.label[train[0]]
+    assert (more.codes[of_first[0]] != codes.codes[train[0]][:, :, ::-1]).any()
+
+
+def test_the_stage_trains_on_changed_clips(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    paths = dataclasses.replace(stage_paths(coded, tmp_path / "out"), videos=tiny_data / "videos")
+    params = dataclasses.replace(PARAMS, augment=("reverse",), poolings=("attention",))
+    train_classifier.run(params, paths, silent())
+    assert pd.read_csv(paths.curves)["step"].tolist() == [6, 12]  # 2 × 48 clips, 16 at once
+    assert len(pd.read_csv(paths.confusion)) == 24
+
+
+def test_clips_of_other_codes_are_refused(coded: Path, tiny_data: Path) -> None:
+    codes = read_codes(coded / "codes.parquet")
+    with pytest.raises(UserError, match="not the clips of these codes"):
+        train_classifier.with_changed_clips(
+            codes.take(np.arange(90)), tiny_data / "videos", ("mirror",), load_tokenizer(coded / "tokenizer"), silent()
+        )
+
+
+# ---- bad input
 
 
 @pytest.mark.parametrize(("fault", "message"), [

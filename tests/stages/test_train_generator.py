@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from kinetoken.artifacts import hash_path, save_model
+from kinetoken.artifacts import save_model
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.errors import UserError
@@ -27,6 +27,7 @@ from stages import train_generator
 from stages.train_generator import Paths
 from tests.generators import MASKED, PLAN
 from tests.quantizers import FSQ
+from tests.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("circular", "helical", "linear", "parabolic")
@@ -123,8 +124,7 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_generator", *flags]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    for name in ("model", "metrics", "curves", "scores", "laws", "samples"):
-        assert hash_path(getattr(paths, name)) == hash_path(getattr(done, name)), name
+    assert_same_outputs(paths, done, ("model", "metrics", "curves", "scores", "laws", "samples"))
 
 
 def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:

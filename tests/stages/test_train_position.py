@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 
-from kinetoken.artifacts import hash_path
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.errors import UserError
@@ -20,6 +19,7 @@ from kinetoken.tracks import read_tracks
 from stages import train_position
 from stages.train_position import Paths
 from tests.quantizers import FSQ
+from tests.same_bytes import assert_same_outputs
 
 PARAMS = PositionParams(
     seed=1, epochs=30, batch_size=8, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
@@ -105,8 +105,7 @@ def test_plot_tables(done: Paths) -> None:
 def test_same_bytes_again(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     again = stage_paths(coded, tiny_data, tmp_path / "again")
     train_position.run(PARAMS, again, silent())
-    for name in ("model", "metrics", "curves", "error_by_frame"):
-        assert hash_path(getattr(again, name)) == hash_path(getattr(done, name)), name
+    assert_same_outputs(again, done, ("model", "metrics", "curves", "error_by_frame"))
 
 
 @pytest.mark.parametrize(("fault", "message"), [

@@ -15,15 +15,20 @@ import yaml
 from PIL import Image
 
 from kinetoken.artifacts import hash_path
-from kinetoken.clips import ClipStore
+from kinetoken.clips import Clips, ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.errors import UserError
+from kinetoken.heads.forecast_scores import Scores
+from kinetoken.heads.generator import Generator, GeneratorShape, load_generator
 from kinetoken.heads.predictor import DYNAMICS, PredictorParams, load_predictor
+from kinetoken.heads.predictor_training import train_predictor as train_on
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
+from tests.generators import MASKED, PLAN_SHAPE
 from tests.quantizers import FSQ
 
 ROOT = Path(__file__).parents[2]
@@ -32,14 +37,18 @@ TRAINING = {
     "gradient_clip": 1.0, "ema_decay": 0.0, "patience": 0,
 }
 PARAMS = PredictorParams(
-    **TRAINING, past_slices=3, translation=TrainingParams(**TRAINING), width=16, filters=4, lstm_width=16,
-    transformer_width=16, copies=2, copy_scale=(0.9, 1.1), bootstrap=50,
+    **TRAINING, past_slices=3, future_slices=1, translation=TrainingParams(**TRAINING), width=16, filters=4,
+    lstm_width=16, transformer_width=16, muon_learning_rate=0.02, copies=2, copy_scale=(0.9, 1.1), bootstrap=50,
 )
+
+
+LONG = dataclasses.replace(PARAMS, past_slices=1, future_slices=3)
+FORECASTERS = {*DYNAMICS, "masked"}
 
 
 @pytest.fixture(scope="module")
 def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer/ and codes.parquet of the tiny data."""
+    """A folder with tokenizer/, generator/ and codes.parquet of the tiny data."""
     folder = tmp_path_factory.mktemp("coded")
     torch.manual_seed(0)
     shape = NetworkParams(
@@ -52,6 +61,13 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
     table = CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
     write_codes(folder / "codes.parquet", meta, [table])
+    vectors = tokenizer.codes_to_latents(torch.arange(1000).reshape(-1, 1, 1, 1))[..., 0, 0, 0].detach()
+    generator = Generator(GeneratorShape(
+        table.classes, meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=4, plan=PLAN_SHAPE,
+        patch=2, width=8, layers=1, heads=2,
+    ), vectors, MASKED.sampling)
+    generator.tokenizer_hash = tokenizer.hash
+    generator.save(folder / "generator")
     return folder
 
 
@@ -60,8 +76,9 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
         (out / folder).mkdir(parents=True, exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", data / "videos", data / "trajectories.parquet",
-        data / "track_params.parquet", out / "models/predictor", out / "metrics/train_predictor.json",
-        out / "plots/curves.csv", out / "plots/horizon.csv", out / "plots/predictions.png",
+        data / "track_params.parquet", coded / "generator", out / "models/predictor",
+        out / "metrics/train_predictor.json", out / "plots/curves.csv", out / "plots/horizon.csv",
+        out / "plots/predictions.png",
     )
 
 
@@ -72,6 +89,14 @@ def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory)
     return paths
 
 
+@pytest.fixture(scope="module")
+def done_long(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """One slice given, three foretold."""
+    paths = stage_paths(coded, tiny_data, tmp_path_factory.mktemp("long"))
+    train_predictor.run(LONG, paths, Context.silent())
+    return paths
+
+
 def rewritten(codes: Path, folder: Path, change: CodesTable) -> Path:
     assert codes != folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,10 +104,11 @@ def rewritten(codes: Path, folder: Path, change: CodesTable) -> Path:
     return folder / "codes.parquet"
 
 
-def test_metrics_hold_the_contract(done: Paths) -> None:
-    metrics = json.loads(done.metrics.read_text())
-    assert set(DYNAMICS) <= set(metrics)
-    for model in DYNAMICS:
+@pytest.mark.parametrize("run", ["done", "done_long"])
+def test_metrics_hold_the_contract(run: str, request: pytest.FixtureRequest) -> None:
+    metrics = json.loads(request.getfixturevalue(run).metrics.read_text())
+    assert FORECASTERS <= set(metrics)
+    for model in FORECASTERS:
         found = metrics[model]
         for key in ("mse", "mse_ratio_to_reconstruction", "centroid_error_px", "error_over_oracle", "ood_ratio",
                     "missed_rate", "foreground_mse", "velocity_error"):
@@ -95,6 +121,31 @@ def test_metrics_hold_the_contract(done: Paths) -> None:
         assert found["error_over_oracle"] == pytest.approx(expected, rel=1e-4)
         ratio = found["mse"] / metrics["true_codes"]["mse"]
         assert found["mse_ratio_to_reconstruction"] == pytest.approx(ratio, rel=1e-4)
+        assert ("teacher_forced" in found) == (run == "done_long")
+
+
+@pytest.mark.parametrize("run", ["done", "done_long"])
+def test_every_class_and_step_has_its_numbers_beside_the_best_floor(run: str, request: pytest.FixtureRequest) -> None:
+    paths = request.getfixturevalue(run)
+    metrics, horizon = json.loads(paths.metrics.read_text()), pd.read_csv(paths.horizon)
+    steps = {f"{step:02d}" for step in set(horizon["step"])}
+    assert len(steps) == (4 if run == "done" else 12)
+    for model in FORECASTERS:
+        found = metrics[model]
+        assert set(found["per_class"]) == {"linear", "circular", "helical", "parabolic"}
+        assert set(found["per_step"]) == steps
+        for group in (*found["per_class"].values(), *found["per_step"].values()):
+            names = ("centroid_error_px", "velocity_error", "mse", "foreground_mse")
+            assert set(group) == {f"{name}{end}" for name in names for end in ("", "_floor")}
+        rows = horizon[(horizon["model"] == model) & (horizon["class"] == "all")].set_index("step")
+        for step, group in found["per_step"].items():
+            for name, value in group.items():
+                assert rows.loc[int(step), name] == pytest.approx(value, rel=1e-4)
+        classes = [group["centroid_error_px"] for group in found["per_class"].values()]
+        assert np.mean(classes) == pytest.approx(found["centroid_error_px"], rel=1e-4)  # as many clips in each
+    of_class = horizon[(horizon["class"] == "linear") & (horizon["kind"] == "floor")]
+    least = of_class.groupby("model")["centroid_error_px"].mean().min()
+    assert metrics["lstm"]["per_class"]["linear"]["centroid_error_px_floor"] == pytest.approx(least, rel=1e-4)
 
 
 def test_plots_show_every_forecaster_at_every_step(done: Paths) -> None:
@@ -103,6 +154,7 @@ def test_plots_show_every_forecaster_at_every_step(done: Paths) -> None:
     assert set(horizon["kind"]) == {"model", "floor", "ceiling", "oracle"}
     assert set(horizon["class"]) == {"all", "linear", "circular", "helical", "parabolic"}
     assert len(horizon) == len(set(horizon["model"])) * 4 * 5
+    assert set(horizon.loc[horizon["kind"] == "model", "model"]) == FORECASTERS
     assert set(pd.read_csv(done.curves)["model"]) == {"translation", *DYNAMICS}
     assert Image.open(done.pictures).size == (12 * 64, 8 * 64)
 
@@ -115,25 +167,78 @@ def test_the_saved_model_predicts_codes_of_the_codebook(done: Paths) -> None:
     assert ahead.shape == (5, 1, 8, 8) and ahead.min() >= 0 and ahead.max() < 1000
 
 
-def test_future_codes_of_test_clips_change_no_forecast(
-    done: Paths, coded: Path, tiny_data: Path, tmp_path: Path
+@pytest.mark.parametrize("run", ["done", "done_long"])
+def test_the_future_of_test_clips_changes_no_forecast(
+    run: str, request: pytest.FixtureRequest, coded: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """With the future slice of test and ood replaced by noise, the model and all that forecasts are the same."""
+    """With the future slices of test and ood replaced by noise, the model and all that forecasts are the same."""
+    done, params = request.getfixturevalue(run), PARAMS if run == "done" else LONG
     table = read_codes(done.codes)
     held_out = np.isin(table.split, ["test", "ood"])
-    noise = np.random.default_rng(0).integers(0, 1000, table.codes[held_out, 3].shape)
-    changed = table.codes.copy()
-    changed[held_out, 3] = noise
+    changed, first = table.codes.copy(), params.past_slices
+    changed[held_out, first:] = np.random.default_rng(0).integers(0, 1000, table.codes[held_out, first:].shape)
     codes = rewritten(done.codes, tmp_path, dataclasses.replace(table, codes=changed))
     paths = dataclasses.replace(stage_paths(coded, tiny_data, tmp_path), codes=codes)
-    train_predictor.run(PARAMS, paths, Context.silent())
+    train_predictor.run(params, paths, Context.silent())
     assert hash_path(paths.model) == hash_path(done.model)
-    before, after = (pd.read_csv(p.horizon).query("kind != 'ceiling'") for p in (done, paths))
+    before, after = (
+        pd.read_csv(p.horizon).query("kind not in ('ceiling', 'teacher_forced')") for p in (done, paths)
+    )
     pd.testing.assert_frame_equal(before, after)
     ceilings = [json.loads(p.metrics.read_text())["true_codes"]["mse"] for p in (done, paths)]
     assert ceilings[0] != ceilings[1], "the future was not replaced"
     for path in ("pictures", "curves"):
         assert getattr(paths, path).read_bytes() == getattr(done, path).read_bytes()
+
+
+def test_where_test_balls_go_and_what_is_seen_of_it_changes_no_drawing(
+    done_long: Paths, coded: Path, tiny_data: Path
+) -> None:
+    """Pixels and positions of the future are the truth of the scoring and nothing else: no forecast needs them."""
+    codes, store = read_codes(done_long.codes), ClipStore(done_long.videos)
+    tracks = read_tracks(done_long.trajectories, done_long.track_params)
+    predictor, tokenizer = load_predictor(done_long.model), load_tokenizer(done_long.tokenizer)
+    foretell = train_predictor.forecasters(predictor, load_generator(done_long.generator), LONG.seed)
+
+    def scored(store: ClipStore, tracks: Tracks) -> Scores:
+        return Scores(foretell, predictor.shape, tokenizer, codes, store, tracks, "test", Context.silent())
+
+    class Noisy(ClipStore):
+        def read(self, *splits: str) -> Clips:
+            clips = super().read(*splits)
+            pixels = clips.pixels.copy()
+            pixels[:, 4:] = np.random.default_rng(0).integers(0, 256, pixels[:, 4:].shape)
+            return dataclasses.replace(clips, pixels=pixels)
+
+    elsewhere = tracks.points.copy()
+    elsewhere[tracks.split == "test", 4:] = [0.1, -0.2, 3.0]
+    one = scored(store, tracks)
+    other = scored(Noisy(done_long.videos), dataclasses.replace(tracks, points=elsewhere))
+    assert (one.truth.points != other.truth.points).any() and (one.truth.frames != other.truth.frames).any()
+    for name, codes_ahead in one.foretold.items():
+        assert np.array_equal(codes_ahead, other.foretold[name])
+    for name, (kind, each) in one.named().items():
+        same = other.named()[name][1]
+        assert np.array_equal(each.u, same.u) and np.array_equal(each.v, same.v), (kind, name)
+
+
+def test_no_test_track_trains(
+    done: Paths, coded: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other codes and other tracks of test and ood, training leaves the same predictor."""
+    codes, tracks = read_codes(done.codes), read_tracks(done.trajectories, done.track_params)
+    held_out = np.isin(codes.split, ["test", "ood"])
+    changed, moved = codes.codes.copy(), tracks.points.copy()
+    changed[held_out] = np.random.default_rng(1).integers(0, 1000, changed[held_out].shape)
+    moved[held_out] = [0.1, -0.2, 3.0]
+    tokenizer, store = load_tokenizer(done.tokenizer), ClipStore(done.videos)
+    predictor = train_predictor.build(PARAMS, codes, tokenizer, store)
+    train_on(
+        predictor, dataclasses.replace(codes, codes=changed), dataclasses.replace(tracks, points=moved), store.scene,
+        PARAMS, Context.silent(),
+    )
+    predictor.save(tmp_path / "predictor")
+    assert hash_path(tmp_path / "predictor") == hash_path(done.model)
 
 
 def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -158,10 +263,16 @@ def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data:
             train_predictor.run(params, dataclasses.replace(paths, codes=codes), Context.silent())
 
     refused("made by tokenizer", dataclasses.replace(table, meta=dataclasses.replace(table.meta, tokenizer="0" * 64)))
-    refused("do not fit", params=dataclasses.replace(PARAMS, past_slices=4))
+    refused("past_slices 4 and future_slices 1 do not fit", params=dataclasses.replace(PARAMS, past_slices=4))
+    refused("past_slices 2 and future_slices 3", params=dataclasses.replace(LONG, past_slices=2))
     no_test = np.where(table.split == "test", "ood", table.split)
     refused("split 'test' is empty", dataclasses.replace(table, split=no_test))
     gone = (table.split == "train") & (table.label == "helical")
     refused("'helical' has no clip", dataclasses.replace(table, split=np.where(gone, "val", table.split)))
     refused("not the tracks", dataclasses.replace(table, track_id=table.track_id[::-1].copy()))
+    foreign = load_generator(done.generator)
+    foreign.tokenizer_hash = "0" * 64
+    foreign.save(tmp_path / "foreign")
+    paths = dataclasses.replace(paths, generator=tmp_path / "foreign")
+    refused("made by tokenizer|foreign")
     assert not paths.model.exists()
