@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from kinetoken import laws
 from kinetoken.errors import UserError
 from kinetoken.heads.classifier import (
+    CHANGES,
     ClassifierParams,
     CodeClassifier,
     build_classifier,
@@ -17,6 +19,7 @@ from kinetoken.heads.classifier import (
     prefix_step,
     save_classifier,
 )
+from kinetoken.heads.poolings import POOLINGS, CodeFeatures
 from kinetoken.params import build
 
 GRID = (4, 8, 8)
@@ -24,7 +27,7 @@ COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 PARAMS = ClassifierParams(
     seed=5, epochs=1, batch_size=4, learning_rate=0.001, warmup_fraction=0.0, weight_decay=0.0, gradient_clip=0.0,
     ema_decay=0.0, patience=0, poolings=("soft_argmax", "spatial_mean"), channels=6, blocks=1, maps=2, width=12,
-    dropout=0.5, prefix_weight=0.25,
+    code_features="both", dropout=0.5, prefix_weight=0.25, augment=(),
 )
 
 
@@ -77,11 +80,13 @@ def test_loss_of_a_known_answer() -> None:
     assert parts["train_accuracy"].item() == 1
 
 
-@pytest.mark.parametrize("pooling", ["soft_argmax", "spatial_mean"])
-def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path, pooling: str) -> None:
-    module, codes = head(pooling), random_codes()
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+@pytest.mark.parametrize("code_features", ["both", "index"])
+def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path, pooling: str, code_features: CodeFeatures) -> None:
+    params = dataclasses.replace(PARAMS, code_features=code_features)
+    module, codes = build_classifier(params, pooling, ("a", "b", "c"), COORDINATES, GRID).eval(), random_codes()
     module.temperature[:] = torch.tensor([1.0, 1.2, 1.4, 1.6])
-    save_classifier(tmp_path / "classifier", module, PARAMS, "f" * 64)
+    save_classifier(tmp_path / "classifier", module, params, "f" * 64)
     loaded = load_classifier(tmp_path / "classifier")
     assert (loaded.classes, loaded.tokenizer_hash, loaded.pooling) == (("a", "b", "c"), "f" * 64, pooling)
     for count in (1, 4):
@@ -93,9 +98,81 @@ def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path, pooling: st
         load_classifier(tmp_path / "classifier")
 
 
+def test_a_head_on_means_over_time_cannot_tell_the_order() -> None:
+    """Not even from how the running means differ: it reads the last one."""
+    codes = random_codes()
+    slices_mixed = codes[:, [2, 0, 3, 1]]
+    all_mixed = np.random.default_rng(1).permuted(codes.reshape(5, -1), axis=1).reshape(codes.shape)
+    blind, over_time = head("global_mean"), head("temporal_mean")
+    np.testing.assert_allclose(blind.log_probabilities(all_mixed), blind.log_probabilities(codes), atol=1e-5)
+    np.testing.assert_allclose(
+        over_time.log_probabilities(slices_mixed), over_time.log_probabilities(codes), atol=1e-5
+    )
+    for name in ("spatial_mean", "attention", "none"):
+        module = head(name)
+        assert np.abs(module.log_probabilities(slices_mixed) - module.log_probabilities(codes)).max() > 1e-4
+
+
 def test_unknown_or_repeated_pooling_is_refused() -> None:
-    values = {**dataclasses.asdict(PARAMS), "poolings": ["soft_argmax", "mode"]}
-    with pytest.raises(UserError, match="poolings: no 'mode'; known are soft_argmax, spatial_mean"):
+    values = {**dataclasses.asdict(PARAMS), "poolings": ["soft_argmax", "mode"], "augment": []}
+    with pytest.raises(UserError, match="poolings: no 'mode'; known are attention, global_mean, multi_scale, none, "):
         build(ClassifierParams, values, "train_classifier")
     with pytest.raises(UserError, match="each once"):
         build(ClassifierParams, {**values, "poolings": ["soft_argmax", "soft_argmax"]}, "train_classifier")
+
+
+def test_unknown_code_features_and_changes_are_refused() -> None:
+    values = {**dataclasses.asdict(PARAMS), "poolings": ["soft_argmax"], "augment": []}
+    with pytest.raises(UserError, match="code_features: must be one of coordinates, index, both, is 'levels'"):
+        build(ClassifierParams, {**values, "code_features": "levels"}, "train_classifier")
+    with pytest.raises(UserError, match=r"augment\[0\]: must be one of mirror, reverse, is 'rotate'"):
+        build(ClassifierParams, {**values, "augment": ["rotate"]}, "train_classifier")
+    with pytest.raises(UserError, match="augment: each change once"):
+        build(ClassifierParams, {**values, "augment": ["mirror", "mirror"]}, "train_classifier")
+
+
+# ---- changed clips
+
+
+def test_changes_are_a_mirror_and_a_clip_played_backwards() -> None:
+    clips = np.arange(2 * 3 * 4 * 5 * 3).reshape(2, 3, 4, 5, 3)
+    np.testing.assert_array_equal(CHANGES["mirror"](clips)[1, 0, 2, 0], clips[1, 0, 2, 4])
+    np.testing.assert_array_equal(CHANGES["reverse"](clips)[1, 0, 2, 1], clips[1, 2, 2, 1])
+    for change in CHANGES.values():
+        np.testing.assert_array_equal(change(change(clips)), clips)
+        assert (change(clips) != clips).any()
+
+
+TIMES = np.arange(16) / 16.0
+END = TIMES[-1]
+START, VELOCITY, MIRROR = np.array([[0.3, -0.2, 2.8]]), np.array([[1.1, 0.9, -0.4]]), np.array([-1.0, 1.0, 1.0])
+GRAVITY, DOWN = np.array([4.5]), np.array([0.0, 1.0, 0.0])
+
+
+def helix(omega: float, phase: float, yaw: float, pitch: float, centre: np.ndarray = START) -> np.ndarray:
+    return laws.helical(TIMES, centre, *(np.array([value]) for value in (0.3, omega, phase, yaw, 0.4, pitch)))
+
+
+def test_a_motion_keeps_its_law_in_a_mirror() -> None:
+    """Left for right gives a motion of the same law: a helix turns the other way round."""
+    line, throw = laws.linear(TIMES, START, VELOCITY), laws.parabolic(TIMES, START, VELOCITY, GRAVITY)
+    np.testing.assert_allclose(line * MIRROR, laws.linear(TIMES, START * MIRROR, VELOCITY * MIRROR))
+    np.testing.assert_allclose(throw * MIRROR, laws.parabolic(TIMES, START * MIRROR, VELOCITY * MIRROR, GRAVITY))
+    for pitch in (0.0, 0.8):
+        np.testing.assert_allclose(
+            helix(5.0, 0.7, 1.1, pitch) * MIRROR, helix(-5.0, np.pi - 0.7, np.pi - 1.1, -pitch, START * MIRROR),
+        )
+
+
+def test_a_motion_keeps_its_law_backwards() -> None:
+    """Played backwards it is a motion of the same law from its end: a throw falls with the same gravity."""
+    line, throw = laws.linear(TIMES, START, VELOCITY), laws.parabolic(TIMES, START, VELOCITY, GRAVITY)
+    np.testing.assert_allclose(line[:, ::-1], laws.linear(TIMES, line[:, -1], -VELOCITY), atol=1e-12)
+    last = VELOCITY - GRAVITY * END * DOWN
+    np.testing.assert_allclose(throw[:, ::-1], laws.parabolic(TIMES, throw[:, -1], -last, GRAVITY), atol=1e-12)
+    axis = laws.axis_frame(np.array([1.1]), np.array([0.4]))[2]
+    for pitch in (0.0, 0.8):
+        risen = START + pitch * 5.0 * END / (2 * np.pi) * axis
+        np.testing.assert_allclose(
+            helix(5.0, 0.7, 1.1, pitch)[:, ::-1], helix(-5.0, 0.7 + 5.0 * END, 1.1, pitch, risen), atol=1e-12
+        )

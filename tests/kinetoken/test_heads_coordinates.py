@@ -34,6 +34,8 @@ def test_circle_lies_in_a_plane_and_does_not_twist() -> None:
     assert features["out_of_plane"][0] < 1e-9
     assert features["torsion"][0] < 1e-6
     assert features["curvature"][0] == pytest.approx(1 / 0.3, rel=0.01)
+    assert features["turning"][0] == pytest.approx(62 * 6.0 / FPS, rel=1e-6)  # rad; 63 steps meet at 62 frames
+    assert features["turning_mean"][0] == pytest.approx(6.0 / FPS, rel=1e-6)
 
 
 def test_throw_falls_with_its_gravity_and_a_line_is_straight() -> None:
@@ -44,6 +46,10 @@ def test_throw_falls_with_its_gravity_and_a_line_is_straight() -> None:
     straight = path_features(laws.linear(TIMES, start, velocity), FPS)
     assert straight["straightness"][0] == pytest.approx(1)
     assert straight["curvature"][0] < 1e-6
+    assert straight["turning"][0] < 1e-6
+    first, last = np.array([1.0, 2.0 - 4.5 / (2 * FPS), 0.5]), np.array([1.0, 2.0 - 4.5 * 62.5 / FPS, 0.5])
+    between = np.arccos(first @ last / np.linalg.norm(first) / np.linalg.norm(last))
+    assert thrown["turning"][0] == pytest.approx(between, rel=1e-6)  # a throw turns one way, in a plane
 
 
 def test_too_short_a_path_is_refused() -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from kinetoken.artifacts import hash_path
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.errors import UserError
@@ -21,6 +20,7 @@ from kinetoken.training import History, Validate
 from stages import train_classifier
 from stages.train_classifier import Paths
 from tests.quantizers import FSQ
+from tests.same_bytes import assert_same_outputs
 
 PARAMS = ClassifierParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
@@ -126,8 +126,20 @@ def test_a_sheet_is_drawn_where_nothing_is_read_wrongly(done: Paths, tmp_path: P
 def test_same_bytes_again(done: Paths, coded: Path, tmp_path: Path) -> None:
     again = stage_paths(coded, tmp_path / "again")
     train_classifier.run(PARAMS, again, silent())
-    for name in ("model", "metrics", "confusion", "curves", "prefix", "reliability", "confusions"):
-        assert hash_path(getattr(again, name)) == hash_path(getattr(done, name)), name
+    names = ("model", "metrics", "confusion", "curves", "prefix", "reliability", "confusions")
+    assert_same_outputs(again, done, names)
+
+
+def test_no_test_clip_trains(done: Paths, coded: Path, tmp_path: Path) -> None:
+    """With the codes of test and ood replaced by noise, the head is the same to the byte."""
+    table = read_codes(done.codes)
+    held_out, changed = np.isin(table.split, ["test", "ood"]), table.codes.copy()
+    changed[held_out] = np.random.default_rng(0).integers(0, 1000, changed[held_out].shape)
+    write_codes(tmp_path / "codes.parquet", table.meta, [dataclasses.replace(table, codes=changed)])
+    paths = dataclasses.replace(stage_paths(coded, tmp_path), codes=tmp_path / "codes.parquet")
+    train_classifier.run(PARAMS, paths, silent())
+    assert_same_outputs(paths, done, ("model", "curves"))
+    assert paths.metrics.read_text() != done.metrics.read_text(), "nothing was replaced"
 
 
 def odd_one_out(coded: Path, train: int) -> CodesTable:

@@ -127,6 +127,25 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     assert_same_outputs(paths, done, ("model", "metrics", "curves", "scores", "laws", "samples"))
 
 
+def test_neither_judge_nor_test_clips_reach_the_generator(
+    done: Paths, coded: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """With another judge, and the codes of test and ood replaced by noise, the model is the same to the byte."""
+    table = read_codes(done.codes)
+    held_out = np.isin(table.split, ["test", "ood"])
+    changed = table.codes.copy()
+    changed[held_out] = np.random.default_rng(0).integers(0, 1000, changed[held_out].shape)
+    write_codes(tmp_path / "codes.parquet", table.meta, [dataclasses.replace(table, codes=changed)])
+    torch.manual_seed(99)
+    save_judge(tmp_path / "judge", CLASSES)
+    paths = dataclasses.replace(
+        stage_paths(coded, tiny_data, tmp_path), codes=tmp_path / "codes.parquet", judge=tmp_path / "judge"
+    )
+    train_generator.run(PARAMS, paths, Context.silent())
+    assert_same_outputs(paths, done, ("model", "curves"))
+    assert paths.metrics.read_text() != done.metrics.read_text(), "nothing was replaced"
+
+
 def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     table = read_codes(done.codes)
     paths = stage_paths(coded, tiny_data, tmp_path / "out")

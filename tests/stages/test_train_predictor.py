@@ -30,6 +30,7 @@ from stages import train_predictor
 from stages.train_predictor import Paths
 from tests.generators import MASKED, PLAN_SHAPE
 from tests.quantizers import FSQ
+from tests.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {
@@ -249,8 +250,7 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_predictor", *flags]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    for name in ("model", "metrics", "curves", "horizon", "pictures"):
-        assert hash_path(getattr(paths, name)) == hash_path(getattr(done, name)), name
+    assert_same_outputs(paths, done, ("model", "metrics", "curves", "horizon", "pictures"))
 
 
 def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
