@@ -1,23 +1,30 @@
 """Train classifiers on codes: one pooling that keeps place, and the first team's, which does not.
 
-Reads    params train_classifier, hardware; the motion codes; the tokenizer, for the codes' coordinates
+Reads    params train_classifier, hardware; the motion codes; the tokenizer, for the codes' coordinates; with
+         `augment` the clips too, to change them and encode them anew
 Writes   models/classifier (the first pooling of the list, calibrated on val), metrics,
-         plots/train_classifier/{confusion,curves,prefix,reliability}.csv
+         plots/train_classifier/{confusion,curves,prefix,reliability}.csv, confusions.png
 
 Alone    python -m stages.train_classifier
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
+from kinetoken.errors import UserError
 from kinetoken.heads.classifier import (
+    CHANGES,
+    Change,
     ClassifierParams,
     CodeClassifier,
     build_classifier,
@@ -26,19 +33,25 @@ from kinetoken.heads.classifier import (
 )
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.scoring import (
+    Array,
     classification_metrics,
     confusion_rows,
     fitted_temperature,
+    log_softmax,
     majority_accuracy,
     reliability_table,
     require_classes,
     with_interval,
 )
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tokenizer.network import load_tokenizer
-from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit
+from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
+from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit, index_batches
 
 PLOTS = Path("plots/train_classifier")
+ENCODED_AT_ONCE = 16  # clips
+SHOWN = 8  # clips read wrongly
+COLOURS = 128  # of the sheet that shows them
+MARGIN = 112  # pixels beside them for words
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ class Paths:
     curves: Annotated[Path, Output("training curves")] = PLOTS / "curves.csv"
     prefix: Annotated[Path, Output("accuracy after each slice")] = PLOTS / "prefix.csv"
     reliability: Annotated[Path, Output("confidence against accuracy")] = PLOTS / "reliability.csv"
+    confusions: Annotated[Path, Output("the clips most surely read wrongly")] = PLOTS / "confusions.png"
+    videos: Annotated[Path, "clip store, read where params ask for changed clips"] = Path("data/motion/videos")
 
 
 def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
@@ -58,6 +73,9 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     require_classes(paths.codes, codes.label, codes.split)
     tokenizer = load_tokenizer(paths.tokenizer)
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
+    tokenizer.to(fabric_device(context.hardware))
+    if params.augment:
+        codes = with_changed_clips(codes, paths.videos, params.augment, tokenizer, context)
     coordinates = code_coordinates(tokenizer)
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}
@@ -66,20 +84,51 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     best = heads[params.poolings[0]]
     save_classifier(paths.model, best, params, tokenizer.hash)
     context.progress.phase("scoring")
-    score(heads, codes, paths)
+    probabilities = score(heads, codes, paths)
+    draw_confusions(paths.confusions, tokenizer, codes.of_split("test"), codes.classes, probabilities)
     write_csv(paths.curves, curves_table(histories))
+
+
+def with_changed_clips(
+    codes: CodesTable, videos: Path, changes: Sequence[Change], tokenizer: Tokenizer, context: Context
+) -> CodesTable:
+    """The table, and behind it the training clips changed in each way and encoded anew.
+
+    Codes themselves are never flipped: what a code looks like in a mirror is not what its mirrored cell is coded as.
+    """
+    store = ClipStore(videos)
+    check_shape(tokenizer, store)
+    if not np.array_equal(store.track_id, codes.track_id):
+        raise UserError(f"{videos}: not the clips of these codes; run extract_codes again")
+    context.progress.phase("encoding changed clips", int((store.split == "train").sum()) * len(changes), "clips")
+    parts = [codes]
+    for clips in store.stream():
+        rows = np.flatnonzero(clips.split == "train")
+        for change in changes:
+            each = np.empty((len(rows), *codes.meta.grid), np.int32)
+            for batch in index_batches(len(rows), ENCODED_AT_ONCE):
+                pixels = np.ascontiguousarray(CHANGES[change](clips.pixels[rows[batch]]))
+                each[batch] = tokenizer.encode(torch.from_numpy(pixels).to(tokenizer.background.device)).cpu().numpy()
+                context.progress.advance(len(batch))
+            parts.append(CodesTable(clips.track_id[rows], clips.label[rows], clips.split[rows], each, codes.meta))
+    columns = ("track_id", "label", "split", "codes")
+    return CodesTable(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns), codes.meta)
 
 
 def train_head(
     params: ClassifierParams, pooling: str, codes: CodesTable, coordinates: Tensor, context: Context
 ) -> tuple[CodeClassifier, History]:
-    """The head of one pooling, the weights of its best epoch and its temperatures chosen on val."""
+    """The head of one pooling, the weights of its best epoch and its temperatures chosen on val.
+
+    An epoch is judged at the temperature that suits it: few clips make a head too sure long before it reads its best.
+    """
     head = build_classifier(params, pooling, codes.classes, coordinates, codes.meta.grid)
     target = codes.target
     train, val = np.flatnonzero(codes.split == "train"), np.flatnonzero(codes.split == "val")
 
     def validate(_: torch.nn.Module) -> dict[str, float]:
-        log_likelihood = head.log_probabilities(codes.codes[val])
+        raw = head.log_probabilities(codes.codes[val])
+        log_likelihood = log_softmax(raw / fitted_temperature(raw, target[val]))
         right = log_likelihood.argmax(1) == target[val]
         return {"val_loss": float(-log_likelihood[np.arange(len(val)), target[val]].mean()),
                 "val_accuracy": float(right.mean())}
@@ -98,15 +147,19 @@ def train_head(
     return head, history
 
 
-def score(heads: dict[str, CodeClassifier], codes: CodesTable, paths: Paths) -> None:
-    """Metrics and plot tables of the heads on the test clips; the first head is the headline."""
+def score(heads: dict[str, CodeClassifier], codes: CodesTable, paths: Paths) -> Array:
+    """Metrics and plot tables of the heads on the test clips; the first head is the headline.
+
+    Its class probabilities (N, C) after whole test clips are returned.
+    """
     import pandas as pd
 
     classes = codes.classes
     test, target = codes.of_split("test"), codes.target[codes.split == "test"]
     floor = majority_accuracy(codes.target[codes.split == "train"], target)
     metrics: dict[str, Any] = {"pooling": {}, "prefix": {}}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    headline = np.empty((0, len(classes)))
     for rank, (name, head) in enumerate(heads.items()):
         for count in range(1, codes.meta.grid[0] + 1):
             probabilities = np.exp(head.log_probabilities(test.codes[:, :count]))
@@ -116,11 +169,39 @@ def score(heads: dict[str, CodeClassifier], codes: CodesTable, paths: Paths) -> 
                 metrics["prefix"][str(count)] = right
         metrics["pooling"][name] = {**right, "accuracy_floor": floor}
         if rank == 0:
+            headline = probabilities
             metrics |= classification_metrics(probabilities, target, classes, floor)
             write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
             write_csv(paths.reliability, reliability_table(probabilities, target))
     write_metrics(paths.metrics, metrics)
     write_csv(paths.prefix, pd.DataFrame(rows))
+    return headline
+
+
+def draw_confusions(
+    path: Path, tokenizer: Tokenizer, test: CodesTable, classes: tuple[str, ...], probabilities: Array
+) -> None:
+    """The test clips most surely read wrongly, a clip a row: every other frame as its codes show it, and the classes.
+
+    probabilities (N, C) of the test clips.
+    """
+    from PIL import Image, ImageDraw
+
+    sure, read = probabilities.max(1), probabilities.argmax(1)
+    wrong = np.flatnonzero(np.array(classes)[read] != test.label)
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
+    words = [f"is {test.label[row]}\nread {classes[read[row]]}\n{100 * sure[row]:.1f} %" for row in wrong]
+    indices = torch.from_numpy((test.codes[wrong] if len(wrong) else test.codes[:1]).astype(np.int64))
+    frames = tokenizer.decode(indices.to(tokenizer.background.device))[:, ::2].cpu().numpy()
+    strips = (255 * rearrange(frames, "n f h w c -> n h (f w) c")).round().astype(np.uint8)
+    height, width = strips.shape[1:3]
+    sheet = Image.new("RGB", (width + MARGIN, len(strips) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, text in enumerate(words or ["no test clip is\nread wrongly;\nthis is the first"]):
+        sheet.paste(Image.fromarray(strips[row]), (0, row * height))
+        draw.multiline_text((width + 6, row * height + 8), text, fill="black")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.quantize(COLOURS).save(path, "PNG")
 
 
 def main() -> int:

@@ -2,12 +2,13 @@
 
 Each slice's pooled features go through a linear map of their own and are summed over the slices seen so far; a
 perceptron reads the sum. After slice k it has seen slices 0 … k and no other, so one pass gives the class
-probabilities after every prefix.
+probabilities after every prefix. Of a pooling over time only the last features count: they are of all slices so far.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,11 +18,19 @@ from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
-from kinetoken.heads.poolings import POOLINGS, Grid, Size, require_prefix
+from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, require_prefix
 from kinetoken.params import Fraction, NonNegative, Positive
 from kinetoken.training import Batch, Step, TrainingParams, index_batches
 
 Array = NDArray[np.float64]
+
+Change = Literal["mirror", "reverse"]
+
+CHANGES: dict[Change, Callable[[np.ndarray], np.ndarray]] = {  # of clips (N, T, H, W, 3): motions that keep their class
+    "mirror": lambda clips: clips[:, :, :, ::-1],  # left for right
+    "reverse": lambda clips: clips[:, ::-1],  # played backwards
+}
+NETWORK = ("channels", "blocks", "maps", "width", "code_features")  # of the params, what rebuilds the head
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,13 +41,17 @@ class ClassifierParams(TrainingParams):
     channels: Positive  # of each cell's features
     blocks: NonNegative  # of convolutions over cells
     maps: Positive  # attention maps a slice
+    code_features: CodeFeatures  # how a code enters learned features: by its coordinates, its index or both
     width: Positive  # of the perceptron over slices
     dropout: Fraction  # of pooled features
     prefix_weight: Fraction  # share of the loss that falls on prefixes, the rest on whole clips
+    augment: tuple[Change, ...]  # train on clips changed in these ways too, each encoded anew
 
     def __post_init__(self) -> None:
         if not self.poolings or len(set(self.poolings)) < len(self.poolings):
             raise ValueError("poolings: name at least one, each once")
+        if len(set(self.augment)) < len(self.augment):
+            raise ValueError("augment: each change once")
         if unknown := [name for name in self.poolings if name not in POOLINGS]:
             raise ValueError(f"poolings: no '{unknown[0]}'; known are {', '.join(sorted(POOLINGS))}")
 
@@ -50,14 +63,14 @@ class CodeClassifier(nn.Module):
 
     def __init__(
         self, classes: tuple[str, ...], coordinates: Tensor, grid: Grid, pooling: str, *, channels: int, blocks: int,
-        maps: int, width: int, dropout: float = 0.0,
+        maps: int, width: int, code_features: CodeFeatures = "both", dropout: float = 0.0,
     ) -> None:
         """coordinates: (codebook_size, D) of each code; grid: T', H', W'."""
         super().__init__()
         self.classes, self.grid, self.pooling = classes, grid, pooling
         self.tokenizer_hash = ""
         self.register_buffer("temperature", torch.ones(grid[0]))  # after each prefix
-        self.pool: nn.Module = POOLINGS[pooling](coordinates, grid, Size(channels, blocks, maps))
+        self.pool: nn.Module = POOLINGS[pooling](coordinates, grid, Size(channels, blocks, maps, code_features))
         self.dropout = nn.Dropout(dropout)
         features = int(self.pool.features)  # type: ignore[arg-type]
         self.slices = nn.Parameter(torch.randn(grid[0], features, width) / (features * grid[0]) ** 0.5)
@@ -70,7 +83,8 @@ class CodeClassifier(nn.Module):
         count = codes.shape[1]
         pooled = self.dropout(self.pool(codes))  # (B, K, F)
         each = torch.einsum("bkf,kfw->bkw", pooled, self.slices[:count])
-        known: Tensor = self.body(each.cumsum(1) + self.place[:count])
+        seen = each if self.pool.over_time else each.cumsum(1)
+        known: Tensor = self.body(seen + self.place[:count])
         return known
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -106,7 +120,7 @@ def build_classifier(
     torch.manual_seed(params.seed)
     return CodeClassifier(
         classes, coordinates, grid, pooling, channels=params.channels, blocks=params.blocks, maps=params.maps,
-        width=params.width, dropout=params.dropout,
+        width=params.width, code_features=params.code_features, dropout=params.dropout,
     )
 
 
@@ -134,7 +148,7 @@ def save_classifier(folder: Path, module: CodeClassifier, params: ClassifierPara
     save_model(folder, module, {
         "classes": list(module.classes), "grid": list(module.grid), "pooling": module.pooling,
         "tokenizer": tokenizer_hash, "codebook": list(coordinates.shape),
-        "network": {name: getattr(params, name) for name in ("channels", "blocks", "maps", "width")},
+        "network": {name: getattr(params, name) for name in NETWORK},
     })
 
 

@@ -20,7 +20,7 @@ TREES = 100
 
 
 def path_features(points: Array, fps: float) -> dict[str, Array]:
-    """Geometry of paths (N, T, 3) m → one value (N,) each, SI units.
+    """Geometry of paths (N, T, 3) m → one value (N,) each, SI units; turning in rad, in all and from frame to frame.
 
     Curvature and torsion by finite differences of the Frenet formulas (do Carmo 1976, section 1-5). Raises
     UserError for fewer than four frames.
@@ -36,13 +36,16 @@ def path_features(points: Array, fps: float) -> dict[str, Array]:
     curvature = np.linalg.norm(binormal, axis=-1) / np.maximum(speed**3, 1e-9)
     between = (binormal[:, 1:] + binormal[:, :-1]) / 2
     torsion = (between * jerk).sum(-1) / np.maximum((between**2).sum(-1), 1e-6)
+    turning = np.arctan2(np.linalg.norm(np.cross(steps[:, :-1], steps[:, 1:]), axis=-1),
+                         (steps[:, :-1] * steps[:, 1:]).sum(-1))  # (N, T-2) rad between steps, 0 where one is nil
     strength = np.linalg.norm(acceleration, axis=-1)
     toward = acceleration.mean(1) / np.maximum(strength.mean(1, keepdims=True), 1e-9)
     spread = _spread(points)
     length = np.linalg.norm(np.diff(points, axis=1), axis=-1).sum(1)
     return {
         "curvature": curvature.mean(1), "curvature_change": curvature.std(1),
-        "torsion": np.abs(np.median(torsion, axis=1)), "acceleration": strength.mean(1),
+        "torsion": np.abs(np.median(torsion, axis=1)),
+        "turning": turning.sum(1), "turning_mean": turning.mean(1), "acceleration": strength.mean(1),
         "acceleration_turning": np.linalg.norm(acceleration.std(1), axis=-1),
         "acceleration_up": acceleration[..., 1].mean(1),
         **{f"acceleration_toward_{axis}": toward[:, i] for i, axis in enumerate("xyz")},

@@ -1,12 +1,17 @@
 """From a grid of codes to one vector a time slice: what is kept of *where* decides what can be read.
 
 A pooling is built from (coordinates (codebook_size, D), grid, Size) and maps codes (B, K, H', W') of any number
-of slices K to features (B, K, F), F = `features`; slice k never depends on later ones. A variant is an entry in
+of slices K to features (B, K, F), F = `features`; slice k never depends on later ones. Where `over_time` is set,
+slice k is of all slices up to k together, so that whoever reads several of them must read the last one only:
+running means differ by what each slice brought, and their order would come back in. A variant is an entry in
 `POOLINGS`.
+
+Some poolings take the mean of the codes' coordinates as they are, some of learned features of each cell by itself,
+one of learned features that have seen the neighbours and the place; each says which.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,21 +25,26 @@ if TYPE_CHECKING:
     from kinetoken.tokenizer.network import Tokenizer
 
 Grid = tuple[int, int, int]
+CodeFeatures = Literal["coordinates", "index", "both"]  # how a code enters learned features
+
+SCALES = (1, 2, 4, 8)  # cells a side that multi_scale averages over, as far as the grid has them
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large a pooling is."""
+    """How large a pooling is, and how a code enters it."""
 
     channels: int  # of the features of each cell
     blocks: int  # of convolutions over cells
     maps: int  # attention maps a slice
+    code_features: CodeFeatures = "both"
 
 
 class Pooling(Protocol):
     """What an entry of POOLINGS makes."""
 
     features: int
+    over_time: bool  # slice k is of all slices up to k
 
     def __call__(self, codes: Tensor) -> Tensor: ...
 
@@ -53,21 +63,53 @@ def require_prefix(codes: np.ndarray, grid: Grid) -> None:
         raise ValueError(f"codes of shape {codes.shape}: expected (N, 1…{grid[0]}, {grid[1]}, {grid[2]})")
 
 
-class CodeEncoder(nn.Module):
-    """codes (B, K, H', W') → features of each cell (B, K, C, H', W'), causal over slices.
+def mean_so_far(slices: Tensor) -> Tensor:
+    """(B, K, F) → (B, K, F): for each k the mean of slices 0 … k."""
+    counts = torch.arange(1, slices.shape[1] + 1, device=slices.device)[:, None]  # (K, 1)
+    return slices.cumsum(1) / counts
 
-    A code enters by its coordinates (of FSQ: its levels) and by an embedding of its index; each block sees the
-    neighbouring cells of its own slice and of the one before.
+
+class CodeEntry(nn.Module):
+    """How a code enters learned features: by its coordinates (of FSQ: its levels), by its index, or by both.
+
+    The coordinates go through a linear map, the index through an embedding.
     """
 
     coordinates: Tensor
 
-    def __init__(self, coordinates: Tensor, grid: Grid, channels: int, blocks: int) -> None:
+    def __init__(self, coordinates: Tensor, channels: int, code_features: CodeFeatures) -> None:
         super().__init__()
         self.register_buffer("coordinates", coordinates.clone())  # (codebook_size, D)
-        self.index = nn.Embedding(len(coordinates), channels)
-        nn.init.normal_(self.index.weight, std=0.02)
-        self.enter = nn.Linear(coordinates.shape[1], channels)
+        self.index = None if code_features == "coordinates" else nn.Embedding(len(coordinates), channels)
+        if self.index is not None:
+            nn.init.normal_(self.index.weight, std=0.02)
+        self.enter = None if code_features == "index" else nn.Linear(coordinates.shape[1], channels)
+
+    def entered(self, codes: Tensor) -> Tensor:
+        """codes (B, K, H', W') → (B, K, H', W', C), the sum of what enters."""
+        known = [] if self.enter is None else [self.enter(self.coordinates[codes])]
+        known += [] if self.index is None else [self.index(codes)]
+        cells: Tensor = sum(known[1:], start=known[0])
+        return cells
+
+
+class CellFeatures(CodeEntry):
+    """codes (B, K, H', W') → features of each cell by itself (B, K, H', W', C): no place, no neighbour, no time."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return functional.gelu(self.entered(codes))
+
+
+class CodeEncoder(CodeEntry):
+    """codes (B, K, H', W') → features of each cell (B, K, C, H', W'), causal over slices.
+
+    Each cell knows its place; each block sees the neighbouring cells of its own slice and of the one before.
+    """
+
+    def __init__(
+        self, coordinates: Tensor, grid: Grid, channels: int, blocks: int, code_features: CodeFeatures = "both"
+    ) -> None:
+        super().__init__(coordinates, channels, code_features)
         self.place = nn.Parameter(torch.randn(channels, grid[1], grid[2]) * 0.02)
         self.blocks = nn.ModuleList(
             nn.Conv2d(2 * channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
@@ -76,8 +118,7 @@ class CodeEncoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         slices = codes.shape[1]
-        cells = self.enter(self.coordinates[codes]) + self.index(codes)  # (B, K, H', W', C)
-        x = rearrange(cells, "b k h w c -> (b k) c h w") + self.place
+        x = rearrange(self.entered(codes), "b k h w c -> (b k) c h w") + self.place
         for block in self.blocks:
             now = rearrange(functional.gelu(x), "(b k) c h w -> b k c h w", k=slices)
             before = functional.pad(now, (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1]  # of the slice before; none for the first
@@ -86,9 +127,10 @@ class CodeEncoder(nn.Module):
 
 
 class SpatialMean(nn.Module):
-    """The mean of the codes' coordinates over space: (B, K, D). It keeps no place."""
+    """The mean of the codes' coordinates over space: (B, K, D). It keeps time and no place; the first team's."""
 
     coordinates: Tensor
+    over_time = False
 
     def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
         super().__init__()
@@ -99,15 +141,94 @@ class SpatialMean(nn.Module):
         return reduce(self.coordinates[codes], "b k h w d -> b k d", "mean")
 
 
-class SoftArgmax(nn.Module):
-    """Where M learned attention maps look, and what they find there: (B, K, M (2 + C)).
+class GlobalMean(SpatialMean):
+    """The mean of the codes' coordinates over space and all slices so far: (B, K, D). It keeps neither."""
 
-    The expected place under a softmax over cells: Levine et al. (2016, arXiv 1504.00702).
-    """
+    over_time = True
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return mean_so_far(super().forward(codes))
+
+
+class AllTokens(nn.Module):
+    """Learned features of each cell by itself, all of them in order: (B, K, H' W' C). It keeps everything."""
+
+    over_time = False
 
     def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
         super().__init__()
-        self.encoder = CodeEncoder(coordinates, grid, size.channels, size.blocks)
+        self.cells = CellFeatures(coordinates, size.channels, size.code_features)
+        self.features = grid[1] * grid[2] * size.channels
+
+    def forward(self, codes: Tensor) -> Tensor:
+        cells: Tensor = self.cells(codes)
+        return rearrange(cells, "b k h w c -> b k (h w c)")
+
+
+class TemporalMean(AllTokens):
+    """The mean of learned features of each cell over all slices so far: (B, K, H' W' C). It keeps place, not time."""
+
+    over_time = True
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return mean_so_far(super().forward(codes))
+
+
+class MultiScale(nn.Module):
+    """Means of learned features of each cell over 1×1, 2×2, 4×4 and 8×8 parts of a slice: (B, K, C (1 + 4 + 16 + 64)).
+
+    A pyramid after Lazebnik et al. (2006, CVPR). It keeps place, as coarsely as each part of the head needs it;
+    a smaller grid has fewer scales.
+    """
+
+    over_time = False
+
+    def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
+        super().__init__()
+        self.cells = CellFeatures(coordinates, size.channels, size.code_features)
+        self.scales = tuple(scale for scale in SCALES if scale <= min(grid[1:]))
+        self.features = size.channels * sum(scale**2 for scale in self.scales)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        cells = rearrange(self.cells(codes), "b k h w c -> (b k) c h w")
+        means = [functional.adaptive_avg_pool2d(cells, scale).flatten(1) for scale in self.scales]
+        return rearrange(torch.cat(means, 1), "(b k) f -> b k f", k=codes.shape[1])
+
+
+class Attention(nn.Module):
+    """What M learned attention maps find among a slice's cells: (B, K, M C).
+
+    The maps, and what they weigh, are learned features of each cell by itself: content alone, so no place is kept
+    (Ilse et al. 2018, arXiv 1802.04712).
+    """
+
+    over_time = False
+
+    def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
+        super().__init__()
+        self.cells = CellFeatures(coordinates, size.channels, size.code_features)
+        self.maps = nn.Linear(size.channels, size.maps)
+        self.features = size.maps * size.channels
+
+    def forward(self, codes: Tensor) -> Tensor:
+        cells = rearrange(self.cells(codes), "b k h w c -> b k (h w) c")
+        weights: Tensor = self.maps(cells).softmax(2)  # (B, K, H' W', M)
+        found: Tensor = weights.mT @ cells  # (B, K, M, C)
+        return rearrange(found, "b k m c -> b k (m c)")
+
+
+class SoftArgmax(nn.Module):
+    """Where M learned attention maps look, and what they find there: (B, K, M (2 + C)).
+
+    Features of cells that know their place and have seen their neighbours and the slice before. The expected place
+    under a softmax over cells: Levine et al. (2016, arXiv 1504.00702).
+    """
+
+    over_time = False
+
+    def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
+        super().__init__()
+        self.encoder = CodeEncoder(coordinates, grid, size.channels, size.blocks, size.code_features)
         self.maps = nn.Conv2d(size.channels, size.maps, 1)
         self.register_buffer("places", centred_grid(grid[1], grid[2]), persistent=False)
         self.features = size.maps * (2 + size.channels)
@@ -121,4 +242,7 @@ class SoftArgmax(nn.Module):
         return rearrange(torch.cat([where, what], -1), "(b k) m f -> b k (m f)", k=codes.shape[1])
 
 
-POOLINGS = {"spatial_mean": SpatialMean, "soft_argmax": SoftArgmax}
+POOLINGS = {
+    "spatial_mean": SpatialMean, "global_mean": GlobalMean, "temporal_mean": TemporalMean, "attention": Attention,
+    "soft_argmax": SoftArgmax, "multi_scale": MultiScale, "none": AllTokens,
+}

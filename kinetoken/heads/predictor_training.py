@@ -1,7 +1,8 @@
 """Train a predictor: reader and writer on the codes, then each dynamics network on paths.
 
-The dynamics networks learn from paths that symmetry makes of the training tracks, each disturbed by an
-error that the reader really made, on clips it was not trained on: they learn to trust it as far as it deserves.
+The dynamics networks learn from paths that symmetry makes of the training tracks, each disturbed by errors such as
+the reader makes on clips it was not trained on: they learn to trust it as far as it deserves. Such as, and not
+those very ones: a network knows a few hundred errors again and takes them off, which helps on those clips only.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def train_predictor(
         predictor.translator, translation_step(predictor, clips["train"]), translate, params.translation, context,
         label="translation", validate=_validate_reading(predictor, clips["val"], paths["val"]), monitor="val_path_px",
     )}
-    errors = reading_errors(predictor, clips["val"], paths["val"])
+    errors = ErrorModel(reading_errors(predictor, clips["val"], paths["val"]))
     copies = symmetric_copies(
         tracks.points[tracks.split == "train"], tracks.world, params.copies, params.copy_scale, params.seed
     )
@@ -58,7 +59,8 @@ def train_predictor(
     batches = TensorBatches(path=drawn)
     for name, network in predictor.dynamics.items():
         assert isinstance(network, Dynamics)
-        network.form.measure(as_read(drawn, errors, torch.arange(len(drawn)) % len(errors)))
+        torch.manual_seed(params.seed)
+        network.form.measure(errors.disturb(drawn))
         validate = _validate_dynamics(predictor, clips["val"], paths["val"])
         history[name] = fit(
             network, dynamics_step(predictor.shape, errors), batches, params, context, label=name,
@@ -97,25 +99,44 @@ def translation_step(predictor: Predictor, train: Tensor) -> Step:
     return step
 
 
-def dynamics_step(shape: PredictorShape, errors: Tensor) -> Step:
-    """Step of a dynamics network, after every number of slices that may be given at once.
+class ErrorModel:
+    """Errors such as those measured, new at every draw: Gaussian with their mean and covariance over a whole path.
 
-    errors (M, (slices − 1) · frames, 3): what the reader gets wrong, in path coordinates.
+    How large they are in all varies from clip to clip as it does among those measured (a faint ball is read badly in
+    every frame).
     """
+
+    def __init__(self, measured: Tensor) -> None:
+        """measured: (M, P, 3) in path coordinates, of M clips."""
+        self.frames = measured.shape[1]
+        flat = measured.flatten(1).double()
+        self.mean = flat.mean(0)
+        values, directions = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))
+        kept = values > 1e-9 * values.max().clamp_min(1e-12)
+        self.root = (directions[:, kept] * values[kept].sqrt()).T  # (D', D)
+        whitened = (flat - self.mean) @ (directions[:, kept] / values[kept].sqrt())
+        self.size = whitened.square().mean(1).sqrt()  # (M,) about 1
+
+    def draw(self, count: int) -> Tensor:
+        """(count, P, 3) float32 on the CPU, by torch's own generator."""
+        size = self.size[torch.randint(0, len(self.size), (count,))]
+        noise = size[:, None] * torch.randn(count, len(self.root), dtype=torch.float64)
+        return (self.mean + noise @ self.root).float().unflatten(1, (self.frames, 3))
+
+    def disturb(self, path: Tensor) -> Tensor:
+        """Whole paths (B, T, 3) as far as the errors go, disturbed: (B, P, 3)."""
+        return path[:, : self.frames] + self.draw(len(path)).to(path.device)
+
+
+def dynamics_step(shape: PredictorShape, errors: ErrorModel) -> Step:
+    """Step of a dynamics network: every number of slices that may be given, from one reading of the path."""
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         path = batch["path"]
-        drawn = torch.randint(0, len(errors), (len(path),), device=path.device)
-        read = as_read(path, errors.to(path.device), drawn)
-        loss = path_loss(module(read), slices_ahead(shape, path), shape.image_size)
+        loss = path_loss(module(errors.disturb(path)), slices_ahead(shape, path), shape.image_size)
         return loss, {}
 
     return step
-
-
-def as_read(path: Tensor, errors: Tensor, drawn: Tensor) -> Tensor:
-    """Whole paths (B, T, 3) as far as the errors (M, P, 3) go, disturbed by those drawn (B,): (B, P, 3)."""
-    return path[:, : errors.shape[1]] + errors[drawn]
 
 
 def optimizers(params: PredictorParams) -> Callable[[nn.Module], Optimizers]:

@@ -14,7 +14,7 @@ from kinetoken.errors import UserError
 from kinetoken.heads import forecast, paths
 from kinetoken.heads.levels import code_of_digits, level_digits
 from kinetoken.heads.predictor import DYNAMICS, PathShape, Predictor, PredictorShape, load_predictor
-from kinetoken.heads.predictor_training import dynamics_step, slices_ahead
+from kinetoken.heads.predictor_training import ErrorModel, dynamics_step, slices_ahead
 from kinetoken.rendering import Scene
 from kinetoken.tracks import Tracks, read_tracks
 
@@ -265,7 +265,7 @@ def test_a_rollout_is_one_step_after_another_on_its_own_codes(long_predictor: Pr
 def test_dynamics_learn_to_beat_every_floor_on_circles() -> None:
     torch.manual_seed(0)
     network = DYNAMICS["lstm"](SHAPE)
-    step = dynamics_step(SHAPE, 0.002 * torch.randn(64, 12, 3))
+    step = dynamics_step(SHAPE, ErrorModel(0.002 * torch.randn(64, 12, 3)))
     t = torch.arange(16.0)
 
     def circles(count: int) -> torch.Tensor:
@@ -406,3 +406,28 @@ def test_teacher_forced_sees_the_true_slices_before_each_and_none_after(tracks: 
     np.testing.assert_array_equal(
         forecast.teacher_forced(repeats_the_last, codes, 3, FRAMES, judge, one).centroid, free.centroid
     )
+
+
+def test_errors_are_drawn_like_those_measured_and_never_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(12, 12, generator=generator)
+    size = 0.5 + torch.rand(600, 1, generator=generator)
+    measured = (0.3 + size * torch.randn(600, 12, generator=generator) @ mixing).unflatten(1, (4, 3))
+    torch.manual_seed(1)
+    drawn = ErrorModel(measured).draw(6000)
+    assert drawn.shape == (6000, 4, 3) and drawn.dtype == torch.float32
+    flat, given = drawn.flatten(1), measured.flatten(1)
+    torch.testing.assert_close(flat.mean(0), given.mean(0), atol=0.4, rtol=0)
+    torch.testing.assert_close(flat.T.cov(), given.T.cov(), atol=0.12 * float(given.T.cov().abs().max()), rtol=0)
+    assert float(torch.cdist(flat[:500], given).min()) > 0.01 * float(given.norm(dim=1).median())
+    spread = [float((each - each.mean(0)).norm(dim=1).log().std()) for each in (flat, given)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.25), "some clips are read worse than others"
+
+
+def test_errors_of_fewer_clips_than_numbers_stay_among_what_was_seen() -> None:
+    measured = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(3)
+    drawn = ErrorModel(measured).draw(50).flatten(1) - measured.flatten(1).mean(0)
+    seen = measured.flatten(1) - measured.flatten(1).mean(0)
+    assert torch.isfinite(drawn).all()
+    assert int(torch.linalg.matrix_rank(torch.cat([drawn, seen]), rtol=1e-4)) == 4
