@@ -121,7 +121,8 @@ class ErrorModel:
         """(count, P, 3) float32 on the CPU, by torch's own generator."""
         size = self.size[torch.randint(0, len(self.size), (count,))]
         noise = size[:, None] * torch.randn(count, len(self.root), dtype=torch.float64)
-        return (self.mean + noise @ self.root).float().unflatten(1, (self.frames, 3))
+        drawn: Tensor = (self.mean + noise @ self.root).float().unflatten(1, (self.frames, 3))
+        return drawn
 
     def disturb(self, path: Tensor) -> Tensor:
         """Whole paths (B, T, 3) as far as the errors go, disturbed: (B, P, 3)."""
