@@ -132,8 +132,8 @@ def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
 
 def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     classes = 4
-    # 4 a reconstruction, 4 a prediction, 2 samples for each class and 2 of the prior without
-    assert page.count('class="screen"') == 4 * classes + 4 * classes + 2 * classes + 2
+    # 4 a reconstruction, 4 a prediction, 2 samples for each class of two priors and 2 of the one that heeds none
+    assert page.count('class="screen"') == 4 * classes + 4 * classes + 2 * 2 * classes + 2
     assert page.count('data-future="12"') == classes
     assert page.count('class="law good"') == page.count('class="law bad"') == 1
 
