@@ -105,7 +105,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _convert(value, next(arg for arg in args if arg is not type(None)), where)
+        return _convert(value, _alternative(value, [arg for arg in args if arg is not type(None)], where), where)
     if origin is Literal:
         if value not in args:
             raise UserError(f"{where}: must be one of {', '.join(map(str, args))}, is {_shown(value)}")
@@ -119,6 +119,17 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]
     return _convert_scalar(value, hint, where)
+
+
+def _alternative(value: Any, hints: list[Any], where: str) -> Any:  # noqa: ANN401
+    """Of several dataclasses the one whose Literal field `name` holds the value's own; of one hint that one."""
+    if len(hints) == 1:
+        return hints[0]
+    known = {name: each for each in hints for name in get_args(typing.get_type_hints(each)["name"])}
+    name = value.get("name") if isinstance(value, Mapping) else None
+    if name not in known:
+        raise UserError(f"{where}.name: must be one of {', '.join(known)}, is {_shown(name)}")
+    return known[name]
 
 
 def _convert_tuple(value: Any, args: tuple[Any, ...], where: str) -> tuple[Any, ...]:  # noqa: ANN401

@@ -380,10 +380,14 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def _curves(context: Context, label: str, *, resume: bool) -> Any:  # noqa: ANN401 - dvclive is imported on use
-    """DVCLive curves under run_info, to be watched while they grow; none for a silent context."""
+    """DVCLive curves under run_info, to be watched while they grow; none for a silent context or without DVCLive."""
     if context.run_info is None:
         return None
-    from dvclive import Live
+    try:
+        from dvclive import Live
+    except ImportError:  # a machine that only computes
+        context.progress.say(f"{label}: DVCLive is not installed, so no curves grow under {context.run_info}")
+        return None
 
     folder = str(context.run_info / "dvclive" / label)
     return Live(dir=folder, resume=resume, dvcyaml=None, save_dvc_exp=False, report=None)

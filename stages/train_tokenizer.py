@@ -16,13 +16,13 @@ from torch import nn
 
 from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.clips import Clips, ClipStore
+from kinetoken.muon import muon_and_adamw
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, check_shape, save_tokenizer
 from kinetoken.tokenizer.scoring import mean_video, points_of, reconstruction_metrics, score_tokenizer
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
-    optimizers,
     static_background,
     training_step,
     validation,
@@ -61,7 +61,7 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     context = replace(context, hardware=with_cpu_precision(context.hardware, params.cpu_precision))
     history = fit(
         tokenizer, training_step(params), ClipBatches(train.pixels, background, params.windows), params, context,
-        validate=validate, monitor="val_loss", optimizers=optimizers(params),
+        validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
     )
 
     test = store.read("test")

@@ -125,8 +125,7 @@ def decode_in_batches(
     """(rows, frames (B, T, H, W, 3) float32 in [0, 1]) batch by batch; only the `last` frames if given."""
     device = next(tokenizer.parameters()).device
     for rows in index_batches(len(codes), DECODE_BATCH):
-        frames = tokenizer.decode(torch.from_numpy(codes[rows].astype(np.int64)).to(device))
-        yield rows, (frames if last is None else frames[:, -last:]).cpu().numpy()
+        yield rows, tokenizer.decode(torch.from_numpy(codes[rows].astype(np.int64)).to(device), last).cpu().numpy()
 
 
 def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.float32]) -> Tracked:

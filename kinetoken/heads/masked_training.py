@@ -6,7 +6,7 @@ foretell the slices after some point, all of which are hidden.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,31 +16,21 @@ from torch.nn import functional
 from kinetoken.codes import CodesTable
 from kinetoken.heads.masked_prior import MaskedPrior, SamplingParams
 from kinetoken.heads.plan import PlanPrior, Seen, plan_step
-from kinetoken.params import Fraction, Positive, PositiveFloat
+from kinetoken.muon import MuonParams, muon_and_adamw
+from kinetoken.params import Fraction, Positive
 from kinetoken.stage import Context
-from kinetoken.tokenizer.muon import Muon
 from kinetoken.training import (
     Batch,
     History,
-    Optimizers,
     Step,
     TensorBatches,
-    TrainingParams,
     Validate,
-    adamw,
     fit,
     index_batches,
 )
 
 MARGINAL_WEIGHT = 0.2  # of each digit by itself, which only says how sure the network is
 VALIDATION_BATCH = 240
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MuonParams(TrainingParams):
-    """Training with Muon for the matrices between hidden layers and AdamW for the rest."""
-
-    muon_learning_rate: PositiveFloat  # the peak, like that of AdamW
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,15 +166,3 @@ def _validation(prior: MaskedPrior, held_out: Batch, params: MaskedParams) -> Va
         return losses
 
     return validate
-
-
-def muon_and_adamw(params: MuonParams) -> Callable[[nn.Module], Optimizers]:
-    """Muon for the module's `hidden_matrices`, AdamW for the rest."""
-
-    def choose(module: nn.Module) -> Optimizers:
-        hidden = module.hidden_matrices()  # type: ignore[operator]
-        inside = {id(p) for p in hidden}
-        rest = [p for p in module.parameters() if id(p) not in inside]
-        return [adamw(rest, params), Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
-
-    return choose

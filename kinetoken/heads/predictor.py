@@ -22,6 +22,7 @@ from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.errors import UserError
 from kinetoken.heads.levels import code_of_digits, level_digits, mixed_radix
 from kinetoken.heads.paths import COORDINATES, carry_on_matrix, polynomial_basis
+from kinetoken.muon import MuonParams
 from kinetoken.params import Positive, PositiveFloat, Range
 from kinetoken.training import TrainingParams, index_batches
 
@@ -32,7 +33,7 @@ DEGREES = 8  # of the polynomials that a path's form is told by
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictorParams(TrainingParams):
+class PredictorParams(MuonParams):
     """Section train_predictor; its own training fields are those of the dynamics networks."""
 
     past_slices: Positive  # time slices of codes given
@@ -42,7 +43,6 @@ class PredictorParams(TrainingParams):
     filters: Positive  # in the bank of each dynamics network
     lstm_width: Positive
     transformer_width: Annotated[int, Range(ge=8)]  # a multiple of 4
-    muon_learning_rate: PositiveFloat  # of the dynamics' hidden matrices; learning_rate is that of the rest
     copies: Positive  # paths derived from each training track by symmetry
     copy_scale: tuple[PositiveFloat, PositiveFloat]  # their least and greatest size, of the original's
     bootstrap: Positive  # resamples of the test clips for intervals
@@ -290,7 +290,7 @@ class PathShape(nn.Module):
 
     def measure(self, path: Tensor) -> None:
         """Take the spread of the coefficients from these paths (B, (slices − 1) · frames, 3)."""
-        self.spread.copy_(self.coefficients(path).std(0).clamp(min=1e-3))
+        self.spread.copy_(self.coefficients(path.to(self.spread.device)).std(0).clamp(min=1e-3))
 
     def forward(self, path: Tensor) -> Tensor:
         """(B, P, 3) → (B, K, DEGREES · 3)."""

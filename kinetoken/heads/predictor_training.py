@@ -16,18 +16,16 @@ from torch.nn import functional
 from kinetoken.codes import CodesTable
 from kinetoken.heads.paths import RADIUS_GAIN, scene_path, symmetric_copies
 from kinetoken.heads.predictor import Dynamics, Predictor, PredictorParams, PredictorShape
+from kinetoken.muon import muon_and_adamw
 from kinetoken.rendering import Scene
 from kinetoken.stage import Context
-from kinetoken.tokenizer.muon import Muon
 from kinetoken.tracks import Tracks
 from kinetoken.training import (
     Batch,
     History,
-    Optimizers,
     Step,
     TensorBatches,
     Validate,
-    adamw,
     fabric_device,
     fit,
 )
@@ -64,7 +62,7 @@ def train_predictor(
         validate = _validate_dynamics(predictor, clips["val"], paths["val"])
         history[name] = fit(
             network, dynamics_step(predictor.shape, errors), batches, params, context, label=name,
-            validate=validate, monitor="val_path_px", optimizers=optimizers(params),
+            validate=validate, monitor="val_path_px", optimizers=muon_and_adamw(params),
         )
     predictor.best = min(predictor.dynamics, key=lambda name: history[name].best_value)
     predictor.eval()
@@ -138,19 +136,6 @@ def dynamics_step(shape: PredictorShape, errors: ErrorModel) -> Step:
         return loss, {}
 
     return step
-
-
-def optimizers(params: PredictorParams) -> Callable[[nn.Module], Optimizers]:
-    """Muon for the hidden matrices of a dynamics network, AdamW for the rest."""
-
-    def choose(module: nn.Module) -> Optimizers:
-        assert isinstance(module, Dynamics)
-        hidden = module.hidden_matrices()
-        inside = {id(p) for p in hidden}
-        rest = [p for p in module.parameters() if id(p) not in inside]
-        return [adamw(rest, params), Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
-
-    return choose
 
 
 def slices_ahead(shape: PredictorShape, path: Tensor) -> Tensor:

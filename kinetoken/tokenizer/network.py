@@ -242,12 +242,20 @@ class Tokenizer(nn.Module):
         """Indices (B, T', H', W') → quantized coordinates (B, D, T', H', W')."""
         return self.quantizer.codes(indices)
 
-    def decode_latents(self, quantized: Tensor, background: Tensor | None = None) -> Tensor:
-        """Quantized coordinates (B, D, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3), not clipped."""
+    def decode_latents(
+        self, quantized: Tensor, background: Tensor | None = None, last: int | None = None
+    ) -> Tensor:
+        """Quantized coordinates (B, D, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3), not clipped.
+
+        Only their `last` frames, an even number, if given: at a fraction of the work.
+        """
         x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
         x = self.up(self.coarse_decoder(x))
         x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
-        pixels: Tensor = self.stem.inverse(self.fine_decoder(x))
+        steps = x.shape[1] if last is None else last // PATCH[0]
+        reach = sum(block.padding[0] for block in self.fine_decoder)  # type: ignore[index,misc]  # into earlier steps
+        x = self.fine_decoder(x[:, -(steps + reach) :])[:, -steps:]
+        pixels: Tensor = self.stem.inverse(x)
         return pixels + (self.background if background is None else background)
 
     @torch.no_grad()
@@ -256,9 +264,14 @@ class Tokenizer(nn.Module):
         return self.quantize(self.latents(clips))[1]
 
     @torch.no_grad()
-    def decode(self, indices: Tensor) -> Tensor:
-        """Indices (B, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3) float in [0, 1]."""
-        return self.decode_latents(self.codes_to_latents(indices)).clamp(0, 1)
+    def decode(self, indices: Tensor, last: int | None = None) -> Tensor:
+        """Indices (B, T', H', W'), any T' ≥ 1 → clips (B, 4T', H, W, 3) float in [0, 1]; their `last` frames if given.
+
+        Raises ValueError for a `last` that is odd or more than there are.
+        """
+        if last is not None and (last % PATCH[0] or not 0 < last <= STRIDE[0] * indices.shape[1]):
+            raise ValueError(f"last: {last} frames of {STRIDE[0] * indices.shape[1]}, expected an even number of them")
+        return self.decode_latents(self.codes_to_latents(indices), last=last).clamp(0, 1)
 
     @torch.no_grad()
     def reconstruct(self, clips: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ is drawn into a share of the training clips. All draws come from torch's generat
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,19 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinetoken.clips import Pixels
-from kinetoken.params import Fraction, NonNegativeFloat, Positive, PositiveFloat
+from kinetoken.muon import MuonParams
+from kinetoken.params import Fraction, NonNegativeFloat, Positive
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
-from kinetoken.tokenizer.muon import Muon
 from kinetoken.tokenizer.network import STRIDE, NetworkParams, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training import (
     Batch,
     CpuPrecision,
-    Optimizers,
     Step,
-    TrainingParams,
     Validate,
-    adamw,
     index_batches,
 )
 
@@ -73,10 +69,9 @@ class WindowParams:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenizerParams(TrainingParams):
+class TokenizerParams(MuonParams):
     """Section train_tokenizer."""
 
-    muon_learning_rate: PositiveFloat  # the peak, of the matrices between hidden layers; AdamW trains the rest
     cpu_precision: CpuPrecision  # where hardware.precision is auto
     network: NetworkParams
     quantizer: QuantizerParams
@@ -113,19 +108,6 @@ def static_background(pixels: Pixels, sample: int = 64) -> Tensor:
     rows = np.unique(np.linspace(0, len(pixels) - 1, sample).astype(np.int64))
     frames = rearrange(pixels[rows], "n t h w c -> (n t) h w c")
     return torch.from_numpy(np.median(frames, axis=0).astype(np.float32) / 255)
-
-
-def optimizers(params: TokenizerParams) -> Callable[[nn.Module], Optimizers]:
-    """Muon for the hidden matrices, AdamW for the rest."""
-
-    def choose(module: nn.Module) -> Optimizers:
-        assert isinstance(module, Tokenizer)
-        hidden = module.hidden_matrices()
-        inside = {id(p) for p in hidden}
-        rest = [p for p in module.parameters() if id(p) not in inside]
-        return [adamw(rest, params), Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
-
-    return choose
 
 
 def training_step(params: TokenizerParams) -> Step:

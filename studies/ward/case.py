@@ -18,6 +18,7 @@ from kinetoken.diagnosis.history import late_fall
 from kinetoken.diagnosis.measures import FEW_CLIPS, halved, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Reading, read_all
+from kinetoken.muon import muon_and_adamw
 from kinetoken.progress import Progress
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
@@ -25,7 +26,6 @@ from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
     WindowParams,
-    optimizers,
     static_background,
     training_step,
     validation,
@@ -102,7 +102,7 @@ def train(params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_cl
     context = Context(Progress.silent(), with_cpu_precision(ONE_THREAD, params.cpu_precision))
     history = fit(
         tokenizer, training_step(params), DrawnClips(pixels, background, params.windows, pass_clips), params, context,
-        validate=validation(seen, background, params.loss), optimizers=optimizers(params),
+        validate=validation(seen, background, params.loss), optimizers=muon_and_adamw(params),
     )
     return Trained(tokenizer, tuple(row["val_loss"] for row in history.rows))
 

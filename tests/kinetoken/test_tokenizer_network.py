@@ -96,6 +96,20 @@ def test_indices_say_all_that_is_decoded() -> None:
     assert len(indices.unique()) > 10
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_the_last_frames_decoded_alone_are_those_of_the_whole(causal: bool, blocks: int) -> None:
+    tokenizer = lively(causal=causal, fine_blocks=blocks)
+    codes = torch.randint(0, tokenizer.codebook_size, (2, 4, 4, 4), generator=torch.Generator().manual_seed(5))
+    whole = tokenizer.decode(codes)
+    for last in (2, 4, 6, 16):
+        torch.testing.assert_close(tokenizer.decode(codes, last), whole[:, -last:], atol=1e-5, rtol=0)
+    for wrong in (0, 3, 18):
+        with pytest.raises(ValueError, match="last"):
+            tokenizer.decode(codes, wrong)
+
+
+
 def test_bytes_and_floats_are_the_same_clip() -> None:
     tokenizer = lively()
     assert torch.equal(tokenizer.encode(clips()), tokenizer.encode(clips().float() / 255))

@@ -15,6 +15,7 @@ from kinetoken.artifacts import hash_path
 from kinetoken.clips import Clips, ClipStore, write_shard
 from kinetoken.codes import read_codes
 from kinetoken.errors import UserError
+from kinetoken.muon import muon_and_adamw
 from kinetoken.stage import Context
 from kinetoken.tokenizer.losses import LossParams
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
@@ -24,7 +25,6 @@ from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
     WindowParams,
-    optimizers,
     static_background,
     training_step,
     validation,
@@ -141,7 +141,7 @@ def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: 
         context = dataclasses.replace(Context.silent(), checkpoints=checkpoints)
         fit(
             tokenizer, step, ClipBatches(pixels, background, params.windows), params, context,
-            validate=validate, monitor="val_loss", optimizers=optimizers(params),
+            validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
         )
         return tokenizer
 

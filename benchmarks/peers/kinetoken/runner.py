@@ -8,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.exchange import Data, Training, clock, code_clips, peak_mib, runner_options
+from kinetoken.muon import muon_and_adamw
 from kinetoken.params import load_params
 from kinetoken.progress import Progress
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import Tokenizer
-from kinetoken.tokenizer.training_clips import ClipBatches, TokenizerParams, optimizers, training_step
+from kinetoken.tokenizer.training_clips import ClipBatches, TokenizerParams, training_step
 from kinetoken.training import Batch, fabric_device, fit, with_cpu_precision
 
 WARM_UP = (10, 40)  # steps: the first ones are slow, so both lengths are timed and the difference counts
@@ -45,7 +46,7 @@ def train(data: Data, params: TokenizerParams, seconds: float) -> tuple[Tokenize
     def timed(module: Tokenizer, steps: int) -> float:
         start = clock()
         laps = Laps(batches, steps * params.batch_size)
-        fit(module, step, laps, params, Context(Progress.silent(), hardware), optimizers=optimizers(params))
+        fit(module, step, laps, params, Context(Progress.silent(), hardware), optimizers=muon_and_adamw(params))
         return clock() - start
 
     short, long = (timed(copy.deepcopy(tokenizer), steps) for steps in WARM_UP)

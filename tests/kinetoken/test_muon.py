@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kinetoken.tokenizer import muon
-from kinetoken.tokenizer.muon import Muon, orthogonalised
+from kinetoken import muon
+from kinetoken.muon import Muon, orthogonalised
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 

@@ -1,17 +1,44 @@
-"""Muon (Jordan 2024, github.com/KellerJordan/Muon) that is fast on every processor.
+"""Muon (Jordan 2024, github.com/KellerJordan/Muon) that is fast on every processor, beside AdamW for the rest.
 
 `torch.optim.Muon` orthogonalises in bfloat16 whatever the device. A processor with no matrix unit for that format
 takes many times as long over it as over the same matrices in 32 bits: two thirds of a whole training step.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from kinetoken.training import multiplies_bfloat16
+from kinetoken.params import PositiveFloat
+from kinetoken.training import Optimizers, TrainingParams, adamw, multiplies_bfloat16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MuonParams(TrainingParams):
+    """Training with Muon for the matrices between hidden layers and AdamW for the rest."""
+
+    muon_learning_rate: PositiveFloat  # the peak of Muon's; `learning_rate` is that of AdamW
+
+
+class HasHiddenMatrices(Protocol):
+    """A module that says which of its weights Muon trains."""
+
+    def hidden_matrices(self) -> list[nn.Parameter]: ...
+
+
+def muon_and_adamw(params: MuonParams) -> Callable[[nn.Module], Optimizers]:
+    """Muon for the module's `hidden_matrices`, AdamW for the rest."""
+
+    def choose(module: nn.Module) -> Optimizers:
+        hidden = cast(HasHiddenMatrices, module).hidden_matrices()
+        inside = {id(p) for p in hidden}
+        rest = [p for p in module.parameters() if id(p) not in inside]
+        return [adamw(rest, params), Muon(hidden, lr=params.muon_learning_rate, weight_decay=0.0)]
+
+    return choose
 
 
 class Muon(torch.optim.Muon):

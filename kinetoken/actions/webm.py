@@ -1,0 +1,186 @@
+"""Video files: clips written as lossless VP9, and read by decoding once from the start, without seeking.
+
+Lossless, because a lossy codec spends its bits by a frame's place in the file: the sharpest frame would be the first,
+and a model blind to order could tell it. What is lost is lost by each frame alone, when RGB becomes YUV 4:2:0.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+
+Pixels = NDArray[np.uint8]
+
+VP9: dict[str, object] = {
+    "lossless": "1", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "0",
+}
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of a file's first two elements
+
+
+class VideoFault(Exception):
+    """A file that is not a whole video: `reason` is one word of REASONS, the message the details."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+REASONS = ("missing", "empty", "unreadable", "corrupt", "truncated", "short")
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """What a whole file holds."""
+
+    frames: int
+    width: int
+    height: int
+
+
+def write_webm(path: Path, pixels: Pixels, fps: float) -> None:
+    """One clip (T, H, W, 3) uint8 with even H and W; no date, no random number, no version is written."""
+    import av
+    from av.codec.context import Flags
+
+    with av.open(str(path), "w", format="webm", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libvpx-vp9", rate=round(fps))
+        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
+        stream.options = dict(VP9)
+        stream.codec_context.thread_count = 1
+        stream.codec_context.flags |= Flags.bitexact
+        for image in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator["InputContainer"]:
+    """The file's container, set to decode on one thread; VideoFault for what is no video or breaks while it is read."""
+    import av
+
+    kind = "matroska" if _first_bytes(path) == EBML else None  # saves trying all that FFmpeg knows
+    found = False
+    try:
+        with av.open(str(path), format=kind) as container:
+            if not container.streams.video:
+                raise VideoFault("unreadable", "no video in it")
+            found = True
+            container.streams.video[0].codec_context.thread_count = 1
+            yield container
+    except (av.error.FFmpegError, UnicodeDecodeError) as error:
+        text = str(getattr(error, "strerror", None) or error)
+        raise VideoFault("corrupt" if found else "unreadable", text) from None
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as source:
+            first = source.read(len(EBML))
+    except FileNotFoundError:
+        raise VideoFault("missing", "no such file") from None
+    except OSError as error:
+        raise VideoFault("unreadable", error.strerror or str(error)) from None
+    if not first:
+        raise VideoFault("empty", "0 bytes")
+    return first
+
+
+def probe(path: Path) -> Video:
+    """Decode the whole file. VideoFault if it cannot be, or if it is shorter than it says.
+
+    Damage that still decodes is not found: VP9 has no checksums.
+    """
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        count = width = height = 0
+        for frame in container.decode(stream):
+            count, width, height = count + 1, frame.width, frame.height
+        if not count:
+            raise VideoFault("truncated", "no frame in it")
+        said = stream.frames  # 0 where the container does not tell, as in WebM
+    if count < said:
+        raise VideoFault("truncated", f"{count} frames of {said}")
+    if (missing := _missing_bytes(path)) > 0:
+        raise VideoFault("truncated", f"its last {missing} bytes are not there; {count} frames are")
+    return Video(count, width, height)
+
+
+def _missing_bytes(path: Path) -> int:
+    """By how much a Matroska or WebM file is shorter than its segment says (RFC 8794, RFC 9559); 0 for others."""
+    with path.open("rb") as source:
+        head = source.read(256)
+    if not head.startswith(EBML):
+        return 0
+    size, start = _ebml_size(head, len(EBML))
+    segment = start + size
+    if head[segment : segment + 4] != SEGMENT:
+        return 0
+    size, start = _ebml_size(head, segment + len(SEGMENT))
+    return start + size - path.stat().st_size
+
+
+def _ebml_size(head: bytes, place: int) -> tuple[int, int]:
+    """The size of an element's content, and where that begins; 0 for a size that is not told."""
+    width = 9 - head[place].bit_length()  # bytes of the size: one more than its leading zero bits
+    bits = 7 * width
+    size = int.from_bytes(head[place : place + width], "big") & ((1 << bits) - 1)
+    return 0 if size == (1 << bits) - 1 else size, place + width
+
+
+def read_frames(path: Path, wanted: NDArray[np.int64] | None, short_side: int | None = None) -> Pixels:
+    """The frames at the ascending places `wanted` (K,), or all of them: (K, H, W, 3) uint8 RGB.
+
+    With `short_side` the shorter side becomes that many pixels, bilinear. Frames that are not wanted are decoded and
+    not converted; nothing after the last wanted one is decoded. VideoFault if the file ends before it.
+    """
+    last = None if wanted is None else int(wanted[-1])
+    places = None if wanted is None else set(wanted.tolist())
+    chosen: list[VideoFrame] = []
+    with opened(path) as container:
+        for place, frame in enumerate(container.decode(video=0)):
+            if places is None or place in places:
+                chosen.append(frame)
+            if place == last:
+                break
+        else:
+            if last is not None:
+                raise VideoFault("truncated", f"frame {last} is not there any more")
+    if not chosen:
+        raise VideoFault("truncated", "no frame in it")
+    return _to_rgb(chosen, *scaled_size(chosen[0].width, chosen[0].height, short_side))
+
+
+def _to_rgb(frames: "list[VideoFrame]", width: int, height: int) -> Pixels:
+    """(K, height, width, 3) uint8; all at one go, for code and tables are at hand after the first frame."""
+    convert = _converter()
+    pixels = np.empty((len(frames), height, width, 3), np.uint8)
+    for place, frame in enumerate(frames):
+        plane = convert(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1).planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        pixels[place] = rows[:height, : 3 * width].reshape(height, width, 3)
+    return pixels
+
+
+@functools.cache
+def _converter() -> "Callable[..., VideoFrame]":
+    """One a process: it keeps its tables while frames stay of one size, which costs more than a frame to make."""
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter().reformat
+
+
+def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """Width and height with the shorter side at `short_side`, the shape kept."""
+    if short_side is None or min(width, height) == short_side:
+        return width, height
+    share = short_side / min(width, height)
+    return max(round(width * share), short_side), max(round(height * share), short_side)
