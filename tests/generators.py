@@ -15,7 +15,9 @@ PLAN_SHAPE = PlanShape(components=4, width=16, layers=1, mixture=2)
 PLAN = PlanParams(**TRAINING, epochs=2, components=4, width=16, layers=1, mixture=2)
 MASKED = MaskedParams(
     **TRAINING, epochs=30, patch=1, width=16, layers=1, heads=2, label_dropout=0.2, foretelling=0.3,
-    sampling=SamplingParams(steps=4, order="unsure", temperature=1.0, final_temperature=1.0, guidance=0.0),
+    sampling=SamplingParams(
+        steps=4, order="unsure", temperature=1.0, final_temperature=1.0, guidance=0.0, plan_spread=1.0,
+    ),
 )
 PARAMS = GeneratorParams(
     seed=1, components=3, shrinkage=0.05, plan=PLAN, masked=MASKED, clips_per_class=2, neighbours=2, bootstrap=10

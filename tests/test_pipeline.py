@@ -24,7 +24,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
-NO_METRICS = {"generate_trajectories", "render_videos", "build_report"}
+NO_METRICS = {"generate_trajectories", "render_videos", "generate_actions", "build_report"}
 each_stage = pytest.mark.parametrize("name", sorted(STAGES))
 
 

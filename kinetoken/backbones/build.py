@@ -9,7 +9,14 @@ from typing import Any
 
 from kinetoken.backbones.backbone import Backbone
 from kinetoken.backbones.loading import LoadReport, WeightFormat, load_backbone
-from kinetoken.backbones.params import BackboneParams, Dinov3Params, I3dParams, R3dParams, SlowFastParams
+from kinetoken.backbones.params import (
+    BackboneParams,
+    Dinov3Params,
+    FrameCnnParams,
+    I3dParams,
+    R3dParams,
+    SlowFastParams,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +51,12 @@ def _dinov3(params: Dinov3Params) -> tuple[Backbone, WeightFormat]:
     return build_dinov3(params), DINOV3_WEIGHTS
 
 
+def _frame_cnn(params: FrameCnnParams) -> tuple[Backbone, WeightFormat]:
+    from kinetoken.backbones.frame_cnn import FRAME_CNN_WEIGHTS, build_frame_cnn
+
+    return build_frame_cnn(params), FRAME_CNN_WEIGHTS
+
+
 BACKBONES = {
     "i3d": Entry(I3dParams, _i3d),
     "i3d_causal": Entry(I3dParams, _i3d),
@@ -51,6 +64,7 @@ BACKBONES = {
     "slowfast_causal": Entry(SlowFastParams, _slowfast),
     "r3d": Entry(R3dParams, _r3d),
     "dinov3": Entry(Dinov3Params, _dinov3),
+    "frame_cnn": Entry(FrameCnnParams, _frame_cnn),
 }
 
 

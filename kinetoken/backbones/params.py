@@ -116,3 +116,25 @@ class Dinov3Params(BackboneParams):
             raise ValueError(f"width must be a multiple of 4 × heads, {4 * self.heads}, is {self.width}")
         if self.image_size % PATCH:
             raise ValueError(f"image_size must be a multiple of {PATCH}, is {self.image_size}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FrameCnnParams(BackboneParams):
+    """A small convolutional network for each frame by itself; it stands for no published one."""
+
+    name: Literal["frame_cnn"]
+    width: Positive  # channels of the first layer, doubled by each one after
+    layers: Positive  # each halves the frame
+
+    def __post_init__(self) -> None:
+        if self.pretrained or self.checkpoint is not None:
+            raise ValueError(
+                "frame_cnn begins untrained, there are no weights for it: set pretrained to false, checkpoint to null"
+            )
+        if self.image_size % 2**self.layers:
+            raise ValueError(f"image_size must be a multiple of 2^layers, {2**self.layers}, is {self.image_size}")
+
+    @property
+    def title(self) -> str:
+        """The name and the size: there is no published one."""
+        return f"frame_cnn of width {self.width}, {self.layers} layers"

@@ -137,8 +137,9 @@ class Generator(nn.Module):
         if isinstance(chosen, GaussianPrior):
             return chosen.sample(index, count, rng, self.table)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        plan = self.plan.sample(index, count, generator)
-        return self.masked.write(plan, index, generator, sampling or self.sampling)
+        how = sampling or self.sampling
+        plan = self.plan.sample(index, count, generator, how.plan_spread)
+        return self.masked.write(plan, index, generator, how)
 
     def complete(self, past: Codes, slices: int, seed: int) -> Codes:
         """The `slices` that the masked prior holds most probable after the past (N, K, H', W'), its class unknown.

@@ -139,15 +139,21 @@ class PlanPrior(nn.Module):
         return torch.logsumexp(weight.log_softmax(-1) + each, -1)
 
     @torch.no_grad()
-    def sample(self, label: int, count: int, generator: torch.Generator) -> Seen:
-        """`count` plans of the class of index `label`."""
+    def sample(self, label: int, count: int, generator: torch.Generator, path_spread: float = 1.0) -> Seen:
+        """`count` plans of the class of index `label`.
+
+        Path components are drawn with `path_spread` of their spread. Below 1 there is less of what the prior does not
+        know, and so more plans of the class that was asked for, but also less variety; colour is drawn in full.
+        """
         device = self.place.device
         labels = torch.full((count,), label, device=device)
         drawn = torch.zeros(count, 0, device=device)
-        for _ in range(len(self.place)):
+        for index in range(len(self.place)):
             weight, middle, spread = self.mixtures(drawn, labels)[:, -1].unbind(-2)  # (B, M) each
             chosen = torch.multinomial(weight.softmax(-1).cpu(), 1, generator=generator).to(device)
             spread = nn.functional.softplus(spread.gather(1, chosen)) + LEAST_SPREAD
+            if index < self.components:
+                spread = path_spread * spread
             noise = torch.randn(count, 1, generator=generator).to(device)
             drawn = torch.cat([drawn, middle.gather(1, chosen) + spread * noise], 1)
         return self.to_seen(drawn)

@@ -17,14 +17,11 @@ class NotRun:
 # stages of the pipeline: a missing metrics file means that the stage has not run
 RUNNABLE = (
     "train_tokenizer", "train_baselines", "diagnose_codes", "train_classifier", "train_position", "train_predictor",
-    "train_generator", "describe_motion",
+    "train_generator", "train_i3d_magvit", "train_gasm_cast", "describe_motion",
 )
 ABSENT = "No such stage in this pipeline yet"
 # designed, shown when their numbers are there
 LATER = (
-    ("train_i3d_magvit", "I3D with MAGVIT codes: joint classification and forecasting", ABSENT + "."),
-    ("train_gasm_cast", "GASM-CAST two-stream fusion on actions",
-     ABSENT + "; it needs a set of actions, generated or Something-Something-V2."),
     ("detect_persistence", "Early persistence decisions",
      ABSENT + "; it needs clips of persistent and transient balls amid clutter."),
 )
@@ -41,7 +38,7 @@ def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
         ))
     gaps += [NotRun(what, why) for stage, what, why in LATER if stage not in results.metrics]
     gaps += [
-        NotRun("Pretrained weights", "None are used (pretrained: false): every network here began at random."),
+        *_weights(results),
         NotRun("More than one seed", "Each network was trained once. The intervals are bootstraps over test clips; "
                "they do not hold what another seed would change."),
         NotRun("Ablations", "One good variant of each thing was trained; comparisons that take longer are studies.",
@@ -50,3 +47,15 @@ def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
     if not gpu:
         gaps.append(NotRun("A GPU", "PyTorch saw none where this page was built.", "make repro PROFILE=gpu"))
     return gaps
+
+
+def _weights(results: Results) -> list[NotRun]:
+    """What the video networks began from, and whether they are of the published size."""
+    stage = "train_i3d_magvit"
+    if results.number(stage, "backbone.pretrained"):
+        return []
+    gap = "None are used (pretrained: false): every network here began at random."
+    if results.number(stage, "backbone.reduced"):
+        count = results.number(stage, "backbone.parameters") or 0
+        gap += f" The I3D is a reduced one of {count:,.0f} parameters; the published one has 28 million."
+    return [NotRun("Pretrained weights", gap)]

@@ -1,11 +1,13 @@
-"""A toy project of two stages, for the commands that look after a pipeline."""
+"""A toy project of two stages, for the commands that look after a pipeline; a tiny action set."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from kinetoken.actions.generation import generate
 from kinetoken.smoke import dvc_process, git
+from tests.action_set import TINY
 
 FILES = {
     "dvc.yaml": """\
@@ -75,3 +77,17 @@ def _toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy(_toy: Path, tmp_path: Path) -> Path:
     """A repository whose pipeline ran and whose dvc.lock is committed."""
     return Path(shutil.copytree(_toy, tmp_path / "toy"))
+
+
+@pytest.fixture(scope="session")
+def action_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 train, 14 validation and 14 test clips of 10 to 14 frames, 32×32. Read only."""
+    folder = tmp_path_factory.mktemp("actions") / "set"
+    generate(TINY, folder)
+    return folder
+
+
+@pytest.fixture
+def own_folder(action_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the set to be changed."""
+    return Path(shutil.copytree(action_folder, tmp_path / "set"))

@@ -18,7 +18,9 @@ from tests.generators import some_seen
 LEVELS = (4, 3)
 TABLE = torch.cartesian_prod(torch.linspace(-1, 1, 4), torch.linspace(-1, 1, 3))
 SHAPE = MaskedShape(classes=2, grid=(3, 4, 4), levels=LEVELS, patch=2, width=16, layers=1, heads=2, slice_frames=2)
-SAMPLING = SamplingParams(steps=5, order="unsure", temperature=1.0, final_temperature=1.0, guidance=0.0)
+SAMPLING = SamplingParams(
+    steps=5, order="unsure", temperature=1.0, final_temperature=1.0, guidance=0.0, plan_spread=1.0,
+)
 
 
 @pytest.fixture()

@@ -114,3 +114,16 @@ def test_mirroring_exchanges_left_and_right_only() -> None:
     other = seen.mirrored()
     assert torch.equal(other.path[..., 0], -seen.path[..., 0]) and torch.equal(other.path[..., 1:], seen.path[..., 1:])
     assert torch.equal(other.colour, seen.colour)
+
+
+def test_with_less_spread_paths_differ_less_and_colours_as_much(prior: PlanPrior) -> None:
+    with torch.no_grad():  # one Gaussian of known spread for every component
+        prior.out.weight.zero_()
+        prior.out.bias.copy_(torch.tensor([9.0, 0, 0, 0, 0, 0, 1, 1, 1]))
+    components = {
+        spread: prior.to_components(prior.sample(0, 4000, torch.Generator().manual_seed(1), spread))
+        for spread in (1.0, 0.25)
+    }
+    ratio = components[0.25].std(0) / components[1.0].std(0)
+    torch.testing.assert_close(ratio[: SHAPE.components], torch.full((SHAPE.components,), 0.25), atol=1e-3, rtol=0)
+    torch.testing.assert_close(ratio[SHAPE.components :], torch.ones(COLOURS), atol=1e-3, rtol=0)

@@ -89,6 +89,71 @@ def test_each_fault_is_one_message_with_file_and_key(tmp_path: Path, content: An
     assert "\n" not in str(error.value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Cube:
+    name: Literal["cube", "box"]
+    side: Positive
+
+
+@dataclasses.dataclass(frozen=True)
+class Ball:
+    name: Literal["ball"]
+    radius: PositiveFloat
+
+    def __post_init__(self) -> None:
+        if self.radius > 9:
+            raise ValueError("radius leaves the room")
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    thing: Cube | Ball
+    spare: Cube | Ball | None
+
+
+def room(tmp_path: Path, thing: Any, spare: Any = None) -> Room:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({"room": {"thing": thing, "spare": spare}}), encoding="utf-8")
+    return load_params(path, "room", Room)
+
+
+def test_of_several_dataclasses_the_name_chooses_one(tmp_path: Path) -> None:
+    """Each name of a Literal leads to its class; the other fields, bounds and checks are that class's own."""
+    cube, ball = {"name": "cube", "side": 2}, {"name": "ball", "radius": 1}
+    assert room(tmp_path, cube) == Room(Cube("cube", 2), None)
+    assert room(tmp_path, {**cube, "name": "box"}, ball) == Room(Cube("box", 2), Ball("ball", 1.0))
+    assert isinstance(room(tmp_path, ball, cube).thing, Ball)
+
+
+@pytest.mark.parametrize("thing, message", [
+    ({"name": "cone", "side": 2}, r"room\.thing\.name: must be one of cube, box, ball, is 'cone'"),
+    ({"side": 2}, r"room\.thing\.name: must be one of cube, box, ball, is None"),
+    ({"name": None, "side": 2}, r"room\.thing\.name: must be one of cube, box, ball, is None"),
+    ("cube", r"room\.thing\.name: must be one of cube, box, ball"),
+    (None, r"room\.thing\.name: must be one of cube, box, ball"),
+    ({"name": "ball", "side": 2}, r"room\.thing\.side: unknown key; known are name, radius"),
+    ({"name": "ball"}, r"room\.thing\.radius: missing"),
+    ({"name": "cube", "side": 0}, r"room\.thing\.side: must be >= 1, is 0"),
+    ({"name": "ball", "radius": 10}, r"room\.thing: radius leaves the room"),
+])
+def test_faults_of_a_chosen_dataclass_are_named(tmp_path: Path, thing: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        room(tmp_path, thing)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="_alternative looks up a name that cannot be hashed")
+@pytest.mark.parametrize("name", [["cube"], {"cube": 1}])
+def test_a_name_that_is_no_text_is_named_too(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(UserError, match=r"room\.thing\.name: must be one of cube, box, ball"):
+        room(tmp_path, {"name": name, "side": 2})
+
+
+def test_the_optional_of_several_may_be_left_out_and_is_checked_if_not(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"room\.spare\.name: must be one of cube, box, ball, is 'egg'"):
+        room(tmp_path, {"name": "cube", "side": 2}, {"name": "egg"})
+
+
 def test_exponent_without_a_point_is_text_in_yaml(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump({"part": GOOD}).replace("rate: 0.001", "rate: 1e-3"), encoding="utf-8")

@@ -1,0 +1,252 @@
+"""Two streams, one of frames through a video network and one of MAGVIT tokens, read step by step by a transformer.
+
+Frames → backbone (I3D by default) → one vector a step → compressed by a vector quantizer. Tokens of the same
+slices → where the ball is in each frame, and its look. Both, step by step, and the form of the path so far →
+transformer → an embedding, from which come the class and the future: the ball's place in the frames to come, and
+their MAGVIT tokens.
+
+The network is given either a whole clip or its past alone. Within what it is given every step may look at every
+other one, so a forecast is made from the past alone by giving nothing else.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinetoken.artifacts import load_weights, read_config, save_model
+from kinetoken.backbones.build import build_backbone
+from kinetoken.errors import UserError
+from kinetoken.heads.levels import code_of_digits, level_digits, mixed_radix
+from kinetoken.heads.paths import COORDINATES
+from kinetoken.heads.predictor import (
+    DEGREES,
+    LOOK_WIDTH,
+    CodeVectors,
+    FilterBank,
+    PathReader,
+    PathShape,
+    PredictorShape,
+    SliceWriter,
+)
+from kinetoken.params import build
+from kinetoken.two_stream.compression import FeatureQuantizer
+from kinetoken.two_stream.params import TwoStreamParams
+
+FORM_BOUND = 4.0  # of a path's form; early in training what is read off codes has any form at all
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoStreamShape:
+    """What clips and codes are like; with the params, enough to rebuild the network before its weights are loaded."""
+
+    classes: tuple[str, ...]
+    frames: int
+    image_size: int
+    grid: tuple[int, int, int]  # of a whole clip's codes
+    levels: tuple[int, ...]  # choices of each part of a code; (codebook size,) for a quantizer without levels
+    codebook_size: int
+    coordinates: int  # length of a code's vector
+
+    @property
+    def slice_frames(self) -> int:
+        return self.frames // self.grid[0]
+
+
+@dataclasses.dataclass
+class Seen:
+    """What the network makes of B clips of T frames; path coordinates are those of kinetoken.heads.paths."""
+
+    logits: Tensor  # (B, classes)
+    embedding: Tensor  # (B, E)
+    path: Tensor  # (B, T, 3) where the ball is in each frame given
+    ahead: Tensor | None  # (B, F, 3) and in the frames to come, if what was given is the past
+    compression: Tensor  # () loss of compressing the features
+
+
+class TwoStream(nn.Module):
+    """clips and their codes → class, embedding, the ball's path, and its future."""
+
+    def __init__(self, params: TwoStreamParams, shape: TwoStreamShape, table: Tensor) -> None:
+        """`table` (codebook size, D): the vector of every code. Raises UserError for sizes that do not fit together."""
+        super().__init__()
+        self.params, self.shape = params, shape
+        self.tokenizer_hash = ""
+        past = params.forecast.past_slices
+        if not 1 <= past < shape.grid[0]:
+            raise UserError(f"train_i3d_magvit.forecast.past_slices: {past} of {shape.grid[0]} slices leave no future")
+        self.past_slices, self.past_frames = past, past * shape.slice_frames
+        self.scale = fitting_scale(shape.image_size, params.backbone.image_size)
+        self.backbone, self.loaded = build_backbone(params.backbone)
+        self.steps = self._steps()  # of a slice
+        if params.frozen:
+            self.backbone.requires_grad_(False)
+        self.compress = FeatureQuantizer(self.backbone.feature_size, params.compression)
+        told = self._predictor_shape()
+        self.vectors = CodeVectors(table)
+        self.reader = PathReader(told) if params.tokens else None
+        self.locate = None if params.tokens else nn.Linear(
+            params.compression.size, shape.slice_frames // self.steps * COORDINATES
+        )
+        self.form = PathShape(told)
+        of_slice = (DEGREES + shape.slice_frames) * COORDINATES + (LOOK_WIDTH if params.tokens else 0)
+        joined = params.compression.size + of_slice
+        width, temporal = params.temporal.width, params.temporal
+        longest = shape.grid[0] * self.steps
+        # a matrix for each step: what bends a path is the difference of steps, and one matrix for all would hide it
+        self.join = nn.Parameter(torch.randn(longest, joined, width) / (joined * longest) ** 0.5)
+        if params.tokens:  # codes of features jump about while the backbone is young: they come in as they prove useful
+            with torch.no_grad():
+                self.join[:, : params.compression.size] = 0
+        self.place = nn.Parameter(0.02 * torch.randn(longest, width))
+        self.unseen = nn.Parameter(torch.zeros(params.compression.size))  # in place of features not looked at
+        layer = nn.TransformerEncoderLayer(
+            width, temporal.heads, 4 * width, dropout=params.dropout, activation="gelu", batch_first=True,
+            norm_first=True,
+        )
+        self.layers = (
+            nn.TransformerEncoder(layer, temporal.layers, enable_nested_tensor=False)
+            if temporal.kind == "transformer" else None
+        )
+        self.embed = nn.Sequential(nn.GELU(), nn.Linear(width, params.embedding))
+        self.classify = nn.Sequential(
+            nn.GELU(), nn.Dropout(params.dropout), nn.Linear(params.embedding, params.hidden), nn.GELU(),
+            nn.Dropout(params.dropout), nn.Linear(params.hidden, len(shape.classes)),
+        )
+        self.foretell = FilterBank(params.embedding, params.forecast.filters, self.past_frames, shape.slice_frames)
+        self.look, self.writer = nn.Linear(params.embedding, LOOK_WIDTH), SliceWriter(told)
+
+    def _steps(self) -> int:
+        """Steps of the backbone in one slice of tokens, the same for the past and the whole clip."""
+        name, slices = self.params.backbone.name, self.shape.grid[0]
+        for count in (slices, self.past_slices):
+            frames = count * self.shape.slice_frames
+            steps = self.backbone.steps(frames)
+            if steps % count or self.shape.slice_frames % max(steps // count, 1) or not steps:
+                raise UserError(
+                    f"train_i3d_magvit.backbone: {name} makes {steps} steps of {frames} frames, which do not go evenly "
+                    f"into {count} slices of tokens"
+                )
+        return self.backbone.steps(self.shape.frames) // slices
+
+    def _predictor_shape(self) -> PredictorShape:
+        """What the parts that are the predictor's are told; of it they read grid, levels, frames, and width."""
+        shape, forecast = self.shape, self.params.forecast
+        return PredictorShape(
+            grid=shape.grid, levels=shape.levels, coordinates=shape.coordinates, codebook_size=shape.codebook_size,
+            past_slices=shape.grid[0], slice_frames=shape.slice_frames, image_size=shape.image_size,
+            width=forecast.width, filters=forecast.filters, lstm_width=1, transformer_width=8,
+        )
+
+    @property
+    def table(self) -> Tensor:
+        """(codebook size, D): the tokenizer's vector of every code."""
+        return self.vectors.table
+
+    def train(self, mode: bool = True) -> "TwoStream":
+        """As every module; a frozen backbone stays as it came, its running statistics too."""
+        super().train(mode)
+        if self.params.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, clips: Tensor | None, codes: Tensor) -> Seen:
+        """clips (B, T, H, W, 3) uint8 and their codes (B, K, H', W') int64, both whole or both the past alone.
+
+        With no clips what the frames would say is left open, as in part of the training.
+        """
+        if clips is None:
+            compressed = self.unseen.expand(len(codes), codes.shape[1] * self.steps, -1)
+            loss = compressed.new_zeros(())
+        else:
+            compressed, loss = self.compress(self._features(clips))  # (B, K S, size)
+        path, known = self._path(compressed, codes)
+        known.append(rearrange(path, "b (k f) c -> b k (f c)", f=self.shape.slice_frames))
+        known.append(self.form(path.detach()).clamp(-FORM_BOUND, FORM_BOUND))  # (B, K, ·) each
+        slices = repeat(torch.cat(known, -1), "b k f -> b (k s) f", s=self.steps)
+        joined = torch.cat([compressed, slices], -1)  # (B, K S, ·)
+        count = joined.shape[1]
+        steps = torch.einsum("bsf,sfw->bsw", joined, self.join[:count]) + self.place[:count]  # (B, K S, width)
+        if self.layers is not None:
+            steps = self.layers(steps)
+        embedding = self.embed(steps.sum(1))
+        ahead = self.foretell(path, functional.gelu(embedding)) if path.shape[1] == self.past_frames else None
+        return Seen(self.classify(embedding), embedding, path, ahead, loss)
+
+    def _path(self, compressed: Tensor, codes: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The ball's path (B, T, 3), and its look (B, K, ·) where tokens are read; else by the features alone."""
+        if self.reader is not None:
+            path, look = self.reader(self.vectors(codes))
+            return path, [look]
+        assert self.locate is not None
+        return rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES), []
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Weights between hidden layers: those that Muon trains."""
+        inside = [*self.classify[2].parameters(), *(self.layers.parameters() if self.layers is not None else ())]
+        return [p for p in inside if p.ndim == 2]
+
+    def _features(self, clips: Tensor) -> Tensor:
+        """(B, T, H, W, 3) uint8 → (B, K, C)."""
+        pixels = rearrange(clips, "b t h w c -> b c t h w").float() / 255
+        if self.scale > 1:
+            pixels = functional.avg_pool3d(pixels, (1, self.scale, self.scale))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.params.frozen):
+            return self.backbone.features(pixels)
+
+    def written(self, seen: Seen, codes: Tensor, path: Tensor) -> Tensor:
+        """What every token of the next slice shows: (B, H', W', width).
+
+        codes: of the past (B, K, H', W'); path (B, 1 + frames, 3): from the last frame of the past on.
+        """
+        before = self.vectors(codes)[:, -1]
+        if self.reader is None:  # a network without the tokens' stream is not told of them here either
+            before = torch.zeros_like(before)
+        shown: Tensor = self.writer(before, path, self.look(functional.gelu(seen.embedding)))
+        return shown
+
+    def next_codes(self, seen: Seen, codes: Tensor) -> Tensor:
+        """The tokens of the slice after the past, where the network foretells the ball: (B, 1, H', W') int64."""
+        if seen.ahead is None:
+            raise ValueError("the future is foretold from the past alone; a whole clip was given")
+        shown = self.written(seen, codes, torch.cat([seen.path[:, -1:], seen.ahead], 1))
+        digits, levels = level_digits(self.table, self.shape.levels), self.shape.levels
+        return code_of_digits(digits, levels)[mixed_radix(self.writer.choose(shown), levels)][:, None]
+
+    def save(self, folder: Path) -> None:
+        """The model folder: weights, and a config that rebuilds the network."""
+        save_model(folder, self, {
+            "params": dataclasses.asdict(self.params), "shape": dataclasses.asdict(self.shape),
+            "tokenizer": self.tokenizer_hash, "backbone": dataclasses.asdict(self.loaded),
+        })
+
+
+def fitting_scale(size: int, wanted: int) -> int:
+    """How many pixels a side go into one of the backbone's. UserError where that is no whole number."""
+    if size % wanted:
+        raise UserError(f"train_i3d_magvit.backbone.image_size: clips of {size} pixels cannot be averaged to {wanted}")
+    return size // wanted
+
+
+def load_two_stream(folder: Path | str) -> TwoStream:
+    """The network in eval mode; UserError if the folder is another kind of model."""
+    folder = Path(folder)
+    config = read_config(folder)
+    try:
+        fields: dict[str, Any] = config["shape"]
+        listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
+        shape = TwoStreamShape(**{**fields, **listed})
+        section: dict[str, Any] = config["params"]
+        # its own weights follow: no others are fetched
+        backbone = {**section["backbone"], "pretrained": False, "checkpoint": None}
+    except (KeyError, TypeError):
+        raise UserError(f"{folder}: not a model of train_i3d_magvit (config.json has no fitting 'shape')") from None
+    params = build(TwoStreamParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
+    network = TwoStream(params, shape, torch.zeros(shape.codebook_size, shape.coordinates))
+    load_weights(folder, network)
+    network.tokenizer_hash = config["tokenizer"]
+    return network.eval()

@@ -1,0 +1,59 @@
+"""What is read of the past, for whoever describes motion: where the ball was, its class, and how far to trust both.
+
+How far, is measured once on validation clips and kept in the model's config.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kinetoken.artifacts import read_config, write_json
+from kinetoken.errors import UserError
+from kinetoken.heads.paths import Array, to_pixels
+from kinetoken.heads.position import Camera, measured_sigma
+from kinetoken.heads.scoring import Labels, fitted_temperature
+from kinetoken.rendering import Scene
+from kinetoken.two_stream.training import Reading
+
+
+@dataclasses.dataclass(frozen=True)
+class Trust:
+    """Errors of what is read of pasts, root mean squares over validation clips."""
+
+    px: float  # of u and v
+    depth_fraction: float  # of the depth, as a share of it
+    temperature: float  # by which the logits of the class are divided to be as sure as they are right
+
+
+def in_metres(path: torch.Tensor, scene: Scene) -> Array:
+    """Path coordinates (N, F, 3) → positions (N, F, 3) m."""
+    return scene.unproject(*to_pixels(path, scene.look.image_size))
+
+
+def measured_trust(told: Reading, label: Labels, points: Array, scene: Scene) -> Trust:
+    """Of a reading of N pasts of P frames: their classes (N,), and where the balls were, (N, P, 3) m."""
+    sigma = measured_sigma(in_metres(told.path, scene), points, Camera.of(scene.world, scene.look.image_size))
+    return Trust(sigma["px"], sigma["depth_fraction"], fitted_temperature(told.logits, label))
+
+
+def keep_trust(folder: Path, trust: Trust) -> None:
+    """Put it into the config of the model that was saved there."""
+    write_json(folder / "config.json", {**read_config(folder), "past": dataclasses.asdict(trust)})
+
+
+def load_trust(folder: Path) -> Trust:
+    """UserError if the model's config does not say."""
+    try:
+        return Trust(**{name: float(value) for name, value in read_config(folder)["past"].items()})
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{folder}: config.json has no fitting 'past'; run train_i3d_magvit again") from None
+
+
+def rows_of(track_id: np.ndarray, wanted: np.ndarray, source: Path) -> np.ndarray:
+    """Where the wanted tracks (M,) are among `track_id` (N,): rows (M,). UserError naming the first that is not."""
+    place = {int(track): row for row, track in enumerate(track_id)}
+    if missing := [int(track) for track in wanted if int(track) not in place]:
+        raise UserError(f"{source}: no track {missing[0]}, which the codes table has; both must come from one run")
+    return np.array([place[int(track)] for track in wanted])

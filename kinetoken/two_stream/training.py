@@ -1,0 +1,190 @@
+"""Train both streams, the class and the future together, each batch half whole clips and half pasts alone.
+
+Of part of each batch only the codes are read: they cost a tenth of what the frames cost, and both the class and the
+path take more clips to learn than a processor can look at in the time.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kinetoken.heads.levels import level_digits
+from kinetoken.heads.paths import RADIUS_GAIN
+from kinetoken.heads.predictor_training import BACKGROUND_WEIGHT
+from kinetoken.muon import muon_and_adamw
+from kinetoken.stage import Context
+from kinetoken.training import Batch, History, Step, TensorBatches, Validate, fit, index_batches
+from kinetoken.two_stream.network import Seen, TwoStream
+from kinetoken.two_stream.params import TwoStreamParams
+
+Array = NDArray[np.float64]
+
+READING_BATCH = 64
+READING_NOISE = 0.04  # path coordinates: what is read off codes is about as far off, and its form is judged by that
+
+
+@dataclasses.dataclass
+class ClipSet:
+    """N clips with all that is asked of them: pixels (N, T, H, W, 3) uint8, codes (N, K, H', W') and labels int64,
+    path (N, T, 3) in path coordinates."""
+
+    clips: Tensor
+    codes: Tensor
+    label: Tensor
+    path: Tensor
+
+    def batches(self) -> TensorBatches:
+        return TensorBatches(clips=self.clips, codes=self.codes, label=self.label, path=self.path)
+
+
+@dataclasses.dataclass
+class Reading:
+    """What the network says of N clips of T frames, on the CPU; `ahead` and `codes` of pasts only."""
+
+    logits: Array  # (N, classes)
+    embedding: NDArray[np.float32]  # (N, E)
+    path: Tensor  # (N, T, 3)
+    ahead: Tensor | None  # (N, F, 3)
+    codes: NDArray[np.int32] | None  # (N, 1, H', W') of the slice to come
+
+
+def train_two_stream(
+    network: TwoStream, train: ClipSet, val: ClipSet, params: TwoStreamParams, context: Context
+) -> History:
+    """Fit to `train`, keep the epoch that is best on `val`; nothing else is looked at."""
+    step, validate = two_stream_step(network, train.codes), _validation(network, val)
+    noise = torch.randn(train.path.shape, generator=torch.Generator().manual_seed(params.seed))
+    network.form.measure(train.path + READING_NOISE * noise)
+    return fit(
+        network, step, train.batches(), params, context, label="train", validate=validate, monitor="val_loss",
+        optimizers=muon_and_adamw(params),
+    )
+
+
+def two_stream_step(network: TwoStream, train: Tensor) -> Step:
+    """The joint loss. train (N, K, H', W'): codes that say what each cell most often holds."""
+    weights, size = network.params.weights, network.shape.image_size
+    past, first = network.past_frames, network.past_slices
+    common = train[:, first].mode(0).values  # (H', W')
+
+    def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        half = len(batch["label"]) // 2
+        whole = {name: values[:half] for name, values in batch.items()}
+        given = {name: values[half:] for name, values in batch.items()}
+        seen = _looked(module, whole["clips"], whole["codes"], network.params)
+        before = given["codes"][:, :first]
+        told = _looked(module, given["clips"][:, :past], before, network.params)
+        assert told.ahead is not None
+        parts = {
+            "class": functional.cross_entropy(seen.logits, whole["label"]),
+            "class_of_past": functional.cross_entropy(told.logits, given["label"]),
+            "place": (
+                place_loss(seen.path, whole["path"], size, weights.depth)
+                + place_loss(told.path, given["path"][:, :past], size, weights.depth)
+            ) / 2,
+            "forecast": place_loss(
+                told.ahead, _next(given["path"], past, network.shape.slice_frames), size, weights.depth
+            ),
+            "tokens": _writing_loss(network, told, given, common.to(before.device)),
+            "compression": (seen.compression + told.compression) / 2,
+        }
+        loss = (
+            (parts["class"] + parts["class_of_past"]) / 2 + weights.place * parts["place"]
+            + weights.forecast * parts["forecast"] + weights.tokens * parts["tokens"]
+            + weights.compression * parts["compression"]
+        )
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+    return step
+
+
+def _looked(module: nn.Module, clips: Tensor, codes: Tensor, params: TwoStreamParams) -> Seen:
+    """Frames and codes of the first clips, the codes alone of the rest; their loss of compression is of the first."""
+    count = max(round(params.video_share * len(codes)), 1) if params.tokens else len(codes)
+    first: Seen = module(clips[:count], codes[:count])
+    if count == len(codes):
+        return first
+    rest: Seen = module(None, codes[count:])
+    joined = {
+        field.name: torch.cat([getattr(first, field.name), getattr(rest, field.name)])
+        for field in dataclasses.fields(Seen) if field.name != "compression" and getattr(first, field.name) is not None
+    }
+    return dataclasses.replace(first, **joined)
+
+
+def place_loss(found: Tensor, path: Tensor, image_size: int, depth_weight: float) -> Tensor:
+    """Mean distance in the image in pixels, and `depth_weight` times the mean error of the logarithm of depth.
+
+    Both (B, T, 3) in path coordinates.
+    """
+    away = found - path
+    across: Tensor = away[..., :2].norm(dim=-1).mean() * image_size / 4
+    return across + depth_weight * away[..., 2].abs().mean() / RADIUS_GAIN
+
+
+def _next(path: Tensor, past: int, frames: int) -> Tensor:
+    return path[:, past : past + frames]
+
+
+def _writing_loss(network: TwoStream, told: Seen, given: Batch, common: Tensor) -> Tensor:
+    """Cross-entropy of the next slice's levels where the true path says; common tokens weigh little."""
+    past, first, frames = network.past_frames, network.past_slices, network.shape.slice_frames
+    wanted = given["codes"][:, first]  # (B, H', W')
+    path = given["path"][:, past - 1 : past + frames]
+    digits = level_digits(network.table, network.shape.levels)[wanted]
+    shown = network.written(told, given["codes"][:, :first], path)
+    surprise = sum(
+        functional.cross_entropy(rearrange(each, "b h w c -> b c h w"), digits[..., i], reduction="none")
+        for i, each in enumerate(network.writer.logits(shown, digits))
+    )
+    weight = torch.where(wanted == common, BACKGROUND_WEIGHT, 1.0)
+    return (weight * surprise).sum() / weight.sum()
+
+
+@torch.no_grad()
+def read(network: TwoStream, clips: Tensor, codes: Tensor, tokens: bool = False) -> Reading:
+    """What the network says of clips (N, T, H, W, 3) uint8 and their codes (N, K, H', W'); next tokens if asked."""
+    network.eval()
+    device = network.place.device
+    parts: list[tuple[Tensor, ...]] = []
+    ahead: list[Tensor] = []
+    following: list[Tensor] = []
+    for rows in index_batches(len(clips), READING_BATCH):
+        index = torch.from_numpy(rows)
+        shown = codes[index].to(device)
+        seen: Seen = network(clips[index].to(device), shown)
+        parts.append((seen.logits.double().cpu(), seen.embedding.float().cpu(), seen.path.float().cpu()))
+        if seen.ahead is not None:
+            ahead.append(seen.ahead.float().cpu())
+            if tokens:
+                following.append(network.next_codes(seen, shown).cpu())
+    logits, embedding, path = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Reading(
+        logits.numpy(), embedding.numpy(), path, torch.cat(ahead) if ahead else None,
+        torch.cat(following).numpy().astype(np.int32) if following else None,
+    )
+
+
+def _validation(network: TwoStream, val: ClipSet) -> Validate:
+    """Cross-entropy of the class from whole clips and from pasts, and how far off the future is, px."""
+    past, first, size = network.past_frames, network.past_slices, network.shape.image_size
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        whole = read(network, val.clips, val.codes)
+        told = read(network, val.clips[:, :past], val.codes[:, :first])
+        assert told.ahead is not None
+        away = told.ahead - _next(val.path, past, network.shape.slice_frames)
+        losses = [
+            float(functional.cross_entropy(torch.from_numpy(each.logits), val.label)) for each in (whole, told)
+        ]
+        error = float(away[..., :2].norm(dim=-1).mean()) * size / 4
+        accuracy = float((torch.from_numpy(whole.logits).argmax(1) == val.label).double().mean())
+        weighed = sum(losses) / 2 + network.params.weights.forecast * error
+        return {"val_loss": weighed, "val_class": losses[0], "val_accuracy": accuracy, "val_forecast_px": error}
+
+    return validate

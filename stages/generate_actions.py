@@ -1,0 +1,36 @@
+"""Draw an action set that only order tells apart, in the layout of Something-Something-V2.
+
+Reads    params generate_actions
+Writes   actions/20bn-something-something-v2/<id>.webm, actions/labels/{train,validation,test,labels}.json and
+         test-answers.csv; a sheet with one clip of each class
+
+Alone    python -m stages.generate_actions
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from kinetoken.actions.generation import Actions, generate
+from kinetoken.actions.sheet import draw_sheet
+from kinetoken.stage import Context, Output, run_stage
+
+
+@dataclass(frozen=True)
+class Paths:
+    actions: Annotated[Path, Output("videos and label files")] = Path("data/actions")
+    sheet: Annotated[Path, Output("one clip of each class")] = Path("plots/generate_actions/sheet.png")
+
+
+def run(params: Actions, paths: Paths, context: Context) -> None:
+    context.progress.phase("drawing", sum(vars(params.counts).values()), "clips")
+    generate(params, paths.actions, context.progress.advance)
+    draw_sheet(paths.actions, paths.sheet)
+
+
+def main() -> int:
+    return run_stage(run, Actions, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What each part of GASM-CAST is worth: one changed at a time, trained and scored alike."""
