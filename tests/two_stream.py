@@ -10,12 +10,11 @@ import torch
 from kinetoken.backbones.params import I3dParams, SlowFastParams
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, write_codes
-from kinetoken.params import load_params
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.quantizers import build_quantizer
 from kinetoken.two_stream.network import TwoStream, TwoStreamShape
-from kinetoken.two_stream.params import CompressionParams, ForecastParams, TemporalParams, TwoStreamParams
+from kinetoken.two_stream.params import CompressionParams, ForecastParams, TemporalParams, TwoStreamParams, WeightParams
 from kinetoken.two_stream.training import ClipSet
 from tests.quantizers import FSQ, quantizer_params
 
@@ -31,11 +30,12 @@ SLOWFAST = SlowFastParams(
 COMPRESSION = CompressionParams(
     size=8, quantize=True, quantizer=quantizer_params("vq", codebook_size=16, code_dim=8, rotation=False)
 )
-PARAMS = dataclasses.replace(  # the project's own, made small
-    load_params(Path(__file__).parents[1] / "params.yaml", "train_i3d_magvit", TwoStreamParams),
-    seed=1, epochs=2, batch_size=16, ema_decay=0.0, patience=0, backbone=I3D, frozen=False, video_share=0.5,
+PARAMS = TwoStreamParams(
+    seed=1, epochs=2, batch_size=16, learning_rate=0.004, warmup_fraction=0.05, weight_decay=0.02, gradient_clip=1.0,
+    ema_decay=0.0, patience=0, muon_learning_rate=0.02, backbone=I3D, frozen=False, video_share=0.5,
     compression=COMPRESSION, tokens=True, temporal=TemporalParams(kind="transformer", width=16, layers=1, heads=2),
-    embedding=24, hidden=16, forecast=ForecastParams(past_slices=3, filters=4, width=16), frames_scored=6,
+    embedding=24, hidden=16, dropout=0.1, forecast=ForecastParams(past_slices=3, filters=4, width=16),
+    weights=WeightParams(place=0.3, forecast=0.3, depth=30.0, tokens=0.3, compression=0.2), frames_scored=6,
 )
 SHAPE = TwoStreamShape(
     classes=CLASSES, frames=16, image_size=32, grid=(4, 4, 4), levels=(8, 5, 5, 5), codebook_size=1000, coordinates=4

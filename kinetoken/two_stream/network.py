@@ -99,9 +99,6 @@ class TwoStream(nn.Module):
         longest = shape.grid[0] * self.steps
         # a matrix for each step: what bends a path is the difference of steps, and one matrix for all would hide it
         self.join = nn.Parameter(torch.randn(longest, joined, width) / (joined * longest) ** 0.5)
-        if params.tokens:  # codes of features jump about while the backbone is young: they come in as they prove useful
-            with torch.no_grad():
-                self.join[:, : params.compression.size] = 0
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.unseen = nn.Parameter(torch.zeros(params.compression.size))  # in place of features not looked at
         layer = nn.TransformerEncoderLayer(
