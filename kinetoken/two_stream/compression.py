@@ -26,16 +26,17 @@ class FeatureQuantizer(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """→ compressed (B, K, size), and the loss (): reconstruction of the standardised features, and commitment.
 
-        The features themselves are not drawn towards what can be reconstructed.
+        The loss teaches the maps and the codebook and leaves the features alone: else they would be drawn towards what
+        is easily reconstructed, which is to be alike in all clips.
         """
         wanted = self._standardised(features)
-        narrow = self.down(wanted)
+        narrow, held = self.down(wanted), self.down(wanted.detach())
         loss = narrow.new_zeros(())
         if self.quantizer is not None:
-            image = rearrange(narrow, "b k d -> b d k 1 1")
-            quantized, _, loss = self.quantizer(image)
-            narrow = rearrange(quantized, "b d k 1 1 -> b k d")
-        return narrow, loss + functional.mse_loss(self.up(narrow), wanted.detach())
+            quantized, _, loss = self.quantizer(rearrange(held, "b k d -> b d k 1 1"))
+            held = rearrange(quantized, "b d k 1 1 -> b k d")
+            narrow = narrow + (held - narrow).detach()  # straight through
+        return narrow, loss + functional.mse_loss(self.up(held), wanted.detach())
 
     def _standardised(self, features: Tensor) -> Tensor:
         """(B, K, C), each feature of mean 0 and variance 1 over clips and steps."""

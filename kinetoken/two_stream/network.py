@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
 from kinetoken.backbones.build import build_backbone
+from kinetoken.backbones.loading import LoadReport
 from kinetoken.errors import UserError
 from kinetoken.heads.levels import code_of_digits, level_digits, mixed_radix
 from kinetoken.heads.paths import COORDINATES
@@ -238,6 +239,9 @@ def load_two_stream(folder: Path | str) -> TwoStream:
         listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
         shape = TwoStreamShape(**{**fields, **listed})
         section: dict[str, Any] = config["params"]
+        report: dict[str, Any] = config["backbone"]
+        loaded = LoadReport(**{**report, "left_out": tuple(report["left_out"])})
+        tokenizer = str(config["tokenizer"])
         # its own weights follow: no others are fetched
         backbone = {**section["backbone"], "pretrained": False, "checkpoint": None}
     except (KeyError, TypeError):
@@ -245,5 +249,5 @@ def load_two_stream(folder: Path | str) -> TwoStream:
     params = build(TwoStreamParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
     network = TwoStream(params, shape, torch.zeros(shape.codebook_size, shape.coordinates))
     load_weights(folder, network)
-    network.tokenizer_hash = config["tokenizer"]
+    network.tokenizer_hash, network.loaded = tokenizer, loaded
     return network.eval()

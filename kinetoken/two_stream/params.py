@@ -30,7 +30,7 @@ class CompressionParams:
 class TemporalParams:
     """What reads the steps in order."""
 
-    kind: Literal["transformer", "mean"]  # the mean over steps knows no order
+    kind: Literal["transformer", "mean"]  # mean: steps are only added up, each after a matrix of its own
     width: Positive
     layers: Positive
     heads: Positive
@@ -76,3 +76,7 @@ class TwoStreamParams(MuonParams):
     forecast: ForecastParams
     weights: WeightParams
     frames_scored: Positive  # test clips whose foretold frames are drawn and compared
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError("batch_size must be 2 or more: half of a batch is whole clips, half pasts alone")

@@ -12,6 +12,7 @@ from kinetoken.heads.scoring import with_interval
 Array = NDArray[np.float64]
 
 AXES = "xyz"
+LEAST_EXTENT = 1e-3  # m; a ball that never moves has a share too
 RULES = {"repeat_last": "copy", "constant_velocity": "constant_velocity"}  # floors by rule, of kinetoken.heads.paths
 
 
@@ -30,8 +31,8 @@ class Future:
 
     @property
     def extent(self) -> Array:
-        """(N,) m: the diagonal of the box that the whole track fills."""
-        return np.asarray(np.linalg.norm(np.ptp(self.points, axis=1), axis=-1))
+        """(N,) m: the diagonal of the box that the whole track fills, at least a millimetre."""
+        return np.asarray(np.maximum(np.linalg.norm(np.ptp(self.points, axis=1), axis=-1), LEAST_EXTENT))
 
 
 def forecast_metrics(found: Array, future: Future, floors: dict[str, Array]) -> dict[str, Any]:

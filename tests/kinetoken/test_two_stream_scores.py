@@ -147,7 +147,6 @@ def test_rows_hold_every_step_of_every_class() -> None:
     assert forecast_metrics(found, here, floors(points))["forecast_distance_m"] == pytest.approx(mean)
 
 
-@pytest.mark.xfail(strict=True, reason="a track that fills no box has no percentage, and the stage dies at its end")
 def test_a_ball_that_never_moves_leaves_numbers() -> None:
     points = lines()
     points[0] = points[0, :1]
