@@ -47,10 +47,10 @@ relock: setup  ## record an edit that changes no result in dvc.lock, once the sm
 verify: setup  ## re-hash recorded outputs and the cache; what is damaged is named and removed
 	@python -m kinetoken.verify
 
-study: setup  ## run a longer comparison: make study NAME=...
+study: setup  ## run a longer comparison: make study NAME=... (STAGE=... and what it needs, of it)
 	@[ -f "studies/$(NAME)/dvc.yaml" ] || { echo "error: make study NAME=..., one of:" \
 	  $$(ls studies 2>/dev/null || echo "(there are none yet)") >&2; exit 1; }
-	@dvc repro studies/$(NAME)/dvc.yaml $(ARGS)
+	@dvc repro studies/$(NAME)/dvc.yaml$(if $(STAGE),:$(STAGE)) $(ARGS)
 
 watch: setup  ## what every stage is doing, on one page
 	@python -m kinetoken.watch

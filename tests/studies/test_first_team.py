@@ -88,6 +88,18 @@ def test_every_step_of_the_story_is_run_as_it_is_told() -> None:
     assert {step.tokenizer for step in story.steps} == set(STAGES["first_team_tokenizer"]["foreach"])
 
 
+def test_the_short_story_begins_and_ends_as_the_long_one_and_needs_no_more_than_its_own_steps() -> None:
+    short, story = (load_params(PARAMS, name, tell.Story) for name in ("cure", "first_team"))
+    runs = {step.name: (step.tokenizer, step.reads) for step in story.steps}
+    assert [step.name for step in short.steps] == ["as_they_did", "cured"]
+    assert all(runs[step.name] == (step.tokenizer, step.reads) for step in short.steps)
+    needed = {f"data/first_team/scores/{step.tokenizer}.json" for step in short.steps} | {
+        f"data/first_team/steps/{step.name}/{name}"
+        for step in short.steps for name in ("doctor.json", "verdict.md", "heads.json")
+    }
+    assert needed == {dep for dep in STAGES["first_team_cure"]["deps"] if dep.startswith("data/")}
+
+
 def test_a_step_must_change_one_that_comes_before_it() -> None:
     step = tell.Step("b", "a", "something", "x=1", "theirs", "codes")
     with pytest.raises(ValueError, match="'b' changes 'a', which does not come before it"):
