@@ -87,7 +87,11 @@ def test_gaps_follow_from_the_metrics() -> None:
     more = results(describe_motion={"is_llm": 1.0}, train_gasm_cast={"top1": 0.5})
     asked = [gap.what for gap in not_run(more, gpu=True)]
     assert "A language model" not in asked and "A GPU" not in asked
-    assert not any("GASM" in what for what in asked) and any("GASM" in what for what in offline)
+    assert "train_gasm_cast" in offline and "train_gasm_cast" not in asked
+    later = results(train_i3d_magvit={"accuracy": 0.5}, train_gasm_cast={"semantic.pretrained": 1.0})
+    assert any("I3D" in what for what in asked) and not any("I3D" in gap.what for gap in not_run(later, gpu=True))
+    assert "Pretrained weights" in asked
+    assert "Pretrained weights" not in [gap.what for gap in not_run(later, gpu=True)]
 
 
 def test_numbers_are_flat_and_checked(tmp_path: Path) -> None:
