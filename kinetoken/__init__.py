@@ -16,6 +16,8 @@ _LOADERS = {
     "load_position_head": "kinetoken.heads.position",
     "load_predictor": "kinetoken.heads.predictor",
     "load_generator": "kinetoken.heads.generator",
+    "load_gasm_cast": "kinetoken.fusion.system",
+    "load_two_stream": "kinetoken.two_stream.network",
 }
 
 __all__ = sorted(_LOADERS)

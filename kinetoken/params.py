@@ -127,7 +127,7 @@ def _alternative(value: Any, hints: list[Any], where: str) -> Any:  # noqa: ANN4
         return hints[0]
     known = {name: each for each in hints for name in get_args(typing.get_type_hints(each)["name"])}
     name = value.get("name") if isinstance(value, Mapping) else None
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UserError(f"{where}.name: must be one of {', '.join(known)}, is {_shown(name)}")
     return known[name]
 

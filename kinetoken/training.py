@@ -29,6 +29,7 @@ Step = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
 Validate = Callable[[nn.Module], dict[str, float]]
 Optimizers = list[torch.optim.Optimizer]
 CpuPrecision = Literal["auto", "32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,13 @@ def fabric_device(hardware: Hardware) -> torch.device:
     return torch.device("cpu")
 
 
+def fabric_precision(hardware: Hardware) -> Precision:
+    """The precision that `fit` would use: `auto` is bf16 on a GPU, else 32 bit."""
+    if hardware.precision != "auto":
+        return hardware.precision
+    return "bf16-mixed" if fabric_device(hardware).type == "cuda" else "32-true"
+
+
 def with_cpu_precision(hardware: Hardware, precision: CpuPrecision) -> Hardware:
     """The hardware with another precision on a CPU; a GPU keeps its own. A precision that was asked for stands.
 
@@ -174,13 +182,9 @@ def index_batches(count: int, size: int) -> Iterator[np.ndarray]:
 def _fabric(hardware: Hardware) -> Any:  # noqa: ANN401 - lightning is imported on use
     from lightning_fabric import Fabric
 
-    on_gpu = fabric_device(hardware).type == "cuda"
-    precision = hardware.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if on_gpu else "32-true"
     fabric = Fabric(
-        accelerator="cuda" if on_gpu else "cpu", devices=hardware.devices,
-        strategy=hardware.strategy, precision=precision,
+        accelerator=fabric_device(hardware).type, devices=hardware.devices, strategy=hardware.strategy,
+        precision=fabric_precision(hardware),
     )
     fabric.launch()
     return fabric

@@ -29,7 +29,7 @@ from kinetoken.fusion.precision import Inference
 from kinetoken.fusion.system import GasmCastSystem, blind_twin, build_system
 from kinetoken.fusion.token_memory import require_memory
 from kinetoken.fusion.training import single_view, train_system
-from kinetoken.heads.scoring import confusion_rows, reliability_table
+from kinetoken.heads.scoring import confusion_rows, fitted_temperature, reliability_table
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.training import curves_table
 
@@ -73,7 +73,7 @@ def run(params: GasmCastParams, paths: Paths, context: Context) -> None:
     val = evaluation.clip_scores(systems, held_out, inference, context.progress)
     scores = val if scored is held_out else evaluation.clip_scores(systems, scored, inference, context.progress)
     for name, each in systems.items():
-        each.temperature = evaluation.temperature_of(val[name], held_out.label)
+        each.temperature = fitted_temperature(val[name], held_out.label)
     probabilities = {name: evaluation.calibrated(scores[name], systems[name].temperature) for name in systems}
     system.save(paths.model)
     write_metrics(paths.metrics, metrics_of(systems, probabilities, scored, footage) | {

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from einops import reduce
+from einops import rearrange, reduce
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Backbone(nn.Module):
@@ -28,6 +29,13 @@ class Backbone(nn.Module):
     def features(self, clips: Tensor) -> Tensor:
         """clips (B, 3, T, H, W) → (B, T', C), the mean of the map over space."""
         return reduce(self.feature_map(clips), "b c t h w -> b t c", "mean")
+
+
+def averaged_down(pixels: Tensor, side: int) -> Tensor:
+    """pixels (B, T, H, H, 3) uint8 → clips (B, 3, T, side, side) in [0, 1]; `side` must divide H."""
+    clips = rearrange(pixels, "b t h w c -> b c t h w").float() / 255
+    scale = pixels.shape[2] // side
+    return functional.avg_pool3d(clips, (1, scale, scale)) if scale > 1 else clips
 
 
 class PixelNorm(nn.Module):

@@ -22,7 +22,6 @@ from kinetoken.heads.scoring import (
     Array,
     Labels,
     expected_calibration_error,
-    fitted_temperature,
     log_softmax,
     with_interval,
 )
@@ -66,10 +65,6 @@ def clip_scores(
 def calibrated(scores: Array, temperature: float) -> Array:
     """Probabilities (N, classes) from log-probabilities (N, classes)."""
     return np.exp(log_softmax(scores / temperature))
-
-
-def temperature_of(scores: Array, label: Labels) -> float:
-    return fitted_temperature(scores, label)
 
 
 def action_metrics(probabilities: Array, label: Labels, train: Labels, classes: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from kinetoken.stage import Hardware
-from kinetoken.training import fabric_device
+from kinetoken.training import fabric_device, fabric_precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +19,8 @@ class Inference:
 
     @classmethod
     def on(cls, hardware: Hardware) -> "Inference":
-        kind, precision = fabric_device(hardware).type, hardware.precision
-        if precision == "auto":
-            precision = "bf16-mixed" if kind == "cuda" else "32-true"
-        return cls(kind, {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision))
+        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(fabric_precision(hardware))
+        return cls(fabric_device(hardware).type, half)
 
     @property
     def device(self) -> torch.device:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kinetoken.actions.sampling import even_places
+from kinetoken.backbones.backbone import averaged_down
 from kinetoken.backbones.build import build_backbone
 from kinetoken.backbones.loading import LoadReport
 from kinetoken.backbones.params import Dinov3Params, R3dParams
@@ -43,10 +43,7 @@ class TokenStream(nn.Module):
 
     def fitted(self, pixels: Tensor) -> Tensor:
         """pixels (B, T, H, W, 3) uint8 → clips (B, 3, T, h, w) in [0, 1], averaged down to the backbone's size."""
-        clips, scale = rearrange(pixels, "b t h w c -> b c t h w").float() / 255, pixels.shape[2] // self.image_size
-        if scale > 1:
-            clips = functional.avg_pool3d(clips, (1, scale, scale))
-        return clips.to(next(self.parameters()).dtype)
+        return averaged_down(pixels, self.image_size).to(next(self.parameters()).dtype)
 
 
 class SemanticStream(TokenStream):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.artifacts import load_weights, read_config, save_model
+from kinetoken.backbones.backbone import averaged_down
 from kinetoken.backbones.build import build_backbone
 from kinetoken.backbones.loading import LoadReport
 from kinetoken.errors import UserError
@@ -81,7 +82,7 @@ class TwoStream(nn.Module):
         if not 1 <= past < shape.grid[0]:
             raise UserError(f"train_i3d_magvit.forecast.past_slices: {past} of {shape.grid[0]} slices leave no future")
         self.past_slices, self.past_frames = past, past * shape.slice_frames
-        self.scale = fitting_scale(shape.image_size, params.backbone.image_size)
+        require_fitting(shape.image_size, params.backbone.image_size)
         self.backbone, self.loaded = build_backbone(params.backbone)
         self.steps = self._steps()  # of a slice
         if params.frozen:
@@ -190,11 +191,8 @@ class TwoStream(nn.Module):
 
     def _features(self, clips: Tensor) -> Tensor:
         """(B, T, H, W, 3) uint8 → (B, K, C)."""
-        pixels = rearrange(clips, "b t h w c -> b c t h w").float() / 255
-        if self.scale > 1:
-            pixels = functional.avg_pool3d(pixels, (1, self.scale, self.scale))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.params.frozen):
-            return self.backbone.features(pixels)
+            return self.backbone.features(averaged_down(clips, self.params.backbone.image_size))
 
     def written(self, seen: Seen, codes: Tensor, path: Tensor) -> Tensor:
         """What every token of the next slice shows: (B, H', W', width).
@@ -223,11 +221,10 @@ class TwoStream(nn.Module):
         })
 
 
-def fitting_scale(size: int, wanted: int) -> int:
-    """How many pixels a side go into one of the backbone's. UserError where that is no whole number."""
+def require_fitting(size: int, wanted: int) -> None:
+    """UserError where clips of `size` pixels a side cannot be averaged to `wanted`."""
     if size % wanted:
         raise UserError(f"train_i3d_magvit.backbone.image_size: clips of {size} pixels cannot be averaged to {wanted}")
-    return size // wanted
 
 
 def load_two_stream(folder: Path | str) -> TwoStream:

@@ -1,6 +1,6 @@
 """Train both streams, the class and the future together, each batch half whole clips and half pasts alone.
 
-Of part of each batch only the codes are read: they cost a tenth of what the frames cost, and both the class and the
+Of part of each batch only the codes are read: they cost a sixth of what the frames cost, and both the class and the
 path take more clips to learn than a processor can look at in the time.
 """
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from kinetoken.backbones.backbone import averaged_down
 from kinetoken.backbones.build import BACKBONES, build_backbone
 from kinetoken.backbones.i3d import I3D
 from kinetoken.errors import UserError
@@ -95,3 +96,11 @@ def test_reduced_networks_say_so(tmp_path: Path) -> None:
 def test_wrong_sections_are_named(tmp_path: Path, name: str, changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=rf"stage\.backbone.*{message}"):
         params(tmp_path, name, **changes)
+
+
+def test_pixels_are_averaged_down_to_the_side_that_is_asked_for() -> None:
+    pixels = torch.randint(0, 256, (2, 3, 8, 8, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    torch.testing.assert_close(averaged_down(pixels, 8), pixels.permute(0, 4, 1, 2, 3) / 255)
+    small = averaged_down(pixels, 2)
+    assert small.shape == (2, 3, 3, 2, 2)
+    torch.testing.assert_close(small[1, 2, 0, 1, 0], pixels[1, 0, 4:, :4, 2].float().mean() / 255)

@@ -362,3 +362,12 @@ def test_curves_table_is_tidy() -> None:
     table = training.curves_table({"a": History(rows), "b": History(rows[:1])})
     assert list(table.columns) == ["model", "epoch", "step", "loss"]
     assert table["model"].tolist() == ["a", "a", "b"] and table["epoch"].dtype.kind == "i"
+
+
+@pytest.mark.parametrize(("kind", "chosen"), [("cpu", "32-true"), ("cuda", "bf16-mixed")])
+def test_a_precision_that_is_asked_for_stands_and_auto_follows_the_device(
+    kind: str, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "fabric_device", lambda hardware: torch.device(kind))
+    assert training.fabric_precision(dataclasses.replace(HARDWARE, precision="auto")) == chosen
+    assert training.fabric_precision(dataclasses.replace(HARDWARE, precision="16-mixed")) == "16-mixed"

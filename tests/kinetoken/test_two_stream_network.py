@@ -16,7 +16,7 @@ from kinetoken.heads.generator import Generator, GeneratorShape
 from kinetoken.heads.predictor import Predictor, PredictorShape
 from kinetoken.muon import muon_and_adamw
 from kinetoken.training import Batch, Step, fit
-from kinetoken.two_stream.network import Seen, TwoStream, fitting_scale, load_two_stream
+from kinetoken.two_stream.network import Seen, TwoStream, load_two_stream, require_fitting
 from kinetoken.two_stream.params import CompressionParams, ForecastParams, TemporalParams
 from kinetoken.two_stream.training import ClipSet, Reading, read, train_two_stream, two_stream_step
 from tests.generators import MASKED, PLAN_SHAPE
@@ -124,10 +124,11 @@ def test_pixels_are_averaged_down_to_what_the_backbone_takes() -> None:
     with torch.no_grad():
         torch.testing.assert_close(module._features(clips.clips), module._features(exact), atol=1e-4, rtol=1e-4)
         assert not torch.allclose(module._features(clips.clips), module._features(255 - same), atol=1e-3)
-    assert fitting_scale(64, 64) == 1 and fitting_scale(64, 16) == 4
+    for wanted in (64, 16):
+        require_fitting(64, wanted)
     for wanted in (48, 128):
         with pytest.raises(UserError, match=rf"image_size: clips of 64 pixels cannot be averaged to {wanted}"):
-            fitting_scale(64, wanted)
+            require_fitting(64, wanted)
 
 
 # ---- gradients
