@@ -28,7 +28,7 @@ from kinetoken.heads.generator import Generator, load_generator
 from kinetoken.heads.predictor import DYNAMICS, Predictor, PredictorParams, PredictorShape
 from kinetoken.heads.predictor_training import train_predictor
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
 from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import curves_table, fabric_device
 
@@ -51,6 +51,7 @@ class Paths:
 def run(params: PredictorParams, paths: Paths, context: Context) -> None:
     codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
+    require_causal(tokenizer, paths.tokenizer)
     store, tracks = ClipStore(paths.videos), read_tracks(paths.trajectories, paths.track_params)
     check(params, paths, codes, store, tracks)
     generator = load_generator(paths.generator).to(fabric_device(context.hardware))

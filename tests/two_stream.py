@@ -16,7 +16,7 @@ from kinetoken.tokenizer.quantizers import build_quantizer
 from kinetoken.two_stream.network import TwoStream, TwoStreamShape
 from kinetoken.two_stream.params import CompressionParams, ForecastParams, TemporalParams, TwoStreamParams, WeightParams
 from kinetoken.two_stream.training import ClipSet
-from tests.quantizers import FSQ, quantizer_params
+from tests.quantizers import FSQ
 
 QUIET = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 CLASSES = ("circular", "helical", "linear", "parabolic")
@@ -28,7 +28,8 @@ SLOWFAST = SlowFastParams(
     beta=2, head=False,
 )
 COMPRESSION = CompressionParams(
-    size=8, quantize=True, quantizer=quantizer_params("vq", codebook_size=16, code_dim=8, rotation=False)
+    size=8, quantize=True, kind="vq", codebook_size=16, commitment=0.25, decay=0.9, kmeans_start=True,
+    dead_code_threshold=0.5,
 )
 PARAMS = TwoStreamParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.004, warmup_fraction=0.05, weight_decay=0.02, gradient_clip=1.0,
@@ -43,9 +44,8 @@ SHAPE = TwoStreamShape(
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "unquantized": {"compression": dataclasses.replace(COMPRESSION, quantize=False)},
-    "simvq": {"compression": dataclasses.replace(
-        COMPRESSION, quantizer=quantizer_params("simvq", codebook_size=16, code_dim=8, rotation=False))},
-    "no_tokens": {"tokens": False},
+    "simvq": {"compression": dataclasses.replace(COMPRESSION, kind="simvq")},
+    "no_tokens": {"tokens": False, "video_share": 1.0},
     "no_transformer": {"temporal": dataclasses.replace(PARAMS.temporal, kind="mean")},
     "slowfast": {"backbone": SLOWFAST},
     "frozen": {"frozen": True},

@@ -302,6 +302,15 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def require_causal(tokenizer: Tokenizer, folder: Path) -> None:
+    """UserError if codes of the past could know later frames; `folder` is named."""
+    if not tokenizer.shape.causal:
+        raise UserError(
+            f"{folder}: trained with causal: false, so that its codes of the past know later frames and a forecast from "
+            "them would be none; set train_tokenizer.network.causal: true"
+        )
+
+
 def check_shape(tokenizer: Tokenizer, store: "ClipStore") -> None:
     """UserError unless the store's clips have the tokenizer's image size and a number of frames it can slice."""
     frames, height, width = store.shape

@@ -83,6 +83,10 @@ class TwoStream(nn.Module):
             raise UserError(f"train_i3d_magvit.forecast.past_slices: {past} of {shape.grid[0]} slices leave no future")
         self.past_slices, self.past_frames = past, past * shape.slice_frames
         require_fitting(shape.image_size, params.backbone.image_size)
+        if params.backbone.frames != shape.frames:
+            raise UserError(
+                f"train_i3d_magvit.backbone.frames: {params.backbone.frames}, but the clips have {shape.frames}"
+            )
         self.backbone, self.loaded = build_backbone(params.backbone)
         self.steps = self._steps()  # of a slice
         if params.frozen:
@@ -118,6 +122,10 @@ class TwoStream(nn.Module):
         )
         self.foretell = FilterBank(params.embedding, params.forecast.filters, self.past_frames, shape.slice_frames)
         self.look, self.writer = nn.Linear(params.embedding, LOOK_WIDTH), SliceWriter(told)
+        unread = [] if params.video_share < 1 else [self.unseen]
+        unread += [] if params.tokens else [self.vectors.learned.weight, self.writer.from_codes.weight]
+        for weights in unread:
+            weights.requires_grad_(False)
 
     def _steps(self) -> int:
         """Steps of the backbone in one slice of tokens, the same for the past and the whole clip."""
@@ -153,17 +161,54 @@ class TwoStream(nn.Module):
             self.backbone.eval()
         return self
 
-    def forward(self, clips: Tensor | None, codes: Tensor) -> Seen:
+    def forward(self, whole: Tensor, pasts: Tensor, codes: Tensor) -> tuple[Seen, Seen]:
+        """Clips with codes (B, K, H', W') int64 in training: what is made of each whole, and of its past alone.
+
+        Frames are looked at of part of them: `whole` (W, T, H, W, 3) uint8 are those of the first clips, `pasts`
+        (P, past frames, H, W, 3) those of the last clips' pasts; what others would say is left open.
+        """
+        looked = [self._features(whole), self._features(pasts)]
+        sizes = [each.shape[0] * each.shape[1] for each in looked]
+        narrow, loss = self.compress(torch.cat([each.flatten(0, 1) for each in looked])[None])
+        first, last = (
+            rearrange(each, "(b k) f -> b k f", b=len(clips))
+            for each, clips in zip(narrow[0].split(sizes), looked, strict=True)
+        )
+        batch, past = len(codes), self.past_slices
+        first = torch.cat([first, self._open(batch - len(first), codes.shape[1])])
+        last = torch.cat([self._open(batch - len(last), past), last])
+        read = self._read(codes)
+        before = None if read is None else (read[0][:, : self.past_frames], read[1][:, :past])
+        return self._seen(first, read, loss), self._seen(last, before, loss)
+
+    def see(self, clips: Tensor | None, codes: Tensor) -> Seen:
         """clips (B, T, H, W, 3) uint8 and their codes (B, K, H', W') int64, both whole or both the past alone.
 
-        With no clips what the frames would say is left open, as in part of the training.
+        With no clips what the frames would say is left open, as for part of the clips in training.
         """
         if clips is None:
-            compressed = self.unseen.expand(len(codes), codes.shape[1] * self.steps, -1)
-            loss = compressed.new_zeros(())
+            compressed = self._open(len(codes), codes.shape[1])
+            return self._seen(compressed, self._read(codes), compressed.new_zeros(()))
+        compressed, loss = self.compress(self._features(clips))  # (B, K S, size)
+        return self._seen(compressed, self._read(codes), loss)
+
+    def _open(self, clips: int, slices: int) -> Tensor:
+        """What stands for frames not looked at: (B, K S, size)."""
+        return self.unseen.expand(clips, slices * self.steps, -1)
+
+    def _read(self, codes: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The ball's path (B, T, 3) and its look (B, K, ·), slice by slice; nothing where tokens are not read."""
+        return None if self.reader is None else self.reader(self.vectors(codes))
+
+    def _seen(self, compressed: Tensor, read: tuple[Tensor, Tensor] | None, compression: Tensor) -> Seen:
+        """From the frames' steps (B, K S, size) and what the codes say of the same slices."""
+        known: list[Tensor] = []
+        if read is not None:
+            path = read[0]
+            known.append(read[1])
         else:
-            compressed, loss = self.compress(self._features(clips))  # (B, K S, size)
-        path, known = self._path(compressed, codes)
+            assert self.locate is not None
+            path = rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES)
         known.append(rearrange(path, "b (k f) c -> b k (f c)", f=self.shape.slice_frames))
         known.append(self.form(path.detach()).clamp(-FORM_BOUND, FORM_BOUND))  # (B, K, ·) each
         slices = repeat(torch.cat(known, -1), "b k f -> b (k s) f", s=self.steps)
@@ -174,15 +219,7 @@ class TwoStream(nn.Module):
             steps = self.layers(steps)
         embedding = self.embed(steps.sum(1))
         ahead = self.foretell(path, functional.gelu(embedding)) if path.shape[1] == self.past_frames else None
-        return Seen(self.classify(embedding), embedding, path, ahead, loss)
-
-    def _path(self, compressed: Tensor, codes: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The ball's path (B, T, 3), and its look (B, K, ·) where tokens are read; else by the features alone."""
-        if self.reader is not None:
-            path, look = self.reader(self.vectors(codes))
-            return path, [look]
-        assert self.locate is not None
-        return rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES), []
+        return Seen(self.classify(embedding), embedding, path, ahead, compression)
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Weights between hidden layers: those that Muon trains."""
@@ -213,11 +250,11 @@ class TwoStream(nn.Module):
         digits, levels = level_digits(self.table, self.shape.levels), self.shape.levels
         return code_of_digits(digits, levels)[mixed_radix(self.writer.choose(shown), levels)][:, None]
 
-    def save(self, folder: Path) -> None:
-        """The model folder: weights, and a config that rebuilds the network."""
+    def save(self, folder: Path, trust: dict[str, float] | None = None) -> None:
+        """The model folder: weights, and a config that rebuilds the network and says how far to trust its readings."""
         save_model(folder, self, {
             "params": dataclasses.asdict(self.params), "shape": dataclasses.asdict(self.shape),
-            "tokenizer": self.tokenizer_hash, "backbone": dataclasses.asdict(self.loaded),
+            "tokenizer": self.tokenizer_hash, "backbone": dataclasses.asdict(self.loaded), "trust": trust,
         })
 
 

@@ -13,17 +13,27 @@ BackboneSection = I3dParams | SlowFastParams | R3dParams | Dinov3Params | FrameC
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompressionParams:
-    """How the backbone's features are brought to few numbers a time step."""
+    """How the backbone's features are brought to few numbers a time step, and those to one code of a learned codebook.
+
+    The fields of the codebook are those of a tokenizer's quantizer that mean something for features.
+    """
 
     size: Positive  # numbers a step
-    quantize: bool  # each step to the nearest code of a learned codebook; otherwise only narrowed
-    quantizer: QuantizerParams  # of kind `vq` or `simvq`, its code_dim the size
+    quantize: bool  # each step to its nearest code; otherwise only narrowed
+    kind: Literal["vq", "simvq"]
+    codebook_size: Annotated[int, Range(ge=2)]
+    commitment: NonNegativeFloat  # pull of the narrowed features towards their codes
+    decay: Annotated[float, Range(ge=0, lt=1)]  # vq: of the codebook's moving averages
+    kmeans_start: bool  # vq: the codebook starts from the first batch, not at random
+    dead_code_threshold: NonNegativeFloat  # vq: steps a batch under which a code moves onto a step; 0 is off
 
-    def __post_init__(self) -> None:
-        if self.quantize and self.quantizer.kind not in ("vq", "simvq"):
-            raise ValueError(f"quantizer.kind: must be vq or simvq for features, is {self.quantizer.kind}")
-        if self.quantize and self.quantizer.code_dim != self.size:
-            raise ValueError(f"quantizer.code_dim is {self.quantizer.code_dim}, but size is {self.size}")
+    @property
+    def quantizer(self) -> QuantizerParams:
+        return QuantizerParams(
+            kind=self.kind, levels=(), codebook_size=self.codebook_size, code_dim=self.size, weight=1.0,
+            commitment=self.commitment, entropy=0.0, decay=self.decay, kmeans_start=self.kmeans_start,
+            dead_code_threshold=self.dead_code_threshold, rotation=False, contrastive=0.0,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +76,7 @@ class TwoStreamParams(MuonParams):
 
     backbone: BackboneSection
     frozen: bool  # the backbone keeps the weights that it came with
-    video_share: Annotated[float, Range(gt=0, le=1)]  # of a batch; of the rest only codes are read
+    video_share: Annotated[float, Range(gt=0, le=1)]  # of a batch, whole and as pasts; of the rest only codes are read
     compression: CompressionParams
     tokens: bool  # read the MAGVIT tokens too
     temporal: TemporalParams
@@ -78,5 +88,5 @@ class TwoStreamParams(MuonParams):
     frames_scored: Positive  # test clips whose foretold frames are drawn and compared
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2:
-            raise ValueError("batch_size must be 2 or more: half of a batch is whole clips, half pasts alone")
+        if not self.tokens and self.video_share < 1:
+            raise ValueError(f"video_share: without tokens the frames of every clip must be seen, is {self.video_share}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinetoken.artifacts import read_config, write_json
+from kinetoken.artifacts import read_config
 from kinetoken.errors import UserError
 from kinetoken.heads.paths import Array, to_pixels
 from kinetoken.heads.position import Camera, measured_sigma
@@ -38,17 +38,12 @@ def measured_trust(told: Reading, label: Labels, points: Array, scene: Scene) ->
     return Trust(sigma["px"], sigma["depth_fraction"], fitted_temperature(told.logits, label))
 
 
-def keep_trust(folder: Path, trust: Trust) -> None:
-    """Put it into the config of the model that was saved there."""
-    write_json(folder / "config.json", {**read_config(folder), "past": dataclasses.asdict(trust)})
-
-
 def load_trust(folder: Path) -> Trust:
     """UserError if the model's config does not say."""
     try:
-        return Trust(**{name: float(value) for name, value in read_config(folder)["past"].items()})
+        return Trust(**{name: float(value) for name, value in read_config(folder)["trust"].items()})
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{folder}: config.json has no fitting 'past'; run train_i3d_magvit again") from None
+        raise UserError(f"{folder}: config.json has no fitting 'trust'; run train_i3d_magvit again") from None
 
 
 def rows_of(track_id: np.ndarray, wanted: np.ndarray, source: Path) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Train both streams, the class and the future together, each batch half whole clips and half pasts alone.
+"""Train both streams, the class and the future together, from every clip whole and from its past alone.
 
-Of part of each batch only the codes are read: they cost a sixth of what the frames cost, and both the class and the
+Of most of each batch only the codes are read: they cost a sixth of what the frames cost, and both the class and the
 path take more clips to learn than a processor can look at in the time.
 """
 
@@ -73,25 +73,20 @@ def two_stream_step(network: TwoStream, train: Tensor) -> Step:
     common = train[:, first].mode(0).values  # (H', W')
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        half = len(batch["label"]) // 2
-        whole = {name: values[:half] for name, values in batch.items()}
-        given = {name: values[half:] for name, values in batch.items()}
-        seen = _looked(module, whole["clips"], whole["codes"], network.params)
-        before = given["codes"][:, :first]
-        told = _looked(module, given["clips"][:, :past], before, network.params)
+        codes, path, label = batch["codes"], batch["path"], batch["label"]
+        looked = max(round(network.params.video_share * len(label)), 1)
+        seen, told = module(batch["clips"][:looked], batch["clips"][-looked:, :past], codes)
         assert told.ahead is not None
         parts = {
-            "class": functional.cross_entropy(seen.logits, whole["label"]),
-            "class_of_past": functional.cross_entropy(told.logits, given["label"]),
+            "class": functional.cross_entropy(seen.logits, label),
+            "class_of_past": functional.cross_entropy(told.logits, label),
             "place": (
-                place_loss(seen.path, whole["path"], size, weights.depth)
-                + place_loss(told.path, given["path"][:, :past], size, weights.depth)
+                place_loss(seen.path, path, size, weights.depth)
+                + place_loss(told.path, path[:, :past], size, weights.depth)
             ) / 2,
-            "forecast": place_loss(
-                told.ahead, _next(given["path"], past, network.shape.slice_frames), size, weights.depth
-            ),
-            "tokens": _writing_loss(network, told, given, common.to(before.device)),
-            "compression": (seen.compression + told.compression) / 2,
+            "forecast": place_loss(told.ahead, _next(path, past, network.shape.slice_frames), size, weights.depth),
+            "tokens": _writing_loss(network, told, batch, common.to(codes.device)),
+            "compression": seen.compression,
         }
         loss = (
             (parts["class"] + parts["class_of_past"]) / 2 + weights.place * parts["place"]
@@ -101,20 +96,6 @@ def two_stream_step(network: TwoStream, train: Tensor) -> Step:
         return loss, {name: part.detach() for name, part in parts.items()}
 
     return step
-
-
-def _looked(module: nn.Module, clips: Tensor, codes: Tensor, params: TwoStreamParams) -> Seen:
-    """Frames and codes of the first clips, the codes alone of the rest; their loss of compression is of the first."""
-    count = max(round(params.video_share * len(codes)), 1) if params.tokens else len(codes)
-    first: Seen = module(clips[:count], codes[:count])
-    if count == len(codes):
-        return first
-    rest: Seen = module(None, codes[count:])
-    joined = {
-        field.name: torch.cat([getattr(first, field.name), getattr(rest, field.name)])
-        for field in dataclasses.fields(Seen) if field.name != "compression" and getattr(first, field.name) is not None
-    }
-    return dataclasses.replace(first, **joined)
 
 
 def place_loss(found: Tensor, path: Tensor, image_size: int, depth_weight: float) -> Tensor:
@@ -157,7 +138,7 @@ def read(network: TwoStream, clips: Tensor, codes: Tensor, tokens: bool = False)
     for rows in index_batches(len(clips), READING_BATCH):
         index = torch.from_numpy(rows)
         shown = codes[index].to(device)
-        seen: Seen = network(clips[index].to(device), shown)
+        seen = network.see(clips[index].to(device), shown)
         parts.append((seen.logits.double().cpu(), seen.embedding.float().cpu(), seen.path.float().cpu()))
         if seen.ahead is not None:
             ahead.append(seen.ahead.float().cpu())

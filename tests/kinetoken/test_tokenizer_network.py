@@ -17,6 +17,7 @@ from kinetoken.tokenizer.network import (
     check_shape,
     haar_basis,
     load_tokenizer,
+    require_causal,
     save_tokenizer,
 )
 from tests.quantizers import FSQ
@@ -187,6 +188,12 @@ def test_a_folder_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="not a tokenizer"):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_that_sees_later_frames_is_no_ground_for_a_forecast(tmp_path: Path) -> None:
+    require_causal(lively(causal=True), tmp_path)
+    with pytest.raises(UserError, match=f"{tmp_path}: trained with causal: false"):
+        require_causal(lively(causal=False), tmp_path)
 
 
 def test_wrong_sizes_are_named(tiny_data: Path) -> None:

@@ -7,12 +7,9 @@ import torch
 
 from kinetoken.two_stream.compression import FeatureQuantizer
 from kinetoken.two_stream.params import CompressionParams
-from tests.quantizers import quantizer_params
 from tests.two_stream import COMPRESSION
 
-FULL = CompressionParams(
-    size=256, quantize=True, quantizer=quantizer_params("vq", codebook_size=512, code_dim=256, rotation=False)
-)
+FULL = dataclasses.replace(COMPRESSION, size=256, codebook_size=512)
 
 
 def built(params: CompressionParams = COMPRESSION, features: int = 32) -> FeatureQuantizer:
@@ -30,8 +27,7 @@ def groups(count: int = 64, kinds: int = 4) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["vq", "simvq"])
 def test_full_size_shapes(kind: str) -> None:
-    params = dataclasses.replace(FULL, quantizer=dataclasses.replace(FULL.quantizer, kind=kind))
-    module, features = built(params, 2048), torch.randn(2, 8, 2048)
+    module, features = built(dataclasses.replace(FULL, kind=kind), 2048), torch.randn(2, 8, 2048)
     narrow, loss = module(features)
     assert narrow.shape == (2, 8, 256) and loss.shape == () and torch.isfinite(loss)
     codes = module.eval().indices(features)

@@ -263,6 +263,15 @@ def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data:
             train_predictor.run(params, dataclasses.replace(paths, codes=codes), Context.silent())
 
     refused("made by tokenizer", dataclasses.replace(table, meta=dataclasses.replace(table.meta, tokenizer="0" * 64)))
+    knowing = load_tokenizer(done.tokenizer)
+    save_tokenizer(
+        tmp_path / "knowing",
+        Tokenizer(dataclasses.replace(knowing.shape, causal=False), knowing.quantizer.params, knowing.image_size),
+    )
+    with_tokenizer = dataclasses.replace(table.meta, tokenizer=hash_path(tmp_path / "knowing"))
+    right, paths = paths, dataclasses.replace(paths, tokenizer=tmp_path / "knowing")
+    refused("knowing: trained with causal: false", dataclasses.replace(table, meta=with_tokenizer))
+    paths = right
     refused("past_slices 4 and future_slices 1 do not fit", params=dataclasses.replace(PARAMS, past_slices=4))
     refused("past_slices 2 and future_slices 3", params=dataclasses.replace(LONG, past_slices=2))
     no_test = np.where(table.split == "test", "ood", table.split)
