@@ -1,6 +1,7 @@
 """What all tables with a row a track have in common: whose row it is, its class and its split."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,22 @@ def rows_by_track(
     if (missing := wanted[track_id[rows] != wanted]).size:
         raise UserError(absent(int(missing[0])))
     return rows
+
+
+def require_same_tracks(table: PerTrack, source: Path, *others: tuple[PerTrack, Path]) -> None:
+    """UserError naming the first of `others` that does not hold the tracks of `table` (from `source`).
+
+    Row for row the same, each of the same class and split.
+    """
+    for other, path in others:
+        again = "; run the stages that made both again"
+        if not np.array_equal(table.track_id, other.track_id):
+            raise UserError(f"{path}: not the tracks of {source}{again}")
+        for name in ("label", "split"):
+            differs = np.flatnonzero(getattr(table, name) != getattr(other, name))
+            if differs.size:
+                row, meaning = int(differs[0]), "class" if name == "label" else name
+                raise UserError(
+                    f"{path}: track {table.track_id[row]} has {meaning} '{getattr(other, name)[row]}', but "
+                    f"'{getattr(table, name)[row]}' in {source}{again}"
+                )

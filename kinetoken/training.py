@@ -156,8 +156,8 @@ def fabric_precision(hardware: Hardware) -> Precision:
 def with_cpu_precision(hardware: Hardware, precision: CpuPrecision) -> Hardware:
     """The hardware with another precision on a CPU; a GPU keeps its own. A precision that was asked for stands.
 
-    `auto` is bf16 where the processor multiplies matrices of it in hardware (AMX): about twice as fast there, and
-    slower than 32 bit elsewhere.
+    `auto` is bf16 where the processor multiplies it in hardware: about twice as fast there, and slower than 32 bit
+    elsewhere.
     """
     if hardware.precision != "auto" or fabric_device(hardware).type != "cpu":
         return hardware
@@ -167,10 +167,11 @@ def with_cpu_precision(hardware: Hardware, precision: CpuPrecision) -> Hardware:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Has the device a matrix unit for bfloat16? Without one, that format is far slower than 32 bits."""
+    """Does the device multiply bfloat16 in hardware (a CPU by AMX or AVX-512)? Else it is far slower than 32 bits."""
     if device.type != "cpu":
         return True
-    return bool(hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False))
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
 def index_batches(count: int, size: int) -> Iterator[np.ndarray]:

@@ -18,7 +18,6 @@ import torch
 
 from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.clips import Clips, ClipStore
-from kinetoken.errors import UserError
 from kinetoken.heads.coordinates import forest_correct, nuisance_table, path_table
 from kinetoken.heads.scoring import (
     classification_metrics,
@@ -36,6 +35,7 @@ from kinetoken.heads.video_classifier import (
     still_background,
     stored_motion,
 )
+from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit
@@ -58,8 +58,7 @@ def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
     store = ClipStore(paths.videos)
     tracks = read_tracks(paths.trajectories, paths.track_params)
     require_classes(paths.videos, store.label, store.split)
-    if not np.array_equal(tracks.track_id, store.track_id):
-        raise UserError(f"{paths.videos}: not the tracks of {paths.trajectories}; run render_videos again")
+    require_same_tracks(tracks, paths.trajectories, (store, paths.videos))
     train, val, test = (store.read(split) for split in ("train", "val", "test"))
     module, history = train_network(params, store.classes, train, val, context, "video")
     save_video_classifier(paths.model, module, params)

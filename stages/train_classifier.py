@@ -21,7 +21,6 @@ from torch import Tensor
 from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.errors import UserError
 from kinetoken.heads.classifier import (
     CHANGES,
     Change,
@@ -43,6 +42,7 @@ from kinetoken.heads.scoring import (
     require_classes,
     with_interval,
 )
+from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
 from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit, index_batches
@@ -75,7 +75,7 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
     tokenizer.to(fabric_device(context.hardware))
     if params.augment:
-        codes = with_changed_clips(codes, paths.videos, params.augment, tokenizer, context)
+        codes = with_changed_clips(codes, paths, params.augment, tokenizer, context)
     coordinates = code_coordinates(tokenizer)
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}
@@ -90,16 +90,15 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
 
 
 def with_changed_clips(
-    codes: CodesTable, videos: Path, changes: Sequence[Change], tokenizer: Tokenizer, context: Context
+    codes: CodesTable, paths: Paths, changes: Sequence[Change], tokenizer: Tokenizer, context: Context
 ) -> CodesTable:
     """The table, and behind it the training clips changed in each way and encoded anew.
 
     Codes themselves are never flipped: what a code looks like in a mirror is not what its mirrored cell is coded as.
     """
-    store = ClipStore(videos)
+    store = ClipStore(paths.videos)
     check_shape(tokenizer, store)
-    if not np.array_equal(store.track_id, codes.track_id):
-        raise UserError(f"{videos}: not the clips of these codes; run extract_codes again")
+    require_same_tracks(codes, paths.codes, (store, paths.videos))
     context.progress.phase("encoding changed clips", int((store.split == "train").sum()) * len(changes), "clips")
     parts = [codes]
     for clips in store.stream():

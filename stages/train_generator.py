@@ -24,6 +24,7 @@ from kinetoken.heads.generator import PRIORS, Generator, GeneratorParams, Genera
 from kinetoken.heads.generator_scores import Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.plan import PlanShape, Seen
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
+from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
 from kinetoken.training import curves_table, fabric_device
@@ -84,8 +85,6 @@ def check(
     """UserError unless clips, codes and judge belong together and every class can be learned and judged."""
     codes.of_split("train", "val", "test")
     _ = store.scene  # must be known
-    if not np.array_equal(codes.track_id, store.track_id):
-        raise UserError(f"{paths.videos}: not the tracks of {paths.codes}; run extract_codes again")
     if tuple(judge.classes) != codes.classes:
         raise UserError(f"{paths.judge}: judges {list(judge.classes)}, but {paths.codes} has {list(codes.classes)}")
     for split, least in (("train", 2), ("test", 4)):
@@ -93,6 +92,7 @@ def check(
             found = int(((codes.split == split) & (codes.label == name)).sum())
             if found < least:
                 raise UserError(f"{paths.codes}: class '{name}' has {found} clips in split '{split}', {least} needed")
+    require_same_tracks(codes, paths.codes, (store, paths.videos))
     frames = store.shape[0]
     if params.plan.components > 3 * frames:
         raise UserError(

@@ -30,6 +30,7 @@ from kinetoken.heads.position import (
     save_position_head,
 )
 from kinetoken.heads.scoring import with_interval
+from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import load_tokenizer
 from kinetoken.tracks import Tracks, read_tracks
@@ -84,8 +85,7 @@ def check_inputs(codes: CodesTable, tracks: Tracks, paths: Paths) -> None:
     for split in ("train", "val", "test"):
         if not (codes.split == split).any():
             raise UserError(f"{paths.codes}: split '{split}' is empty")
-    if not np.array_equal(codes.track_id, tracks.track_id):
-        raise UserError(f"{paths.codes}: its clips are not the tracks of {paths.trajectories}; run extract_codes again")
+    require_same_tracks(codes, paths.codes, (tracks, paths.trajectories))
     slices, frames = codes.meta.grid[0], tracks.points.shape[1]
     if frames % slices:
         raise UserError(f"{paths.codes}: {slices} slices do not divide the {frames} frames of {paths.trajectories}")

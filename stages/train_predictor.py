@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 
 from kinetoken.artifacts import write_csv, write_metrics
@@ -27,6 +26,7 @@ from kinetoken.heads.forecast_scores import Scores, all_metrics
 from kinetoken.heads.generator import Generator, load_generator
 from kinetoken.heads.predictor import DYNAMICS, Predictor, PredictorParams, PredictorShape
 from kinetoken.heads.predictor_training import train_predictor
+from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
 from kinetoken.tracks import Tracks, read_tracks
@@ -83,12 +83,10 @@ def _predicted(predictor: Predictor, name: str, past: Codes, slices: int) -> Cod
 
 def check(params: PredictorParams, paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> None:
     """UserError unless clips, codes and tracks belong together and hold what training and scoring need."""
-    for path, other in ((paths.videos, store.track_id), (paths.trajectories, tracks.track_id)):
-        if not np.array_equal(codes.track_id, other):
-            raise UserError(f"{path}: not the tracks of {paths.codes}; run extract_codes and what it reads again")
     codes.of_split("train", "val", "test")
     if missing := sorted(set(codes.classes) - set(codes.label[codes.split == "train"])):
         raise UserError(f"{paths.codes}: class '{missing[0]}' has no clip in split 'train'")
+    require_same_tracks(codes, paths.codes, (store, paths.videos), (tracks, paths.trajectories))
     slices = codes.meta.grid[0]
     if params.past_slices + params.future_slices > slices:
         raise UserError(

@@ -26,6 +26,7 @@ class DescribeMotion:
     """Section describe_motion."""
 
     provider: Literal["offline"]
+    source: Literal["codes", "i3d_magvit"]  # what reads the past: the heads on codes, or I3D + MAGVIT on both
     seed: NonNegative  # of the bootstrap
     clips: Positive  # described, of the test split, in equal parts for each law
     priors: dict[str, tuple[float, float]]  # what is plausible: mean and standard deviation of a quantity

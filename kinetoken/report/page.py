@@ -46,6 +46,8 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
         "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
         "reading": present(sections.prefix(results), sections.reliability(results)) + sections.errors_by_frame(results),
         "ladder": sections.ladder(results), "forms": sections.confusion(results, "describe_motion/forms.csv"),
+        "two_streams": sections.confusion(results, "train_i3d_magvit/confusion.csv"),
+        "forecasts": sections.forecasts(results),
         "actions": sections.confusion(results, "train_gasm_cast/confusion.csv"),
         "horizons": sections.horizons(results), "embeddings": figures, "classes": classes,
         "usage": sections.usage(results), "vitals": sections.vitals(results),

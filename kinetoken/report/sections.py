@@ -14,9 +14,12 @@ from kinetoken.report.results import Results
 if TYPE_CHECKING:
     import pandas as pd
 
-CURVES = ("train_tokenizer", "train_baselines", "train_classifier", "train_position", "train_predictor")
+CURVES = (
+    "train_tokenizer", "train_baselines", "train_classifier", "train_position", "train_predictor", "train_i3d_magvit",
+)
 EVERY_CLASS = "all"  # rows of horizon.csv that are no single class
 ERROR_AHEAD = "px from the true centre"
+SHARE_OF_EXTENT = "% of the track's extent"
 MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 
 
@@ -150,6 +153,26 @@ def horizons(results: Results) -> list[Figure]:
         drawing = charts.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks)
         figures.append(Figure(f"{best}, by class", drawing))
     return figures
+
+
+def forecasts(results: Results) -> list[Figure]:
+    """I3D + MAGVIT's positions by frames ahead: beside the floors, dashed, and by class."""
+    measure = "mae_percent"
+    table = results.table("train_i3d_magvit/forecast.csv", ("forecast", "class", "step", measure))
+    if table is None or table.empty:
+        return []
+    own = str(table["forecast"].iloc[0])
+    overall, by_class = table[table["class"] == EVERY_CLASS], table[table["class"] != EVERY_CLASS]
+    ticks = sorted(set(table["step"]))
+    lines = [
+        Series(str(name).replace("_", " "), rows["step"].tolist(), rows[measure].tolist(), colour=place,
+               dashed=name != own)
+        for place, (name, rows) in enumerate(overall.groupby("forecast", sort=False))
+    ]
+    classes = _lines(by_class[by_class["forecast"] == own], "class", "step", measure)
+    about = "Floors are carried on from the true past, the network's from what it reads off frames and codes."
+    drawn = [charts.line_chart(each, "frames ahead", SHARE_OF_EXTENT, x_ticks=ticks) for each in (lines, classes)]
+    return [Figure("Error by frames ahead", drawn[0], about), Figure("The same by class", drawn[1])]
 
 
 def errors_by_frame(results: Results) -> list[Figure]:

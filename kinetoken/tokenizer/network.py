@@ -306,8 +306,8 @@ def require_causal(tokenizer: Tokenizer, folder: Path) -> None:
     """UserError if codes of the past could know later frames; `folder` is named."""
     if not tokenizer.shape.causal:
         raise UserError(
-            f"{folder}: trained with causal: false, so that its codes of the past know later frames and a forecast from "
-            "them would be none; set train_tokenizer.network.causal: true"
+            f"{folder}: trained with causal: false, so that its codes of the past know later frames and a forecast "
+            "from them would be none; set train_tokenizer.network.causal: true"
         )
 
 

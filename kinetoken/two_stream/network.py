@@ -68,6 +68,7 @@ class Seen:
     path: Tensor  # (B, T, 3) where the ball is in each frame given
     ahead: Tensor | None  # (B, F, 3) and in the frames to come, if what was given is the past
     compression: Tensor  # () loss of compressing the features
+    located: Tensor | None = None  # (L, T, 3) the path as the frames alone tell it, of the L clips looked at
 
 
 class TwoStream(nn.Module):
@@ -95,9 +96,7 @@ class TwoStream(nn.Module):
         told = self._predictor_shape()
         self.vectors = CodeVectors(table)
         self.reader = PathReader(told) if params.tokens else None
-        self.locate = None if params.tokens else nn.Linear(
-            params.compression.size, shape.slice_frames // self.steps * COORDINATES
-        )
+        self.locate = nn.Linear(params.compression.size, shape.slice_frames // self.steps * COORDINATES)
         self.form = PathShape(told)
         of_slice = (DEGREES + shape.slice_frames) * COORDINATES + (LOOK_WIDTH if params.tokens else 0)
         joined = params.compression.size + of_slice
@@ -122,7 +121,7 @@ class TwoStream(nn.Module):
         )
         self.foretell = FilterBank(params.embedding, params.forecast.filters, self.past_frames, shape.slice_frames)
         self.look, self.writer = nn.Linear(params.embedding, LOOK_WIDTH), SliceWriter(told)
-        unread = [] if params.video_share < 1 else [self.unseen]
+        unread: list[Tensor] = [] if params.video_share < 1 else [self.unseen]
         unread += [] if params.tokens else [self.vectors.learned.weight, self.writer.from_codes.weight]
         for weights in unread:
             weights.requires_grad_(False)
@@ -175,11 +174,12 @@ class TwoStream(nn.Module):
             for each, clips in zip(narrow[0].split(sizes), looked, strict=True)
         )
         batch, past = len(codes), self.past_slices
-        first = torch.cat([first, self._open(batch - len(first), codes.shape[1])])
-        last = torch.cat([self._open(batch - len(last), past), last])
         read = self._read(codes)
         before = None if read is None else (read[0][:, : self.past_frames], read[1][:, :past])
-        return self._seen(first, read, loss), self._seen(last, before, loss)
+        seen = self._seen(torch.cat([first, self._open(batch - len(first), codes.shape[1])]), read, loss)
+        told = self._seen(torch.cat([self._open(batch - len(last), past), last]), before, loss)
+        seen.located, told.located = self._located(first), self._located(last)
+        return seen, told
 
     def see(self, clips: Tensor | None, codes: Tensor) -> Seen:
         """clips (B, T, H, W, 3) uint8 and their codes (B, K, H', W') int64, both whole or both the past alone.
@@ -190,29 +190,39 @@ class TwoStream(nn.Module):
             compressed = self._open(len(codes), codes.shape[1])
             return self._seen(compressed, self._read(codes), compressed.new_zeros(()))
         compressed, loss = self.compress(self._features(clips))  # (B, K S, size)
-        return self._seen(compressed, self._read(codes), loss)
+        seen = self._seen(compressed, self._read(codes), loss)
+        seen.located = self._located(compressed)
+        return seen
 
     def _open(self, clips: int, slices: int) -> Tensor:
         """What stands for frames not looked at: (B, K S, size)."""
         return self.unseen.expand(clips, slices * self.steps, -1)
 
+    def _located(self, compressed: Tensor) -> Tensor:
+        """The ball's path as a linear map of the frames' steps (B, K S, size) tells it: (B, T, 3)."""
+        path: Tensor = rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES)
+        return path
+
     def _read(self, codes: Tensor) -> tuple[Tensor, Tensor] | None:
         """The ball's path (B, T, 3) and its look (B, K, ·), slice by slice; nothing where tokens are not read."""
-        return None if self.reader is None else self.reader(self.vectors(codes))
+        if self.reader is None:
+            return None
+        found: tuple[Tensor, Tensor] = self.reader(self.vectors(codes))
+        return found
 
     def _seen(self, compressed: Tensor, read: tuple[Tensor, Tensor] | None, compression: Tensor) -> Seen:
         """From the frames' steps (B, K S, size) and what the codes say of the same slices."""
         known: list[Tensor] = []
-        if read is not None:
+        if read is None:
+            path = self._located(compressed)
+        else:
             path = read[0]
             known.append(read[1])
-        else:
-            assert self.locate is not None
-            path = rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES)
         known.append(rearrange(path, "b (k f) c -> b k (f c)", f=self.shape.slice_frames))
         known.append(self.form(path.detach()).clamp(-FORM_BOUND, FORM_BOUND))  # (B, K, ·) each
         slices = repeat(torch.cat(known, -1), "b k f -> b (k s) f", s=self.steps)
-        joined = torch.cat([compressed, slices], -1)  # (B, K S, ·)
+        # a step's features weigh as much as one number: at full size they would drown the path, however little they say
+        joined = torch.cat([compressed / self.params.compression.size**0.5, slices], -1)  # (B, K S, ·)
         count = joined.shape[1]
         steps = torch.einsum("bsf,sfw->bsw", joined, self.join[:count]) + self.place[:count]  # (B, K S, width)
         if self.layers is not None:

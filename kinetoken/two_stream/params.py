@@ -63,7 +63,7 @@ class ForecastParams:
 class WeightParams:
     """What each part of the loss weighs beside the cross-entropy of the class."""
 
-    place: NonNegativeFloat  # the ball's place in the frames seen, a pixel
+    place: NonNegativeFloat  # the ball's place in the frames seen, a pixel; of both streams and of frames alone
     forecast: NonNegativeFloat  # and in those to come
     depth: NonNegativeFloat  # of both, pixels that an error of 1 in the logarithm of depth weighs as much as
     tokens: NonNegativeFloat  # cross-entropy of the tokens to come
@@ -89,4 +89,4 @@ class TwoStreamParams(MuonParams):
 
     def __post_init__(self) -> None:
         if not self.tokens and self.video_share < 1:
-            raise ValueError(f"video_share: without tokens the frames of every clip must be seen, is {self.video_share}")
+            raise ValueError(f"video_share: must be 1 without tokens, nothing else being seen, is {self.video_share}")

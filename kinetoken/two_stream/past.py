@@ -6,7 +6,6 @@ How far, is measured once on validation clips and kept in the model's config.
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from kinetoken.artifacts import read_config
@@ -44,11 +43,3 @@ def load_trust(folder: Path) -> Trust:
         return Trust(**{name: float(value) for name, value in read_config(folder)["trust"].items()})
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{folder}: config.json has no fitting 'trust'; run train_i3d_magvit again") from None
-
-
-def rows_of(track_id: np.ndarray, wanted: np.ndarray, source: Path) -> np.ndarray:
-    """Where the wanted tracks (M,) are among `track_id` (N,): rows (M,). UserError naming the first that is not."""
-    place = {int(track): row for row, track in enumerate(track_id)}
-    if missing := [int(track) for track in wanted if int(track) not in place]:
-        raise UserError(f"{source}: no track {missing[0]}, which the codes table has; both must come from one run")
-    return np.array([place[int(track)] for track in wanted])

@@ -72,6 +72,7 @@ def draw_paths(path: Path, titles: list[str], points: Array, read: Array, ahead:
         _equal(axes, points[index])
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=6)
+        axes.set_box_aspect(None, zoom=0.85)  # room for the labels
     figure.axes[0].legend(fontsize=6, loc="upper left")
     save_png(figure, path)
 

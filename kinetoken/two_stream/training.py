@@ -49,6 +49,7 @@ class Reading:
     logits: Array  # (N, classes)
     embedding: NDArray[np.float32]  # (N, E)
     path: Tensor  # (N, T, 3)
+    located: Tensor | None  # (N, T, 3) as the frames alone tell it
     ahead: Tensor | None  # (N, F, 3)
     codes: NDArray[np.int32] | None  # (N, 1, H', W') of the slice to come
 
@@ -76,20 +77,28 @@ def two_stream_step(network: TwoStream, train: Tensor) -> Step:
         codes, path, label = batch["codes"], batch["path"], batch["label"]
         looked = max(round(network.params.video_share * len(label)), 1)
         seen, told = module(batch["clips"][:looked], batch["clips"][-looked:, :past], codes)
-        assert told.ahead is not None
+        assert told.ahead is not None and seen.located is not None and told.located is not None
+        def off(whole: Tensor, pasts: Tensor) -> Tensor:
+            """How far off paths of the first clips, and of the last clips' pasts, are."""
+            return (
+                place_loss(whole, path[: len(whole)], size, weights.depth)
+                + place_loss(pasts, path[-len(pasts) :, :past], size, weights.depth)
+            ) / 2
+
         parts = {
             "class": functional.cross_entropy(seen.logits, label),
             "class_of_past": functional.cross_entropy(told.logits, label),
-            "place": (
-                place_loss(seen.path, path, size, weights.depth)
-                + place_loss(told.path, path[:, :past], size, weights.depth)
-            ) / 2,
+            "place": off(seen.path, told.path),
             "forecast": place_loss(told.ahead, _next(path, past, network.shape.slice_frames), size, weights.depth),
             "tokens": _writing_loss(network, told, batch, common.to(codes.device)),
             "compression": seen.compression,
         }
+        placed = parts["place"]
+        if network.reader is not None:  # asked nothing of their own, the frames soon say the same of every clip
+            parts["place_by_frames"] = off(seen.located, told.located)
+            placed = placed + parts["place_by_frames"]
         loss = (
-            (parts["class"] + parts["class_of_past"]) / 2 + weights.place * parts["place"]
+            (parts["class"] + parts["class_of_past"]) / 2 + weights.place * placed
             + weights.forecast * parts["forecast"] + weights.tokens * parts["tokens"]
             + weights.compression * parts["compression"]
         )
@@ -128,25 +137,32 @@ def _writing_loss(network: TwoStream, told: Seen, given: Batch, common: Tensor) 
 
 
 @torch.no_grad()
-def read(network: TwoStream, clips: Tensor, codes: Tensor, tokens: bool = False) -> Reading:
-    """What the network says of clips (N, T, H, W, 3) uint8 and their codes (N, K, H', W'); next tokens if asked."""
+def read(network: TwoStream, clips: Tensor | None, codes: Tensor, tokens: bool = False) -> Reading:
+    """What the network says of clips (N, T, H, W, 3) uint8 and their codes (N, K, H', W'); next tokens if asked.
+
+    With no clips what the frames would say is left open.
+    """
     network.eval()
     device = network.place.device
     parts: list[tuple[Tensor, ...]] = []
+    located: list[Tensor] = []
     ahead: list[Tensor] = []
     following: list[Tensor] = []
-    for rows in index_batches(len(clips), READING_BATCH):
+    for rows in index_batches(len(codes), READING_BATCH):
         index = torch.from_numpy(rows)
         shown = codes[index].to(device)
-        seen = network.see(clips[index].to(device), shown)
+        seen = network.see(None if clips is None else clips[index].to(device), shown)
         parts.append((seen.logits.double().cpu(), seen.embedding.float().cpu(), seen.path.float().cpu()))
+        if seen.located is not None:
+            located.append(seen.located.float().cpu())
         if seen.ahead is not None:
             ahead.append(seen.ahead.float().cpu())
             if tokens:
                 following.append(network.next_codes(seen, shown).cpu())
     logits, embedding, path = (torch.cat(column) for column in zip(*parts, strict=True))
     return Reading(
-        logits.numpy(), embedding.numpy(), path, torch.cat(ahead) if ahead else None,
+        logits.numpy(), embedding.numpy(), path, torch.cat(located) if located else None,
+        torch.cat(ahead) if ahead else None,
         torch.cat(following).numpy().astype(np.int32) if following else None,
     )
 

@@ -90,11 +90,15 @@ def test_probabilities_for_a_file() -> None:
     assert as_probabilities(np.log([[0.25, 0.75]]), ("a", "b")) == [{"a": 0.25, "b": 0.75}]
 
 
-GOOD = {"provider": "offline", "seed": 1, "clips": 8, "priors": {"speed": [1.6, 0.2]}, "independence": 1.0}
+GOOD = {
+    "provider": "offline", "source": "codes", "seed": 1, "clips": 8, "priors": {"speed": [1.6, 0.2]},
+    "independence": 1.0,
+}
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"provider": "oracle"}, "provider: must be one of offline"), ({"clips": 3}, "clips: at least 4"),
+    ({"provider": "oracle"}, "provider: must be one of offline"),
+    ({"source": "truth"}, "source: must be one of codes, i3d_magvit"), ({"clips": 3}, "clips: at least 4"),
     ({"priors": {"mass": [1, 1]}}, "priors.mass"), ({"priors": {"speed": [1.6, 0]}}, "priors.speed"),
     ({"independence": 0}, "independence"),
 ])

@@ -11,7 +11,7 @@ from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.errors import UserError
-from kinetoken.per_track import PerTrack, rows_by_track
+from kinetoken.per_track import PerTrack, require_same_tracks, rows_by_track
 from kinetoken.tracks import read_tracks
 
 
@@ -43,3 +43,20 @@ def test_all_tables_name_classes_alike(tiny_data: Path) -> None:
     for table in tables:
         assert len(table) == 96 and table.classes == ("circular", "helical", "linear", "parabolic")
         assert (np.array(table.classes)[table.target] == store.label).all() and table.target.dtype == np.int64
+
+
+def test_tables_of_other_tracks_classes_or_splits_are_named() -> None:
+    def table(track_id: list[int], label: str = "ab", split: str = "xy") -> PerTrack:
+        rows = PerTrack()
+        rows.track_id, rows.label, rows.split = np.array(track_id), np.array([*label]), np.array([*split])
+        return rows
+
+    one, source, path = table([4, 7]), Path("codes"), Path("clips")
+    require_same_tracks(one, source, (table([4, 7]), path), (table([4, 7]), path))
+    for other, message in (
+        (table([7, 4]), "^clips: not the tracks of codes"), (table([4], "a", "x"), "^clips: not the tracks of codes"),
+        (table([4, 7], "aa"), "^clips: track 7 has class 'a', but 'b' in codes"),
+        (table([4, 7], split="yy"), "^clips: track 4 has split 'y', but 'x' in codes"),
+    ):
+        with pytest.raises(UserError, match=message):
+            require_same_tracks(one, source, (table([4, 7]), path), (other, path))

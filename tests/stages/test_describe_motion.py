@@ -1,25 +1,35 @@
 """The stage itself, run on tracks drawn by the real code and read by stand-ins for the two models."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from kinetoken.codes import CodesMeta, CodesTable, write_codes
+from kinetoken.artifacts import read_config, write_json
+from kinetoken.clips import ClipStore, shard_path, write_shard
+from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.equations.grammar import parse
 from kinetoken.equations.offline import DescribeMotion
 from kinetoken.errors import UserError
 from kinetoken.laws import CLASSES
 from kinetoken.stage import Context
-from kinetoken.tracks import Tracks, write_tracks
+from kinetoken.tokenizer.network import load_tokenizer
+from kinetoken.tracks import Tracks, read_tracks, write_tracks
 from kinetoken.trajectories import Trajectories, draw_tracks
-from stages import describe_motion
+from kinetoken.two_stream.network import load_two_stream
+from kinetoken.two_stream.past import Trust, in_metres, keep_trust
+from kinetoken.two_stream.training import read
+from stages import describe_motion, train_i3d_magvit
 from stages.describe_motion import Paths
+from tests.two_stream import code_clips, variant
 
 PARAMS = DescribeMotion(
-    provider="offline", seed=1, clips=20, priors={"speed": (1.75, 0.25), "radius": (0.275, 0.06)}, independence=1.0
+    provider="offline", source="codes", seed=1, clips=20, priors={"speed": (1.75, 0.25), "radius": (0.275, 0.06)},
+    independence=1.0,
 )
 META = CodesMeta(grid=(4, 2, 2), codebook_size=1000, quantizer="fsq", levels=(8, 5, 5, 5), tokenizer="0" * 64)
 
@@ -66,9 +76,9 @@ def lay_out(folder: Path, tracks: Tracks, *, scramble_future: bool = False) -> P
     write_codes(folder / "codes.parquet", META, [table])
     write_tracks(tracks, folder / "trajectories.parquet", folder / "track_params.parquet")
     return Paths(
-        folder / "codes.parquet", folder / "classifier", folder / "position", folder / "trajectories.parquet",
-        folder / "track_params.parquet", folder / "descriptions.jsonl", folder / "metrics.json",
-        folder / "plots/ladder.csv", folder / "plots/forms.csv",
+        folder / "codes.parquet", folder / "classifier", folder / "position", folder / "i3d_magvit", folder / "videos",
+        folder / "trajectories.parquet", folder / "track_params.parquet", folder / "descriptions.jsonl",
+        folder / "metrics.json", folder / "plots/ladder.csv", folder / "plots/forms.csv",
     )
 
 
@@ -82,7 +92,7 @@ def run_with(reader: Reader, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> t
 def test_exact_readers_solve_every_clip(tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, metrics = run_with(Reader(tracks, 0.0), lay_out(tmp_path, tracks), monkeypatch)
     assert [row["track_id"] for row in rows] == sorted(row["track_id"] for row in rows)
-    assert len(rows) == metrics["clips"] == 20 and metrics["is_llm"] == 0
+    assert len(rows) == metrics["clips"] == 20 and metrics["is_llm"] == metrics["source_is_video"] == 0
     for row in rows:
         place = int(np.flatnonzero(tracks.track_id == row["track_id"])[0])
         assert tracks.split[place] == "test" and row["law"] == row["true_law"] == tracks.label[place]
@@ -154,10 +164,142 @@ def test_tracks_of_another_run_are_refused(tracks: Tracks, tmp_path: Path, monke
         run_with(Reader(tracks, 0.0), paths, monkeypatch)
 
 
+# ---- read by I3D + MAGVIT
+
+VIDEO = dataclasses.replace(PARAMS, source="i3d_magvit", clips=8)
+TRUST = Trust(px=1.5, depth_fraction=0.05, temperature=2.0)
+
+
+@pytest.fixture(scope="module")
+def filmed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """The tiny data with codes, and an untrained network that reads both; no classifier and no position head."""
+    folder = code_clips(tiny_data, tmp_path_factory.mktemp("filmed"))
+    codes, store = read_codes(folder / "codes.parquet"), ClipStore(tiny_data / "videos")
+    network = train_i3d_magvit.build(variant("unquantized"), codes, load_tokenizer(folder / "tokenizer"), store)
+    network.save(folder / "i3d_magvit")
+    keep_trust(folder / "i3d_magvit", TRUST)
+    return Paths(
+        folder / "codes.parquet", folder / "none", folder / "none", folder / "i3d_magvit", tiny_data / "videos",
+        tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet",
+    )
+
+
+def told_from(paths: Paths, out: Path) -> tuple[list[dict], dict[str, float]]:
+    """The stage's rows and metrics, written under `out`."""
+    paths = dataclasses.replace(
+        paths, descriptions=out / "descriptions.jsonl", metrics=out / "metrics.json", ladder=out / "ladder.csv",
+        forms=out / "forms.csv",
+    )
+    describe_motion.run(VIDEO, paths, Context.silent())
+    rows = [json.loads(line) for line in paths.descriptions.read_text(encoding="utf-8").splitlines()]
+    return rows, json.loads(paths.metrics.read_text())
+
+
+def test_points_and_classes_are_those_that_the_network_reads(filmed: Paths, tmp_path: Path) -> None:
+    rows, metrics = told_from(filmed, tmp_path)
+    assert metrics["source_is_video"] == 1 and metrics["is_llm"] == 0 and len(rows) == metrics["clips"] == 8
+    network, store, codes = load_two_stream(filmed.i3d_magvit), ClipStore(filmed.videos), read_codes(filmed.codes)
+    place = {int(track): row for row, track in enumerate(codes.track_id)}
+    chosen = np.array([place[row["track_id"]] for row in rows])
+    frames = torch.from_numpy(store.read().pixels[chosen][:, :12])
+    told = read(network, frames, torch.from_numpy(codes.codes[chosen, :3].astype(np.int64)))
+    np.testing.assert_allclose([row["points"] for row in rows], in_metres(told.path, store.scene), atol=1e-3)
+    softened = np.exp(told.logits / TRUST.temperature)
+    named = [[row["class_probabilities"][law] for law in network.shape.classes] for row in rows]
+    np.testing.assert_allclose(named, softened / softened.sum(1, keepdims=True), atol=1e-3)
+
+
+def test_points_are_trusted_as_far_as_the_model_says(filmed: Paths) -> None:
+    codes, scene = read_codes(filmed.codes).of_split("test"), ClipStore(filmed.videos).scene
+    evidence = describe_motion.evidence_of_video(codes, scene.world.times, filmed)
+    assert evidence.points.shape == (24, 12, 3) and evidence.times.tolist() == scene.world.times[:12].tolist()
+    for step in (np.array([1e-4, 0, 0]), np.array([0, 1e-4, 0])):  # m across the view
+        pixels = scene.focal * 1e-4 / evidence.points[..., 2]
+        found = np.linalg.norm(evidence.whitening @ step, axis=-1)
+        np.testing.assert_allclose(found, pixels / TRUST.px, rtol=1e-6)
+    deeper = np.linalg.norm(np.einsum("ntij,ntj->nti", evidence.whitening, 1e-4 * evidence.points), axis=-1)
+    np.testing.assert_allclose(deeper, 1e-4 / TRUST.depth_fraction, rtol=1e-3)  # along the ray the depth alone counts
+
+
+def test_neither_later_frames_nor_codes_nor_the_truth_reach_the_words_from_video(
+    filmed: Paths, tmp_path: Path
+) -> None:
+    """Noise for frames 12–15 and slice 4 leaves the same bytes; bent true paths leave the same words, not scores."""
+    told_from(filmed, tmp_path / "before")
+    codes, store, draw = read_codes(filmed.codes), ClipStore(filmed.videos), np.random.default_rng(0)
+    noise = draw.integers(0, 1000, codes.codes[:, 3:].shape, np.int32)
+    codes = dataclasses.replace(codes, codes=np.concatenate([codes.codes[:, :3], noise], 1))
+    clips = store.read()
+    clips.pixels[:, 12:] = draw.integers(0, 256, clips.pixels[:, 12:].shape)
+    changed = tmp_path / "changed"
+    (changed / "videos").mkdir(parents=True)
+    write_codes(changed / "codes.parquet", codes.meta, [codes])
+    write_shard(shard_path(changed / "videos", 0), clips, store.scene)
+    paths = dataclasses.replace(filmed, codes=changed / "codes.parquet", videos=changed / "videos")
+    told_from(paths, tmp_path / "after")
+    for name in ("descriptions.jsonl", "metrics.json", "forms.csv"):
+        assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes()
+    tracks = read_tracks(filmed.trajectories, filmed.track_params)
+    away = tracks.points + 0.5 * (np.arange(16) >= 12)[:, None]
+    tables = changed / "trajectories.parquet", changed / "track_params.parquet"
+    write_tracks(dataclasses.replace(tracks, points=away), *tables)
+    bent = dataclasses.replace(filmed, trajectories=tables[0], track_params=tables[1])
+    rows, metrics = told_from(bent, tmp_path / "bent")
+    first = [json.loads(line) for line in (tmp_path / "before/descriptions.jsonl").read_text("utf-8").splitlines()]
+    assert [{**row, "verdicts": None} for row in rows] == [{**row, "verdicts": None} for row in first]
+    assert metrics != json.loads((tmp_path / "before/metrics.json").read_text())
+
+
+def test_clips_may_lie_in_another_order(filmed: Paths, tmp_path: Path) -> None:
+    store = ClipStore(filmed.videos)
+    clips, turned = store.read(), np.random.default_rng(1).permutation(len(store))
+    (tmp_path / "videos").mkdir()
+    mixed = dataclasses.replace(
+        clips, track_id=clips.track_id[turned], label=clips.label[turned], split=clips.split[turned],
+        pixels=clips.pixels[turned],
+    )
+    write_shard(shard_path(tmp_path / "videos", 0), mixed, store.scene)
+    codes = read_codes(filmed.codes).of_split("test")
+    one, other = (
+        describe_motion.evidence_of_video(codes, store.scene.world.times, paths)
+        for paths in (filmed, dataclasses.replace(filmed, videos=tmp_path / "videos"))
+    )
+    assert np.array_equal(one.points, other.points) and np.array_equal(one.log_probabilities, other.log_probabilities)
+
+
+def test_a_network_that_does_not_fit_is_named(filmed: Paths, tiny_data: Path, tmp_path: Path) -> None:
+    codes, store = read_codes(filmed.codes), ClipStore(filmed.videos)
+
+    def refused(match: str, **changes: Path) -> None:
+        with pytest.raises(UserError, match=match):
+            told_from(dataclasses.replace(filmed, **changes), tmp_path)
+
+    params = variant("unquantized")
+    shorter = dataclasses.replace(params, forecast=dataclasses.replace(params.forecast, past_slices=2))
+    network = train_i3d_magvit.build(shorter, codes, load_tokenizer(filmed.codes.parent / "tokenizer"), store)
+    network.save(tmp_path / "shorter")
+    refused("config.json has no fitting 'past'; run train_i3d_magvit again", i3d_magvit=tmp_path / "shorter")
+    keep_trust(tmp_path / "shorter", TRUST)
+    refused("reads pasts of 2 slices, and motion is described from 3", i3d_magvit=tmp_path / "shorter")
+    network = load_two_stream(filmed.i3d_magvit)
+    network.tokenizer_hash = "0" * 64
+    network.save(tmp_path / "foreign")
+    write_json(
+        tmp_path / "foreign/config.json",
+        {**read_config(tmp_path / "foreign"), "past": read_config(filmed.i3d_magvit)["past"]},
+    )
+    refused("made by tokenizer", i3d_magvit=tmp_path / "foreign")
+    (tmp_path / "few").mkdir()
+    write_shard(shard_path(tmp_path / "few", 0), store.read("train"), store.scene)
+    refused("few: no track", videos=tmp_path / "few")
+    refused("not a model of train_i3d_magvit|not a model folder", i3d_magvit=filmed.codes.parent / "tokenizer")
+
+
 def test_missing_input_ends_with_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(
-        "describe_motion: {provider: offline, seed: 1, clips: 8, priors: {}, independence: 1.0}\n", encoding="utf-8"
+        "describe_motion: {provider: offline, source: codes, seed: 1, clips: 8, priors: {}, independence: 1.0}\n",
+        encoding="utf-8",
     )
     code = describe_motion.run_stage(
         describe_motion.run, DescribeMotion, Paths,

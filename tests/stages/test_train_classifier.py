@@ -196,12 +196,11 @@ def test_an_epoch_is_judged_by_the_head_that_it_would_leave(coded: Path, monkeyp
 # ---- changed clips
 
 
-def test_changed_clips_are_encoded_anew(coded: Path, tiny_data: Path) -> None:
+def test_changed_clips_are_encoded_anew(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     """They stand behind the table, of training clips only; a mirrored clip has not the codes of its mirror image."""
     codes, tokenizer = read_codes(coded / "codes.parquet"), load_tokenizer(coded / "tokenizer")
-    more = train_classifier.with_changed_clips(
-        codes, tiny_data / "videos", ("mirror", "reverse"), tokenizer, silent()
-    )
+    paths = dataclasses.replace(stage_paths(coded, tmp_path), videos=tiny_data / "videos")
+    more = train_classifier.with_changed_clips(codes, paths, ("mirror", "reverse"), tokenizer, silent())
     store = ClipStore(tiny_data / "videos")
     train = np.flatnonzero(codes.split == "train")
     assert len(more) == len(codes) + 2 * len(train)
@@ -224,12 +223,11 @@ def test_the_stage_trains_on_changed_clips(coded: Path, tiny_data: Path, tmp_pat
     assert len(pd.read_csv(paths.confusion)) == 24
 
 
-def test_clips_of_other_codes_are_refused(coded: Path, tiny_data: Path) -> None:
-    codes = read_codes(coded / "codes.parquet")
-    with pytest.raises(UserError, match="not the clips of these codes"):
-        train_classifier.with_changed_clips(
-            codes.take(np.arange(90)), tiny_data / "videos", ("mirror",), load_tokenizer(coded / "tokenizer"), silent()
-        )
+def test_clips_of_other_codes_are_refused(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    codes, tokenizer = read_codes(coded / "codes.parquet"), load_tokenizer(coded / "tokenizer")
+    paths = dataclasses.replace(stage_paths(coded, tmp_path), videos=tiny_data / "videos")
+    with pytest.raises(UserError, match="videos: not the tracks of"):
+        train_classifier.with_changed_clips(codes.take(np.arange(90)), paths, ("mirror",), tokenizer, silent())
 
 
 # ---- bad input

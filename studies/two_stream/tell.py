@@ -1,0 +1,126 @@
+"""One table of I3D + MAGVIT and of each change to it, from what train_i3d_magvit measured of each.
+
+Reads    params two_stream; the metrics of each variant
+Writes   metrics/two_stream.json; plots/two_stream/ table.md (also printed), figures.csv (one row a variant)
+
+Alone    python -m studies.two_stream.tell --params studies/two_stream/params.yaml --section two_stream
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.errors import UserError
+from kinetoken.stage import Context, Input, Output, run_stage
+
+PLOTS = Path("plots/two_stream")
+ENDS = ("", "_ci95_low", "_ci95_high", "_floor")
+KEPT = (
+    *(f"{name}{end}" for name in ("accuracy", "forecast_mae_percent", "forecast_rmse_percent") for end in ENDS),
+    "forecast_mae", "forecast_mae_floor", "frame_psnr_db", "frame_psnr_db_floor", "frame_psnr_db_ceiling",
+    "frame_centroid_error_px", "frame_centroid_error_px_floor", "frame_centroid_error_px_ceiling", "parameters",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant as the table tells it."""
+
+    name: str  # of the section of train_i3d_magvit
+    change: str  # in words, against the first
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Section two_stream: the rows in the order of the table."""
+
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("rows: name at least one, each once")
+
+
+@dataclass(frozen=True)
+class Paths:
+    variants: Annotated[Path, Input("of each variant metrics.json")] = Path("data/two_stream/variants")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/two_stream.json")
+    figures: Annotated[Path, Output("one row a variant")] = PLOTS / "figures.csv"
+    table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
+
+
+def run(params: Telling, paths: Paths, context: Context) -> None:
+    import pandas as pd
+
+    measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
+    write_metrics(paths.metrics, measured)
+    write_csv(paths.figures, pd.DataFrame([{"variant": name, **numbers} for name, numbers in measured.items()]))
+    text = markdown(params.rows, measured)
+    paths.table.parent.mkdir(parents=True, exist_ok=True)
+    paths.table.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def read_variant(path: Path) -> dict[str, float]:
+    """What the table tells of a variant; UserError if it was not run, or by another stage."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run train_i3d_magvit for that variant first") from None
+    if missing := [name for name in (*KEPT, "per_class", "past", "backbone", "frames_alone") if name not in found]:
+        raise UserError(f"{path}: no '{missing[0]}'; are these metrics of train_i3d_magvit?")
+    return {
+        **{name: found[name] for name in KEPT}, "worst_class": min(found["per_class"].values()),
+        "accuracy_of_past": found["past"]["accuracy"], "worst_class_of_past": min(found["past"]["per_class"].values()),
+        "backbone_parameters": found["backbone"]["parameters"],
+        **{f"frames_alone_{name}": found["frames_alone"][name] for name in ("place_px", "place_px_floor")},
+        **({"without_frames": found["without_frames"]["accuracy"]} if "without_frames" in found else {}),
+    }
+
+
+def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> str:
+    """A row a variant, shares in per cent, intervals beside; last the floors, which no variant changes.
+
+    The class is told once more with the frames left open, by a network that is used to that.
+    """
+    lines = [
+        "| variant | change | class, % | worst class, % | with no frames, % | class of the past, % |"
+        " future, % of the extent (mean) | (root mean square) | ball in the frames to come, px |"
+        " place by frames alone, px | parameters of the backbone |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        one = measured[row.name]
+        cells = (
+            f"`{row.name}`", row.change, _with_interval(one, "accuracy", 100, 1), f"{100 * one['worst_class']:.1f}",
+            f"{100 * one['without_frames']:.1f}" if "without_frames" in one else "",
+            f"{100 * one['accuracy_of_past']:.1f}", _with_interval(one, "forecast_mae_percent", 1, 2),
+            f"{one['forecast_rmse_percent']:.2f}", f"{one['frame_centroid_error_px']:.2f}",
+            f"{one['frames_alone_place_px']:.2f}", f"{one['backbone_parameters']:,.0f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    one = next(iter(measured.values()))
+    chance = f"{100 * one['accuracy_floor']:.1f}"
+    floors = (
+        "floor", "the most frequent class; the best of three rules told the true past", chance, "", "", chance,
+        f"{one['forecast_mae_percent_floor']:.2f}", f"{one['forecast_rmse_percent_floor']:.2f}",
+        f"{one['frame_centroid_error_px_floor']:.2f}", f"{one['frames_alone_place_px_floor']:.2f}", "",
+    )
+    ceiling = ("ceiling", "the true tokens decoded", *[""] * 6, f"{one['frame_centroid_error_px_ceiling']:.2f}", "", "")
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (floors, ceiling))]) + "\n"
+
+
+def _with_interval(one: dict[str, float], name: str, times: float, digits: int) -> str:
+    value, low, high = (f"{times * one[f'{name}{end}']:.{digits}f}" for end in ("", "_ci95_low", "_ci95_high"))
+    return f"{value} ({low}–{high})"
+
+
+def main() -> int:
+    return run_stage(run, Telling, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
