@@ -89,7 +89,7 @@ def test_gaps_follow_from_the_metrics() -> None:
     assert "A language model" not in asked and "A GPU" not in asked
     assert "train_gasm_cast" in offline and "train_gasm_cast" not in asked
     later = results(train_i3d_magvit={"accuracy": 0.5}, train_gasm_cast={"semantic.pretrained": 1.0})
-    assert any("I3D" in what for what in asked) and not any("I3D" in gap.what for gap in not_run(later, gpu=True))
+    assert "train_i3d_magvit" in asked and "train_i3d_magvit" not in [gap.what for gap in not_run(later, gpu=True)]
     assert "Pretrained weights" in asked
     assert "Pretrained weights" not in [gap.what for gap in not_run(later, gpu=True)]
 
