@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from kinetoken.artifacts import read_config, write_json
 from kinetoken.clips import ClipStore, shard_path, write_shard
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.equations.grammar import parse
@@ -21,7 +20,7 @@ from kinetoken.tokenizer.network import load_tokenizer
 from kinetoken.tracks import Tracks, read_tracks, write_tracks
 from kinetoken.trajectories import Trajectories, draw_tracks
 from kinetoken.two_stream.network import load_two_stream
-from kinetoken.two_stream.past import Trust, in_metres, keep_trust
+from kinetoken.two_stream.past import Trust, in_metres
 from kinetoken.two_stream.training import read
 from stages import describe_motion, train_i3d_magvit
 from stages.describe_motion import Paths
@@ -176,8 +175,7 @@ def filmed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
     folder = code_clips(tiny_data, tmp_path_factory.mktemp("filmed"))
     codes, store = read_codes(folder / "codes.parquet"), ClipStore(tiny_data / "videos")
     network = train_i3d_magvit.build(variant("unquantized"), codes, load_tokenizer(folder / "tokenizer"), store)
-    network.save(folder / "i3d_magvit")
-    keep_trust(folder / "i3d_magvit", TRUST)
+    network.save(folder / "i3d_magvit", dataclasses.asdict(TRUST))
     return Paths(
         folder / "codes.parquet", folder / "none", folder / "none", folder / "i3d_magvit", tiny_data / "videos",
         tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet",
@@ -278,16 +276,12 @@ def test_a_network_that_does_not_fit_is_named(filmed: Paths, tiny_data: Path, tm
     shorter = dataclasses.replace(params, forecast=dataclasses.replace(params.forecast, past_slices=2))
     network = train_i3d_magvit.build(shorter, codes, load_tokenizer(filmed.codes.parent / "tokenizer"), store)
     network.save(tmp_path / "shorter")
-    refused("config.json has no fitting 'past'; run train_i3d_magvit again", i3d_magvit=tmp_path / "shorter")
-    keep_trust(tmp_path / "shorter", TRUST)
+    refused("config.json has no fitting 'trust'; run train_i3d_magvit again", i3d_magvit=tmp_path / "shorter")
+    network.save(tmp_path / "shorter", dataclasses.asdict(TRUST))
     refused("reads pasts of 2 slices, and motion is described from 3", i3d_magvit=tmp_path / "shorter")
     network = load_two_stream(filmed.i3d_magvit)
     network.tokenizer_hash = "0" * 64
-    network.save(tmp_path / "foreign")
-    write_json(
-        tmp_path / "foreign/config.json",
-        {**read_config(tmp_path / "foreign"), "past": read_config(filmed.i3d_magvit)["past"]},
-    )
+    network.save(tmp_path / "foreign", dataclasses.asdict(TRUST))
     refused("made by tokenizer", i3d_magvit=tmp_path / "foreign")
     (tmp_path / "few").mkdir()
     write_shard(shard_path(tmp_path / "few", 0), store.read("train"), store.scene)
