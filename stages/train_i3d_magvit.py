@@ -42,7 +42,7 @@ from kinetoken.two_stream.frames import decoded, frame_metrics
 from kinetoken.two_stream.network import TwoStream, TwoStreamShape
 from kinetoken.two_stream.params import TwoStreamParams
 from kinetoken.two_stream.past import Trust, in_metres, measured_trust
-from kinetoken.two_stream.training import ClipSet, Reading, read, train_two_stream
+from kinetoken.two_stream.training import ClipSet, Reading, pixels_apart, read, train_two_stream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def run(params: TwoStreamParams, paths: Paths, context: Context) -> None:
     context.progress.advance()
     metrics, by_step = class_and_future(network, codes, tracks, store.scene, whole, told)
     metrics |= each_stream(network, clips, whole)
-    metrics |= frames_of(network, tokenizer, codes, tracks, store, told, context)
+    metrics |= frames_of(network, tokenizer, codes, tracks, store.scene, test, told, context)
     trust = trust_in_pasts(network, clips["val"], tracks.points[codes.split == "val"], store.scene)
     metrics["sigma"] = {"px": trust.px, "depth_fraction": trust.depth_fraction}
     metrics["past"]["temperature"] = trust.temperature
@@ -99,7 +99,7 @@ def run(params: TwoStreamParams, paths: Paths, context: Context) -> None:
     write_csv(paths.confusion, confusion_rows(probabilities, test.label.numpy(), codes.classes))
     write_csv(paths.curves, curves_table({"i3d_magvit": history}))
     write_csv(paths.forecast, by_step)
-    draw(network, tokenizer, codes, tracks, store, told, paths)
+    draw(network, tokenizer, codes, tracks, store.scene, test, told, paths)
 
 
 def check(paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> None:
@@ -166,16 +166,13 @@ def each_stream(network: TwoStream, clips: dict[str, ClipSet], whole: Reading) -
         right = (bare.logits.argmax(1) == test.label.numpy()).astype(np.float64)
         floor = majority_accuracy(clips["train"].label.numpy(), test.label.numpy())
         metrics["without_frames"] = {**with_interval("accuracy", right), "accuracy_floor": floor}
-
-    def off(found: torch.Tensor) -> np.ndarray:
-        """(N,) px, of paths (N, T, 3)."""
-        away: np.ndarray = (found - test.path)[..., :2].norm(dim=-1).mean(1).numpy()
-        return away * network.shape.image_size / 4
-
     assert whole.located is not None
-    mean = clips["train"].path.mean(0).expand(test.path.shape)
-    alone = with_interval("place_px", off(whole.located))
-    return metrics | {"frames_alone": {**alone, "place_px_floor": float(off(mean).mean())}}
+    mean = clips["train"].path.mean(0)
+    away, floor_away = (
+        pixels_apart(found, test.path, network.shape.image_size).mean(1).numpy() for found in (whole.located, mean)
+    )
+    alone = with_interval("place_px", away) | {"place_px_floor": float(floor_away.mean())}
+    return metrics | {"frames_alone": alone}
 
 
 def trust_in_pasts(network: TwoStream, val: ClipSet, points: scores.Array, scene: Scene) -> Trust:
@@ -186,25 +183,25 @@ def trust_in_pasts(network: TwoStream, val: ClipSet, points: scores.Array, scene
 
 
 def frames_of(
-    network: TwoStream, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, store: ClipStore, told: Reading,
-    context: Context,
+    network: TwoStream, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
+    told: Reading, context: Context,
 ) -> dict[str, float]:
-    """Metrics of the frames foretold, of as many test clips as the params say, evenly chosen."""
+    """Metrics of the frames foretold, of as many of the test clips as the params say, evenly chosen."""
     test, count = np.flatnonzero(codes.split == "test"), network.params.frames_scored
     rows = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(int))
     past, chosen = network.past_frames, test[rows]
     last = past + network.shape.slice_frames
     truth = forecast.Truth(
-        codes.label[chosen], store.read("test").pixels[rows, past:last], tracks.points[chosen, :last], past
+        codes.label[chosen], clips.clips[rows, past:last].numpy(), tracks.points[chosen, :last], past
     )
     assert told.codes is not None
     true_codes = codes.codes[chosen, : network.past_slices + 1]
-    return frame_metrics(tokenizer, true_codes, told.codes[rows], truth, store.scene, context.progress)
+    return frame_metrics(tokenizer, true_codes, told.codes[rows], truth, scene, context.progress)
 
 
 def draw(
-    network: TwoStream, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, store: ClipStore, told: Reading,
-    paths: Paths,
+    network: TwoStream, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
+    told: Reading, paths: Paths,
 ) -> None:
     """A few test clips of each class: forecasts on the frames, and as paths in space."""
     test, past = np.flatnonzero(codes.split == "test"), network.past_frames
@@ -212,19 +209,19 @@ def draw(
         [np.flatnonzero(codes.label[test] == name)[:PICTURES_PER_CLASS] for name in codes.classes]
     )
     last = past + network.shape.slice_frames
-    pixels, points = store.read("test").pixels[rows], tracks.points[test[rows]]
+    pixels, points = clips.clips[rows].numpy(), tracks.points[test[rows]]
     assert told.codes is not None and told.ahead is not None
     frames = decoded(
         tokenizer, codes.codes[test[rows], : network.past_slices + 1], told.codes[rows], network.shape.slice_frames
     )
-    size = store.shape[1]
+    size = network.shape.image_size
     places = [np.stack(to_pixels(each, size)[:2], -1) for each in (
-        scene_path(store.scene, points[:, past:last]), told.ahead[rows]
+        scene_path(scene, points[:, past:last]), told.ahead[rows]
     )]
     pictures.draw_frames(paths.frames, pixels[:, past - 1], pixels[:, past:last], frames, *places)
     pictures.draw_paths(
-        paths.paths, [str(name) for name in codes.label[test[rows]]], points, in_metres(told.path[rows], store.scene),
-        in_metres(told.ahead[rows], store.scene),
+        paths.paths, [str(name) for name in codes.label[test[rows]]], points, in_metres(told.path[rows], scene),
+        in_metres(told.ahead[rows], scene),
     )
 
 

@@ -50,14 +50,19 @@ def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
 
 
 def _weights(results: Results) -> list[NotRun]:
-    """What the video networks began from, and which are not of the published size."""
+    """Which video networks began at random, and which are not of the published size."""
     networks = {
         "I3D": ("train_i3d_magvit", "backbone"), "DINOv3": ("train_gasm_cast", "semantic"),
         "R3D-18": ("train_gasm_cast", "motion"),
     }
-    if any(results.number(stage, f"{part}.pretrained") for stage, part in networks.values()):
+    pretrained = {name: results.number(stage, f"{part}.pretrained") for name, (stage, part) in networks.items()}
+    random = [name for name, known in pretrained.items() if known == 0]
+    if not any(pretrained.values()):
+        gap = "None are used (pretrained: false): every network here began at random."
+    elif random:
+        gap = f"Not for {', '.join(random)}: begun at random (pretrained: false)."
+    else:
         return []
-    gap = "None are used (pretrained: false): every network here began at random."
     reduced = [name for name, (stage, part) in networks.items() if results.number(stage, f"{part}.reduced")]
     if reduced:
         gap += f" Reduced ones stand for the published {', '.join(reduced)}."

@@ -80,6 +80,8 @@ HEADLINES = (
     Headline("train_generator", "masked.memorised", "… copied from training", "share", True),
     Headline("train_i3d_magvit", "accuracy", "Class from frames and codes (I3D + MAGVIT)", "share"),
     Headline("train_i3d_magvit", "per_class.*", "… its worst class", "share"),
+    Headline("train_i3d_magvit", "without_frames.accuracy", "… by its codes alone, the frames left open", "share"),
+    Headline("train_i3d_magvit", "frames_alone.place_px", "… the ball's place by its frames alone", "px", True),
     Headline("train_i3d_magvit", "forecast_mae_percent", "… next 4 positions, mean error over the track's extent", "%",
              True, "floor"),
     Headline("train_i3d_magvit", "forecast_rmse_percent", "… and root of the mean square", "%", True, "floor"),

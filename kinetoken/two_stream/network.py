@@ -66,9 +66,9 @@ class Seen:
     logits: Tensor  # (B, classes)
     embedding: Tensor  # (B, E)
     path: Tensor  # (B, T, 3) where the ball is in each frame given
+    located: Tensor | None  # (L, T, 3) as the frames alone tell it, of the L clips looked at
     ahead: Tensor | None  # (B, F, 3) and in the frames to come, if what was given is the past
     compression: Tensor  # () loss of compressing the features
-    located: Tensor | None = None  # (L, T, 3) the path as the frames alone tell it, of the L clips looked at
 
 
 class TwoStream(nn.Module):
@@ -176,10 +176,11 @@ class TwoStream(nn.Module):
         batch, past = len(codes), self.past_slices
         read = self._read(codes)
         before = None if read is None else (read[0][:, : self.past_frames], read[1][:, :past])
-        seen = self._seen(torch.cat([first, self._open(batch - len(first), codes.shape[1])]), read, loss)
-        told = self._seen(torch.cat([self._open(batch - len(last), past), last]), before, loss)
-        seen.located, told.located = self._located(first), self._located(last)
-        return seen, told
+        opened = self._open(batch - len(first), codes.shape[1]), self._open(batch - len(last), past)
+        return (
+            self._seen(torch.cat([first, opened[0]]), read, self._located(first), loss),
+            self._seen(torch.cat([opened[1], last]), before, self._located(last), loss),
+        )
 
     def see(self, clips: Tensor | None, codes: Tensor) -> Seen:
         """clips (B, T, H, W, 3) uint8 and their codes (B, K, H', W') int64, both whole or both the past alone.
@@ -188,11 +189,9 @@ class TwoStream(nn.Module):
         """
         if clips is None:
             compressed = self._open(len(codes), codes.shape[1])
-            return self._seen(compressed, self._read(codes), compressed.new_zeros(()))
+            return self._seen(compressed, self._read(codes), None, compressed.new_zeros(()))
         compressed, loss = self.compress(self._features(clips))  # (B, K S, size)
-        seen = self._seen(compressed, self._read(codes), loss)
-        seen.located = self._located(compressed)
-        return seen
+        return self._seen(compressed, self._read(codes), self._located(compressed), loss)
 
     def _open(self, clips: int, slices: int) -> Tensor:
         """What stands for frames not looked at: (B, K S, size)."""
@@ -210,14 +209,21 @@ class TwoStream(nn.Module):
         found: tuple[Tensor, Tensor] = self.reader(self.vectors(codes))
         return found
 
-    def _seen(self, compressed: Tensor, read: tuple[Tensor, Tensor] | None, compression: Tensor) -> Seen:
-        """From the frames' steps (B, K S, size) and what the codes say of the same slices."""
+    def _seen(
+        self, compressed: Tensor, read: tuple[Tensor, Tensor] | None, located: Tensor | None, compression: Tensor
+    ) -> Seen:
+        """From the frames' steps (B, K S, size), what the codes say of the same slices, and the path by frames alone.
+
+        Where codes say nothing, that path is the only one. Raises ValueError with neither.
+        """
         known: list[Tensor] = []
-        if read is None:
-            path = self._located(compressed)
-        else:
+        if read is not None:
             path = read[0]
             known.append(read[1])
+        elif located is not None:
+            path = located
+        else:
+            raise ValueError("neither frames nor codes are read")
         known.append(rearrange(path, "b (k f) c -> b k (f c)", f=self.shape.slice_frames))
         known.append(self.form(path.detach()).clamp(-FORM_BOUND, FORM_BOUND))  # (B, K, ·) each
         slices = repeat(torch.cat(known, -1), "b k f -> b (k s) f", s=self.steps)
@@ -229,7 +235,7 @@ class TwoStream(nn.Module):
             steps = self.layers(steps)
         embedding = self.embed(steps.sum(1))
         ahead = self.foretell(path, functional.gelu(embedding)) if path.shape[1] == self.past_frames else None
-        return Seen(self.classify(embedding), embedding, path, ahead, compression)
+        return Seen(self.classify(embedding), embedding, path, located, ahead, compression)
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Weights between hidden layers: those that Muon trains."""

@@ -18,7 +18,7 @@ from kinetoken.heads.paths import RADIUS_GAIN
 from kinetoken.heads.predictor_training import BACKGROUND_WEIGHT
 from kinetoken.muon import muon_and_adamw
 from kinetoken.stage import Context
-from kinetoken.training import Batch, History, Step, TensorBatches, Validate, fit, index_batches
+from kinetoken.training import Batch, History, Step, Validate, fit, index_batches
 from kinetoken.two_stream.network import Seen, TwoStream
 from kinetoken.two_stream.params import TwoStreamParams
 
@@ -38,8 +38,26 @@ class ClipSet:
     label: Tensor
     path: Tensor
 
-    def batches(self) -> TensorBatches:
-        return TensorBatches(clips=self.clips, codes=self.codes, label=self.label, path=self.path)
+
+class PartlySeen:
+    """Batches of codes, labels and paths, and the frames that are looked at of them: `whole` of the first clips, and
+    `pasts` of the last.
+    """
+
+    def __init__(self, clips: ClipSet, share: float, past: int) -> None:
+        """`share` of each batch, at least one clip, is looked at whole, and as many as `past` frames."""
+        self.clips, self.share, self.past = clips, share, past
+
+    def __len__(self) -> int:
+        return len(self.clips.label)
+
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        index, clips = torch.from_numpy(indices), self.clips
+        looked = max(round(self.share * len(index)), 1)
+        return {
+            "whole": clips.clips[index[:looked]], "pasts": clips.clips[index[-looked:], : self.past],
+            "codes": clips.codes[index], "label": clips.label[index], "path": clips.path[index],
+        }
 
 
 @dataclasses.dataclass
@@ -62,23 +80,23 @@ def train_two_stream(
     noise = torch.randn(train.path.shape, generator=torch.Generator().manual_seed(params.seed))
     network.form.measure(train.path + READING_NOISE * noise)
     return fit(
-        network, step, train.batches(), params, context, label="train", validate=validate, monitor="val_loss",
-        optimizers=muon_and_adamw(params),
+        network, step, PartlySeen(train, params.video_share, network.past_frames), params, context, label="train",
+        validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
     )
 
 
 def two_stream_step(network: TwoStream, train: Tensor) -> Step:
-    """The joint loss. train (N, K, H', W'): codes that say what each cell most often holds."""
+    """The joint loss of a batch of PartlySeen. train (N, K, H', W'): codes that say what a cell most often holds."""
     weights, size = network.params.weights, network.shape.image_size
     past, first = network.past_frames, network.past_slices
     common = train[:, first].mode(0).values  # (H', W')
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         codes, path, label = batch["codes"], batch["path"], batch["label"]
-        looked = max(round(network.params.video_share * len(label)), 1)
-        seen, told = module(batch["clips"][:looked], batch["clips"][-looked:, :past], codes)
+        seen, told = module(batch["whole"], batch["pasts"], codes)
         assert told.ahead is not None and seen.located is not None and told.located is not None
-        def off(whole: Tensor, pasts: Tensor) -> Tensor:
+
+        def misplaced(whole: Tensor, pasts: Tensor) -> Tensor:
             """How far off paths of the first clips, and of the last clips' pasts, are."""
             return (
                 place_loss(whole, path[: len(whole)], size, weights.depth)
@@ -88,14 +106,14 @@ def two_stream_step(network: TwoStream, train: Tensor) -> Step:
         parts = {
             "class": functional.cross_entropy(seen.logits, label),
             "class_of_past": functional.cross_entropy(told.logits, label),
-            "place": off(seen.path, told.path),
+            "place": misplaced(seen.path, told.path),
             "forecast": place_loss(told.ahead, _next(path, past, network.shape.slice_frames), size, weights.depth),
             "tokens": _writing_loss(network, told, batch, common.to(codes.device)),
             "compression": seen.compression,
         }
         placed = parts["place"]
         if network.reader is not None:  # asked nothing of their own, the frames soon say the same of every clip
-            parts["place_by_frames"] = off(seen.located, told.located)
+            parts["place_by_frames"] = misplaced(seen.located, told.located)
             placed = placed + parts["place_by_frames"]
         loss = (
             (parts["class"] + parts["class_of_past"]) / 2 + weights.place * placed
@@ -112,9 +130,14 @@ def place_loss(found: Tensor, path: Tensor, image_size: int, depth_weight: float
 
     Both (B, T, 3) in path coordinates.
     """
-    away = found - path
-    across: Tensor = away[..., :2].norm(dim=-1).mean() * image_size / 4
-    return across + depth_weight * away[..., 2].abs().mean() / RADIUS_GAIN
+    depth = (found - path)[..., 2].abs().mean() / RADIUS_GAIN
+    return pixels_apart(found, path, image_size).mean() + depth_weight * depth
+
+
+def pixels_apart(found: Tensor, path: Tensor, image_size: int) -> Tensor:
+    """Distances in the image (B, T) px of two paths (B, T, 3) in path coordinates."""
+    apart: Tensor = (found - path)[..., :2].norm(dim=-1)
+    return apart * (image_size / 4)
 
 
 def _next(path: Tensor, past: int, frames: int) -> Tensor:
@@ -175,11 +198,10 @@ def _validation(network: TwoStream, val: ClipSet) -> Validate:
         whole = read(network, val.clips, val.codes)
         told = read(network, val.clips[:, :past], val.codes[:, :first])
         assert told.ahead is not None
-        away = told.ahead - _next(val.path, past, network.shape.slice_frames)
         losses = [
             float(functional.cross_entropy(torch.from_numpy(each.logits), val.label)) for each in (whole, told)
         ]
-        error = float(away[..., :2].norm(dim=-1).mean()) * size / 4
+        error = float(pixels_apart(told.ahead, _next(val.path, past, network.shape.slice_frames), size).mean())
         accuracy = float((torch.from_numpy(whole.logits).argmax(1) == val.label).double().mean())
         weighed = sum(losses) / 2 + network.params.weights.forecast * error
         return {"val_loss": weighed, "val_class": losses[0], "val_accuracy": accuracy, "val_forecast_px": error}

@@ -6,14 +6,12 @@ Writes   metrics/gasm_cast.json; plots/gasm_cast/ table.md (also printed), top1.
 Alone    python -m studies.gasm_cast.compare --params studies/gasm_cast/params.yaml --section gasm_cast
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
 from kinetoken.stage import Context, Input, Output, run_stage
+from studies.variants import markdown_row, ranged, read_metrics, require_each_once, tell
 
 PLOTS = Path("plots/gasm_cast")
 KEPT = (
@@ -38,9 +36,7 @@ class Comparison:
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
-        names = [row.name for row in self.rows]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("rows: name at least one, each once")
+        require_each_once(row.name for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -52,23 +48,13 @@ class Paths:
 
 
 def run(params: Comparison, paths: Paths, context: Context) -> None:
-    import pandas as pd
-
     measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
-    write_metrics(paths.metrics, measured)
-    write_csv(paths.top1, pd.DataFrame([{"variant": name, **numbers} for name, numbers in measured.items()]))
-    text = markdown(params.rows, measured)
-    paths.table.parent.mkdir(parents=True, exist_ok=True)
-    paths.table.write_text(text, encoding="utf-8")
-    print(text)
+    tell(measured, markdown(params.rows, measured), paths.metrics, paths.top1, paths.table)
 
 
 def read_variant(path: Path) -> dict[str, float]:
     """What the table tells of a variant, and its worst class."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run train_gasm_cast for that variant first") from None
+    found = read_metrics(path, "train_gasm_cast", (*KEPT, "per_class"))
     kept = {name: found[name] for name in KEPT} | {name: found[name] for name in ALSO if name in found}
     return {**kept, "worst_class": min(found["per_class"].values())}
 
@@ -83,19 +69,14 @@ def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> st
     for row in rows:
         one = measured[row.name]
         cells = (
-            f"`{row.name}`", row.changed, _ranged(one, "top1"), f"{100 * one['top5']:.1f}",
-            f"{100 * one['worst_class']:.1f}", _ranged(one, "within_pairs") if "within_pairs" in one else "",
+            f"`{row.name}`", row.changed, ranged(one, "top1"), f"{100 * one['top5']:.1f}",
+            f"{100 * one['worst_class']:.1f}", ranged(one, "within_pairs") if "within_pairs" in one else "",
             f"{one['trainable_parameters_full'] / 1e6:.2f} M", f"{100 * one['fusion_macs_saved']:.0f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_row(cells))
     floor = 100 * next(iter(measured.values()))["top1_floor"]
     lines.append(f"| floor: the most frequent class | | {floor:.1f} | | | | | |")
     return "\n".join(lines) + "\n"
-
-
-def _ranged(one: dict[str, float], name: str) -> str:
-    value, low, high = (100 * one[f"{name}{end}"] for end in ("", "_ci95_low", "_ci95_high"))
-    return f"{value:.1f} ({low:.1f}–{high:.1f})"
 
 
 def main() -> int:

@@ -6,17 +6,15 @@ Writes   metrics/pooling.json; plots/pooling/ table.md (also printed), accuracy.
 Alone    python -m studies.pooling.compare --params studies/pooling/params.yaml --section pooling
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
 from kinetoken.report.figures import figure_style, save_png
 from kinetoken.stage import Context, Input, Output, run_stage
+from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
 
 PLOTS = Path("plots/pooling")
 KEPT = ("accuracy", "accuracy_ci95_low", "accuracy_ci95_high", "accuracy_floor", "ece")
@@ -39,9 +37,7 @@ class Comparison:
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
-        names = [row.name for row in self.rows]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("rows: name at least one, each once")
+        require_each_once(row.name for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -54,24 +50,14 @@ class Paths:
 
 
 def run(params: Comparison, paths: Paths, context: Context) -> None:
-    import pandas as pd
-
     measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
-    write_metrics(paths.metrics, measured)
-    write_csv(paths.accuracy, pd.DataFrame([{"variant": name, **numbers} for name, numbers in measured.items()]))
     draw_bars(paths.picture, measured)
-    text = markdown(params.rows, measured)
-    paths.table.parent.mkdir(parents=True, exist_ok=True)
-    paths.table.write_text(text, encoding="utf-8")
-    print(text)
+    tell(measured, markdown(params.rows, measured), paths.metrics, paths.accuracy, paths.table)
 
 
 def read_variant(path: Path) -> dict[str, float]:
     """Accuracy on the test clips with interval and floor, that of the worst class, after each slice, and the ECE."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run train_classifier for that variant first") from None
+    found = read_metrics(path, "train_classifier", (*KEPT, "per_class", "prefix"))
     after = {f"after_slice_{count}": found["prefix"][count]["accuracy"] for count in sorted(found["prefix"], key=int)}
     return {**{name: found[name] for name in KEPT}, "worst_class": min(found["per_class"].values()), **after}
 
@@ -84,12 +70,11 @@ def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> st
     ]
     for row in rows:
         one = measured[row.name]
-        value, low, high = (100 * one[f"accuracy{end}"] for end in ("", "_ci95_low", "_ci95_high"))
         cells = (
-            f"`{row.name}`", row.reads, row.keeps, row.loses, f"{value:.1f} ({low:.1f}–{high:.1f})",
+            f"`{row.name}`", row.reads, row.keeps, row.loses, ranged(one, "accuracy"),
             f"{100 * one['worst_class']:.1f}", f"{100 * one['after_slice_2']:.1f}", f"{one['ece']:.3f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_row(cells))
     floor = 100 * next(iter(measured.values()))["accuracy_floor"]
     lines.append(f"| floor: the most frequent class | | | | {floor:.1f} | | | |")
     return "\n".join(lines) + "\n"
@@ -103,7 +88,7 @@ def draw_bars(path: Path, measured: dict[str, dict[str, float]]) -> None:
     figure, axis = pyplot.subplots(figsize=(6.4, 0.6 + 0.32 * len(measured)))
     names = [name.replace("_", " ") for name in measured]
     values, lows, highs = (
-        np.array([100 * one[f"accuracy{end}"] for one in measured.values()]) for end in ("", "_ci95_low", "_ci95_high")
+        np.array([100 * one[f"accuracy{end}"] for one in measured.values()]) for end in ENDS
     )
     reach = np.stack([values - lows, highs - values])
     axis.barh(names, values, xerr=reach, color="#4878a8", ecolor="#222222", capsize=2)

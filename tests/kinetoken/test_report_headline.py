@@ -92,6 +92,10 @@ def test_gaps_follow_from_the_metrics() -> None:
     assert "train_i3d_magvit" in asked and "train_i3d_magvit" not in [gap.what for gap in not_run(later, gpu=True)]
     assert "Pretrained weights" in asked
     assert "Pretrained weights" not in [gap.what for gap in not_run(later, gpu=True)]
+    mixed = results(train_i3d_magvit={"backbone.pretrained": 0.0, "backbone.reduced": 1.0},
+                    train_gasm_cast={"semantic.pretrained": 1.0, "motion.pretrained": 1.0})
+    told = {gap.what: gap.why for gap in not_run(mixed, gpu=True)}["Pretrained weights"]
+    assert told.startswith("Not for I3D: begun at random") and told.endswith("stand for the published I3D.")
 
 
 def test_numbers_are_flat_and_checked(tmp_path: Path) -> None:

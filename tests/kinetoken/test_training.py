@@ -364,6 +364,19 @@ def test_curves_table_is_tidy() -> None:
     assert table["model"].tolist() == ["a", "a", "b"] and table["epoch"].dtype.kind == "i"
 
 
+@pytest.mark.parametrize(("known", "does"), [
+    ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True), ({"avx2": True, "avx512_f": True}, False), ({}, False),
+])
+def test_bfloat16_is_for_processors_that_multiply_it(
+    known: dict[str, bool], does: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert training.multiplies_bfloat16(torch.device("cpu")) == does
+    assert training.multiplies_bfloat16(torch.device("cuda"))
+    chosen = training.with_cpu_precision(dataclasses.replace(HARDWARE, precision="auto", accelerator="cpu"), "auto")
+    assert chosen.precision == ("bf16-mixed" if does else "32-true")
+
+
 @pytest.mark.parametrize(("kind", "chosen"), [("cpu", "32-true"), ("cuda", "bf16-mixed")])
 def test_a_precision_that_is_asked_for_stands_and_auto_follows_the_device(
     kind: str, chosen: str, monkeypatch: pytest.MonkeyPatch

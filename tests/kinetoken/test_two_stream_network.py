@@ -18,7 +18,7 @@ from kinetoken.muon import muon_and_adamw
 from kinetoken.training import Batch, Step, fit
 from kinetoken.two_stream.network import TwoStream, load_two_stream, require_fitting
 from kinetoken.two_stream.params import ForecastParams, TemporalParams
-from kinetoken.two_stream.training import ClipSet, Reading, read, train_two_stream, two_stream_step
+from kinetoken.two_stream.training import ClipSet, PartlySeen, Reading, read, train_two_stream, two_stream_step
 from tests.generators import MASKED, PLAN_SHAPE
 from tests.published_keys import i3d_r50, numbers, r3d_18
 from tests.two_stream import COMPRESSION, I3D, PARAMS, QUIET, SHAPE, SLOWFAST, VARIANTS, network, some_clips, variant
@@ -27,8 +27,12 @@ PAST, SLICES = 12, 3
 each_variant = pytest.mark.parametrize("name", VARIANTS)
 
 
-def batch(clips: ClipSet) -> Batch:
-    return {"clips": clips.clips, "codes": clips.codes, "label": clips.label, "path": clips.path}
+def batches(module: TwoStream, clips: ClipSet) -> PartlySeen:
+    return PartlySeen(clips, module.params.video_share, module.past_frames)
+
+
+def batch(module: TwoStream, clips: ClipSet) -> Batch:
+    return batches(module, clips).gather(np.arange(len(clips.label)))
 
 
 def past_of(clips: ClipSet) -> tuple[Tensor, Tensor]:
@@ -105,7 +109,7 @@ def test_a_quantizer_without_levels_has_its_own_codes() -> None:
     module, clips = TwoStream(PARAMS, shape, torch.randn(64, 4)), some_clips(4, shape=shape)
     found = read(module, *past_of(clips), tokens=True)
     assert found.codes is not None and 0 <= found.codes.min() and found.codes.max() < 64
-    loss, _ = two_stream_step(module, clips.codes)(module.train(), batch(clips))
+    loss, _ = two_stream_step(module, clips.codes)(module.train(), batch(module, clips))
     assert torch.isfinite(loss)
 
 
@@ -130,7 +134,7 @@ def test_pixels_are_averaged_down_to_what_the_backbone_takes() -> None:
 @each_variant
 def test_the_loss_reaches_every_weight_that_trains(name: str) -> None:
     module, clips = open_branches(network(variant(name))), some_clips(16)
-    loss, parts = two_stream_step(module, clips.codes)(module.train(), batch(clips))
+    loss, parts = two_stream_step(module, clips.codes)(module.train(), batch(module, clips))
     loss.backward()
     known = {"class", "class_of_past", "place", "forecast", "tokens", "compression"}
     assert torch.isfinite(loss) and set(parts) == known | ({"place_by_frames"} if variant(name).tokens else set())
@@ -153,7 +157,7 @@ def test_each_part_of_the_loss_teaches_the_frames_something_of_its_own(name: str
         params = dataclasses.replace(variant(name), weights=dataclasses.replace(nothing, **{part: weight}))
         module = open_branches(network(params)).train()
         torch.manual_seed(3)
-        loss, _ = two_stream_step(module, clips.codes)(module, batch(clips))
+        loss, _ = two_stream_step(module, clips.codes)(module, batch(module, clips))
         loss.backward()
         grads.append(module.backbone.get_parameter("blocks.0.conv.weight").grad)
     assert grads[0] is not None and grads[1] is not None and grads[0].abs().sum() > 0
@@ -255,6 +259,21 @@ def test_training_makes_of_clips_what_reading_makes(looked: int) -> None:
     assert seen.ahead is None and told.ahead is not None and told.ahead.shape == (5, 4, 3)
 
 
+@pytest.mark.parametrize(("share", "count", "looked"), [(0.5, 6, 3), (0.125, 6, 1), (1.0, 6, 6), (0.5, 1, 1)])
+def test_frames_are_looked_at_of_the_first_clips_whole_and_of_the_last_as_pasts(
+    share: float, count: int, looked: int
+) -> None:
+    clips, order = some_clips(8), np.random.default_rng(0).permutation(8)[:count]
+    found = PartlySeen(clips, share, PAST).gather(order)
+    assert torch.equal(found["whole"], clips.clips[order[:looked]])
+    assert torch.equal(found["pasts"], clips.clips[order[-looked:], :PAST])
+    for name in ("codes", "label", "path"):
+        assert torch.equal(found[name], getattr(clips, name)[order])
+    module = network()
+    loss, _ = two_stream_step(module, clips.codes)(module.train(), found)
+    assert torch.isfinite(loss)
+
+
 def test_in_training_too_the_past_is_told_nothing_later() -> None:
     module, clips, other = network().eval(), some_clips(5), some_clips(5, seed=9)
     later = torch.cat([clips.codes[:, :SLICES], other.codes[:, SLICES:]], 1)
@@ -310,7 +329,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         module.form.measure(clips.path)
         context = dataclasses.replace(QUIET, checkpoints=checkpoints)
         fit(
-            module, step or two_stream_step(module, clips.codes), clips.batches(), params, context,
+            module, step or two_stream_step(module, clips.codes), batches(module, clips), params, context,
             optimizers=muon_and_adamw(params),
         )
         return module

@@ -14,7 +14,7 @@ from kinetoken.imports import code_deps
 from kinetoken.params import load_params, read_yaml
 from kinetoken.stage import Context, Hardware
 from kinetoken.two_stream.params import TwoStreamParams
-from studies.two_stream import tell
+from studies.two_stream import compare
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/two_stream"
@@ -32,7 +32,7 @@ def settings(name: str) -> TwoStreamParams:
 
 def test_every_variant_is_run_and_told() -> None:
     assert load_params(PARAMS, "hardware", Hardware) == load_params(ROOT / "params.yaml", "hardware", Hardware)
-    told = [row.name for row in load_params(PARAMS, "two_stream", tell.Telling).rows]
+    told = [row.name for row in load_params(PARAMS, "two_stream", compare.Comparison).rows]
     assert told == VARIANTS == list(read_yaml(PARAMS)["train_i3d_magvit"])
 
 
@@ -68,11 +68,11 @@ def test_every_file_of_the_stage_is_named() -> None:
 # ---- the table
 
 
-ROWS = (tell.Row("default", "none"), tell.Row("blind", "no frames"))
+ROWS = (compare.Row("default", "none"), compare.Row("blind", "no frames"))
 
 
 def figures(accuracy: float, percent: float) -> dict[str, Any]:
-    numbers: dict[str, Any] = dict.fromkeys(tell.KEPT, 1.0)
+    numbers: dict[str, Any] = dict.fromkeys(compare.KEPT, 1.0)
     for name, value in (("accuracy", accuracy), ("forecast_mae_percent", percent), ("forecast_rmse_percent", percent)):
         numbers |= {name: value, f"{name}_ci95_low": value - 0.01, f"{name}_ci95_high": value + 0.005}
     numbers |= {
@@ -88,16 +88,16 @@ def figures(accuracy: float, percent: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> tell.Paths:
+def measured(tmp_path: Path) -> compare.Paths:
     """What the stage would have left of two variants, with figures that are easy to check."""
     for name, accuracy, percent in (("default", 0.99, 1.5), ("blind", 0.3, 2.25)):
         (tmp_path / "variants" / name).mkdir(parents=True)
         (tmp_path / "variants" / name / "metrics.json").write_text(json.dumps(figures(accuracy, percent)))
-    return tell.Paths(tmp_path / "variants", tmp_path / "m.json", tmp_path / "figures.csv", tmp_path / "table.md")
+    return compare.Paths(tmp_path / "variants", tmp_path / "m.json", tmp_path / "figures.csv", tmp_path / "table.md")
 
 
-def test_the_table_holds_what_was_measured(measured: tell.Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    tell.run(tell.Telling(ROWS), measured, Context.silent())
+def test_the_table_holds_what_was_measured(measured: compare.Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.run(compare.Comparison(ROWS), measured, Context.silent())
     text = measured.table.read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
     lines = text.splitlines()
@@ -114,13 +114,13 @@ def test_the_table_holds_what_was_measured(measured: tell.Paths, capsys: pytest.
     assert table["variant"].tolist() == ["default", "blind"] and table["forecast_mae_percent"].tolist() == [1.5, 2.25]
 
 
-def test_a_variant_that_was_not_run_is_named(measured: tell.Paths) -> None:
+def test_a_variant_that_was_not_run_is_named(measured: compare.Paths) -> None:
     path = measured.variants / "blind" / "metrics.json"
     path.write_text(json.dumps({"accuracy": 0.5}))
     with pytest.raises(UserError, match="blind/metrics.json: no 'accuracy_ci95_low'"):
-        tell.run(tell.Telling(ROWS), measured, Context.silent())
+        compare.run(compare.Comparison(ROWS), measured, Context.silent())
     path.unlink()
     with pytest.raises(UserError, match="blind/metrics.json: no such file"):
-        tell.run(tell.Telling(ROWS), measured, Context.silent())
+        compare.run(compare.Comparison(ROWS), measured, Context.silent())
     with pytest.raises(ValueError, match="each once"):
-        tell.Telling((ROWS[0], ROWS[0]))
+        compare.Comparison((ROWS[0], ROWS[0]))

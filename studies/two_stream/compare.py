@@ -3,22 +3,20 @@
 Reads    params two_stream; the metrics of each variant
 Writes   metrics/two_stream.json; plots/two_stream/ table.md (also printed), figures.csv (one row a variant)
 
-Alone    python -m studies.two_stream.tell --params studies/two_stream/params.yaml --section two_stream
+Alone    python -m studies.two_stream.compare --params studies/two_stream/params.yaml --section two_stream
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
 from kinetoken.stage import Context, Input, Output, run_stage
+from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
 
 PLOTS = Path("plots/two_stream")
-ENDS = ("", "_ci95_low", "_ci95_high", "_floor")
 KEPT = (
-    *(f"{name}{end}" for name in ("accuracy", "forecast_mae_percent", "forecast_rmse_percent") for end in ENDS),
+    *(f"{name}{end}" for name in ("accuracy", "forecast_mae_percent", "forecast_rmse_percent")
+      for end in (*ENDS, "_floor")),
     "forecast_mae", "forecast_mae_floor", "frame_psnr_db", "frame_psnr_db_floor", "frame_psnr_db_ceiling",
     "frame_centroid_error_px", "frame_centroid_error_px_floor", "frame_centroid_error_px_ceiling", "parameters",
 )
@@ -33,15 +31,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Telling:
+class Comparison:
     """Section two_stream: the rows in the order of the table."""
 
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
-        names = [row.name for row in self.rows]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("rows: name at least one, each once")
+        require_each_once(row.name for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -52,26 +48,14 @@ class Paths:
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
 
 
-def run(params: Telling, paths: Paths, context: Context) -> None:
-    import pandas as pd
-
+def run(params: Comparison, paths: Paths, context: Context) -> None:
     measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
-    write_metrics(paths.metrics, measured)
-    write_csv(paths.figures, pd.DataFrame([{"variant": name, **numbers} for name, numbers in measured.items()]))
-    text = markdown(params.rows, measured)
-    paths.table.parent.mkdir(parents=True, exist_ok=True)
-    paths.table.write_text(text, encoding="utf-8")
-    print(text)
+    tell(measured, markdown(params.rows, measured), paths.metrics, paths.figures, paths.table)
 
 
 def read_variant(path: Path) -> dict[str, float]:
     """What the table tells of a variant; UserError if it was not run, or by another stage."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run train_i3d_magvit for that variant first") from None
-    if missing := [name for name in (*KEPT, "per_class", "past", "backbone", "frames_alone") if name not in found]:
-        raise UserError(f"{path}: no '{missing[0]}'; are these metrics of train_i3d_magvit?")
+    found = read_metrics(path, "train_i3d_magvit", (*KEPT, "per_class", "past", "backbone", "frames_alone"))
     return {
         **{name: found[name] for name in KEPT}, "worst_class": min(found["per_class"].values()),
         "accuracy_of_past": found["past"]["accuracy"], "worst_class_of_past": min(found["past"]["per_class"].values()),
@@ -95,13 +79,13 @@ def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> st
     for row in rows:
         one = measured[row.name]
         cells = (
-            f"`{row.name}`", row.change, _with_interval(one, "accuracy", 100, 1), f"{100 * one['worst_class']:.1f}",
+            f"`{row.name}`", row.change, ranged(one, "accuracy"), f"{100 * one['worst_class']:.1f}",
             f"{100 * one['without_frames']:.1f}" if "without_frames" in one else "",
-            f"{100 * one['accuracy_of_past']:.1f}", _with_interval(one, "forecast_mae_percent", 1, 2),
+            f"{100 * one['accuracy_of_past']:.1f}", ranged(one, "forecast_mae_percent", 1, 2),
             f"{one['forecast_rmse_percent']:.2f}", f"{one['frame_centroid_error_px']:.2f}",
             f"{one['frames_alone_place_px']:.2f}", f"{one['backbone_parameters']:,.0f}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_row(cells))
     one = next(iter(measured.values()))
     chance = f"{100 * one['accuracy_floor']:.1f}"
     floors = (
@@ -110,16 +94,11 @@ def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> st
         f"{one['frame_centroid_error_px_floor']:.2f}", f"{one['frames_alone_place_px_floor']:.2f}", "",
     )
     ceiling = ("ceiling", "the true tokens decoded", *[""] * 6, f"{one['frame_centroid_error_px_ceiling']:.2f}", "", "")
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (floors, ceiling))]) + "\n"
-
-
-def _with_interval(one: dict[str, float], name: str, times: float, digits: int) -> str:
-    value, low, high = (f"{times * one[f'{name}{end}']:.{digits}f}" for end in ("", "_ci95_low", "_ci95_high"))
-    return f"{value} ({low}–{high})"
+    return "\n".join([*lines, markdown_row(floors), markdown_row(ceiling)]) + "\n"
 
 
 def main() -> int:
-    return run_stage(run, Telling, Paths)
+    return run_stage(run, Comparison, Paths)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""What studies of one stage's variants have in common: what each measured, and one table of all of them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.errors import UserError
+
+ENDS = ("", "_ci95_low", "_ci95_high")
+
+
+def require_each_once(names: Iterable[str]) -> None:
+    """ValueError unless there is at least one row and none twice."""
+    listed = list(names)
+    if not listed or len(set(listed)) < len(listed):
+        raise ValueError("rows: name at least one, each once")
+
+
+def read_metrics(path: Path, stage: str, needed: Iterable[str]) -> dict[str, Any]:
+    """What the stage measured of a variant; UserError if it was not run, or if a needed number is not there."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run {stage} for that variant first") from None
+    if missing := [name for name in needed if name not in found]:
+        raise UserError(f"{path}: no '{missing[0]}'; are these metrics of {stage}?")
+    return found
+
+
+def tell(measured: Mapping[str, Mapping[str, float]], text: str, metrics: Path, rows: Path, table: Path) -> None:
+    """Leave each variant's numbers as metrics and as a row of a CSV, and the table, which is printed too."""
+    import pandas as pd
+
+    write_metrics(metrics, {name: dict(numbers) for name, numbers in measured.items()})
+    write_csv(rows, pd.DataFrame([{"variant": name, **numbers} for name, numbers in measured.items()]))
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def ranged(numbers: Mapping[str, float], name: str, times: float = 100, digits: int = 1) -> str:
+    """A number and its interval, `times` as large: in per cent by default."""
+    value, low, high = (f"{times * numbers[f'{name}{end}']:.{digits}f}" for end in ENDS)
+    return f"{value} ({low}–{high})"
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
