@@ -76,7 +76,8 @@ def test_network_learns_the_easy_pair(tiny_data: Path, tmp_path: Path) -> None:
         clips, track_id=clips.track_id[easy], label=clips.label[easy], split=clips.split[easy],
         pixels=clips.pixels[easy],
     )
-    params = dataclasses.replace(PARAMS, epochs=60, batch_size=12, channels=4, maps=4, width=32)  # 25 fail every other seed
+    # 25 epochs leave every other seed below the bound, 60 none of eight
+    params = dataclasses.replace(PARAMS, epochs=60, batch_size=12, channels=4, maps=4, width=32)
     classes = ("circular", "linear")
     module, _ = train_baselines.train_network(params, classes, few, few, silent(), "video")
     right = module.probabilities(few.pixels).argmax(1) == train_baselines.target_of(few, classes)
