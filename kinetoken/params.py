@@ -52,8 +52,8 @@ Fraction = Annotated[float, Range(ge=0, le=1)]
 def load_params(path: str | Path, section: str, cls: type[T]) -> T:
     """The section `section` (dots descend, as in ``render_videos.motion``) of the file as a `cls`.
 
-    Raises UserError naming the file, the section and the key for anything unknown, missing, of the
-    wrong type or out of range.
+    Of a union of dataclasses (`A | B`) the one is taken that has most of the section's keys. Raises UserError naming
+    the file, the section and the key for anything unknown, missing, of the wrong type or out of range.
     """
     node = read_yaml(path)
     for depth, key in enumerate(section.split("."), 1):
@@ -62,9 +62,18 @@ def load_params(path: str | Path, section: str, cls: type[T]) -> T:
             raise UserError(f"{path}: no section '{here}'")
         node = node[key]
     try:
-        return build(cls, node, section)
+        built: T = build(_closest(cls, node), node, section)
+        return built
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _closest(cls: Any, node: object) -> Any:  # noqa: ANN401 - a dataclass, or a union of some
+    """Of a union the dataclass whose fields differ least from the keys, the first of equals."""
+    if not isinstance(cls, types.UnionType):
+        return cls
+    keys = set(map(str, node)) if isinstance(node, Mapping) else set()
+    return min(get_args(cls), key=lambda each: len(keys ^ {field.name for field in dataclasses.fields(each)}))
 
 
 def read_yaml(path: str | Path) -> Any:  # noqa: ANN401 - YAML holds anything

@@ -117,7 +117,7 @@ def render(scene: Scene, points: Array, look: Mapping[str, Array]) -> Pixels:
     canvas[:] = to_bytes(scene.background())
     if scene.look.background == "room":
         _draw_shadow(scene, canvas, flat, each)
-    _draw_ball(scene, canvas, flat, each)
+    draw_ball(scene, canvas, flat, each)
     return canvas.reshape(clips, frames, size, size, 3)
 
 
@@ -172,7 +172,8 @@ def _cover(
     return coverage, normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
 
 
-def _draw_ball(scene: Scene, canvas: Pixels, flat: Array, look: Mapping[str, NDArray[np.float32]]) -> None:
+def draw_ball(scene: Scene, canvas: Pixels, flat: Array, look: Mapping[str, NDArray[np.float32]]) -> None:
+    """The ball at points (M, 3) m onto images (M, H, W, 3) in place, no shadow. look: (M,) by name."""
     rows, columns = _window(scene, flat)
     coverage, normal = _cover(scene, flat, rows, columns)
     # the light that shades comes from behind the camera, the one that throws the shadow from overhead, both

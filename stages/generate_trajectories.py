@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from kinetoken.errors import UserError
 from kinetoken.own_tracks import read_own_tracks
+from kinetoken.persistence.tracks import CandidateTracks, draw_candidates
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tracks import write_tracks
 from kinetoken.trajectories import SYNTHETIC, Trajectories, draw_tracks
@@ -23,10 +25,15 @@ class Paths:
     track_params: Annotated[Path, Output("what was drawn")] = Path("data/motion/track_params.parquet")
 
 
-def run(params: Trajectories, paths: Paths, context: Context) -> None:
+def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) -> None:
     if paths.source.name == SYNTHETIC:
         context.progress.phase("drawing", sum(vars(params.counts).values()), "tracks")
-        tracks = draw_tracks(params)
+        tracks = draw_candidates(params) if isinstance(params, CandidateTracks) else draw_tracks(params)
+    elif isinstance(params, CandidateTracks):
+        raise UserError(
+            f"{paths.source}: candidates are drawn, as what makes one persist must be known; set source to "
+            f"{SYNTHETIC}, or bring your own tracks to a dataset of motion"
+        )
     else:
         context.progress.phase(f"reading {paths.source}")
         tracks = read_own_tracks(paths.source, params)
@@ -38,7 +45,7 @@ def run(params: Trajectories, paths: Paths, context: Context) -> None:
 
 
 def main() -> int:
-    return run_stage(run, Trajectories, Paths)
+    return run_stage(run, Trajectories | CandidateTracks, Paths)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Render trajectories as 64×64 RGB clips into the Parquet clip store.
 
+A section with `clutter` draws texture and things that are no balls behind and around the ball.
+
 Reads    params render_videos.<dataset>; trajectories.parquet, track_params.parquet
 Writes   videos/part-*.parquet; with --export K also K playable WebM files under run_info (not an output)
 
@@ -15,6 +17,7 @@ from typing import Annotated
 import numpy as np
 
 from kinetoken.clips import Clips, export_webm, shard_path, write_shard
+from kinetoken.persistence.clutter import Clutter, ClutteredRendering, render_candidates
 from kinetoken.rendering import LOOK, Rendering, Scene, add_noise, render
 from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tracks import Tracks, read_tracks
@@ -30,12 +33,15 @@ class Paths:
     export: Annotated[int, "also write the first K clips as WebM"] = 0
 
 
-def run(params: Rendering, paths: Paths, context: Context) -> None:
+def run(params: Rendering | ClutteredRendering, paths: Paths, context: Context) -> None:
     tracks = read_tracks(paths.trajectories, paths.track_params)
     scene = Scene(tracks.world, params.look)
     paths.videos.mkdir(parents=True)
     shards = [slice(i, i + params.shard_clips) for i in range(0, len(tracks), params.shard_clips)]
-    jobs = [(scene, params.seed, _part(tracks, rows), shard_path(paths.videos, i)) for i, rows in enumerate(shards)]
+    clutter = params.clutter if isinstance(params, ClutteredRendering) else None
+    jobs = [
+        (scene, clutter, params.seed, _part(tracks, rows), shard_path(paths.videos, i)) for i, rows in enumerate(shards)
+    ]
     context.progress.phase("rendering", len(tracks), "clips")
     if params.processes == 1:
         for job in jobs:
@@ -48,16 +54,19 @@ def run(params: Rendering, paths: Paths, context: Context) -> None:
         _export(paths, context.run_info / "clips", context)
 
 
-def draw_shard(scene: Scene, seed: int, tracks: Tracks, path: Path) -> int:
+def draw_shard(scene: Scene, clutter: Clutter | None, seed: int, tracks: Tracks, path: Path) -> int:
     """Draw the tracks and write them as one shard; how many."""
     look = {name: tracks.drawn[name].to_numpy() for name in LOOK}
     size = scene.look.image_size
     pixels = np.empty((len(tracks), scene.world.num_frames, size, size, 3), np.uint8)
     for start in range(0, len(tracks), CHUNK):
         rows = slice(start, start + CHUNK)
-        drawn = render(scene, tracks.points[rows], {name: values[rows] for name, values in look.items()})
+        points, looks = tracks.points[rows], {name: values[rows] for name, values in look.items()}
         rngs = [np.random.default_rng([seed, int(i)]) for i in tracks.track_id[rows]]
-        pixels[rows] = add_noise(drawn, scene.look.noise, rngs)
+        if clutter is None:
+            pixels[rows] = add_noise(render(scene, points, looks), scene.look.noise, rngs)
+        else:
+            pixels[rows] = render_candidates(scene, clutter, points, looks, rngs)
     write_shard(path, Clips(tracks.track_id, tracks.label, tracks.split, pixels, scene.world.fps), scene)
     return len(tracks)
 
@@ -79,7 +88,7 @@ def _export(paths: Paths, folder: Path, context: Context) -> None:
 
 
 def main() -> int:
-    return run_stage(run, Rendering, Paths)
+    return run_stage(run, Rendering | ClutteredRendering, Paths)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,17 @@ The names of modules are those of pytorchvideo 0.1.5 (models/resnet.py, stem.py,
 load key by key. Each convolution with an extent in time is a `TimeConv3d`, which may be causal.
 """
 
-from collections.abc import Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice, repeat
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 Triple = tuple[int, int, int]
 Depths = tuple[int, int, int, int]
+Streams = list[Tensor]  # of each causal convolution of a network, the frames that its next ones still see
 
 KINETICS_MEAN, KINETICS_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)  # of pixels in [0, 1], both networks
 KINETICS_CLASSES = 400
@@ -31,10 +34,40 @@ class TimeConv3d(nn.Conv3d):
         around = (0 if causal else kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         super().__init__(entering, leaving, kernel, stride, around, bias=False)
         self.past = max(kernel[0] - stride[0], 0) if causal else 0  # frames of zeros before the first
+        self.before: Tensor | None = None  # of a stream: the last `past` frames that came in
+        self.streams = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, entering, T, H, W) → (B, leaving, T', H', W')."""
-        return super().forward(functional.pad(x, (0, 0, 0, 0, self.past, 0)) if self.past else x)
+        if not self.past:
+            return super().forward(x)
+        if self.before is None:
+            padded = functional.pad(x, (0, 0, 0, 0, self.past, 0))
+        else:
+            padded = torch.cat([self.before, x], 2)
+        if self.streams:
+            self.before = padded[:, :, -self.past :]
+        return super().forward(padded)
+
+
+@contextmanager
+def streaming(network: nn.Module, before: Streams | None) -> Iterator[Streams]:
+    """Run a causal network on the next frames of clips that arrive piece by piece.
+
+    `before` is what the call before left, None at the beginning; what this one leaves fills the list that is given.
+    A piece has a whole number of the network's strides over time.
+    """
+    convolutions = [m for m in network.modules() if isinstance(m, TimeConv3d) and m.past]
+    left: Streams = []
+    earlier: Iterable[Tensor | None] = repeat(None, len(convolutions)) if before is None else before
+    for convolution, kept in zip(convolutions, earlier, strict=True):
+        convolution.before, convolution.streams = kept, True
+    try:
+        yield left
+        left += [m.before for m in convolutions if m.before is not None]
+    finally:
+        for convolution in convolutions:
+            convolution.before, convolution.streams = None, False
 
 
 class Stem(nn.Module):

@@ -12,6 +12,8 @@ which is the fastest layout on a CPU.
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 PATCH = (2, 4, 4)  # frames, rows, columns of the stem
 STRIDE = (4, 8, 8)  # of a token, after the downsampling
 CELL = 3 * math.prod(PATCH)  # numbers in a cell
+
+Past = list[Tensor]  # of each causal block in turn, what entered its convolution over time at its last two times
 
 # luma and two chromas from red, green, blue: orthonormal, as rows
 OPPONENT = -np.array([[3, 3, 3], [6, 0, -6], [3, -6, 3]]) / np.array([[27**0.5], [72**0.5], [54**0.5]])
@@ -78,13 +82,30 @@ class Block(nn.Module):
         nn.init.normal_(self.time.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, _, h, _, _ = x.shape
+        x = self._over_space(x)
+        return self._over_time(x, F.pad(F.silu(self.norm_time(x)), (0, 0, 0, 0, 0, 0, *self.padding)))
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The next times of a causal block: (B, t, H, W, C) and what the call before left (None: nothing came before).
+
+        → the same of `forward` over all times so far, and (B, 2, H, W, C) for the next call.
+        """
+        x = self._over_space(x)
+        entering = F.silu(self.norm_time(x))
+        before = torch.zeros_like(entering[:, :1]).expand(-1, self.padding[0], -1, -1, -1) if past is None else past
+        padded = torch.cat([before, entering], 1)
+        return self._over_time(x, padded), padded[:, -self.padding[0] :]
+
+    def _over_space(self, x: Tensor) -> Tensor:
         frames = rearrange(F.silu(self.norm_space(x)), "b t h w c -> (b t) c h w")
-        x = x + rearrange(self.space(frames), "(b t) c h w -> b t h w c", b=b)
-        padded = F.pad(F.silu(self.norm_time(x)), (0, 0, 0, 0, 0, 0, *self.padding))  # (B, T+2, H, W, C)
+        y: Tensor = x + rearrange(self.space(frames), "(b t) c h w -> b t h w c", b=len(x))
+        return y
+
+    def _over_time(self, x: Tensor, padded: Tensor) -> Tensor:
+        """x (B, T, H, W, C) plus the convolution of what entered it, two times more: (B, T + 2, H, W, C)."""
         columns = rearrange(padded, "b t h w c -> b c t (h w)")
-        x = x + rearrange(self.time(columns), "b c t (h w) -> b t h w c", h=h)
-        return x
+        y: Tensor = x + rearrange(self.time(columns), "b c t (h w) -> b t h w c", h=x.shape[2])
+        return y
 
 
 class Stem(nn.Module):
@@ -135,6 +156,11 @@ class Stem(nn.Module):
         cells = rest + thing.flatten(-2)
         clips: Tensor = rearrange(cells, "b t h w (c p q r) -> b (t p) (h q) (w r) c", p=p, q=q, r=r)
         return clips
+
+
+def _folded(x: Tensor) -> Tensor:
+    """(B, T, H, W, C) → (B, T/2, H/2, W/2, 8 C): the next coarser grid."""
+    return rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
 
 
 def haar_basis() -> np.ndarray:
@@ -228,8 +254,7 @@ class Tokenizer(nn.Module):
             raise ValueError(f"clips {tuple(clips.shape)}: expected (B, T, {size[0]}, {size[1]}, 3), T a multiple of 4")
         x = clips.to(self.background.dtype) / 255 if clips.dtype == torch.uint8 else clips
         x = self.fine_encoder(self.stem(x - background))  # (B, T/2, H/4, W/4, fine)
-        x = rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=2, r=2)
-        x = self.coarse_encoder(self.down(x))  # (B, T/4, H/8, W/8, coarse)
+        x = self.coarse_encoder(self.down(_folded(x)))  # (B, T/4, H/8, W/8, coarse)
         latents: Tensor = rearrange(self.to_latent(x), "b t h w d -> b d t h w")
         return latents
 
@@ -249,14 +274,48 @@ class Tokenizer(nn.Module):
 
         Only their `last` frames, an even number, if given: at a fraction of the work.
         """
-        x = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
-        x = self.up(self.coarse_decoder(x))
+        x = self.up(self.coarse_decoder(self._entering_decoder(quantized)))
         x = rearrange(x, "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=2, r=2)
         steps = x.shape[1] if last is None else last // PATCH[0]
         reach = sum(block.padding[0] for block in self.fine_decoder)  # type: ignore[index,misc]  # into earlier steps
         x = self.fine_decoder(x[:, -(steps + reach) :])[:, -steps:]
         pixels: Tensor = self.stem.inverse(x)
         return pixels + (self.background if background is None else background)
+
+    def _entering_decoder(self, quantized: Tensor) -> Tensor:
+        """(B, D, T', H', W') → (B, T', H', W', coarse)."""
+        x: Tensor = self.from_latent(rearrange(quantized, "b d t h w -> b t h w d"))
+        return x
+
+    @torch.no_grad()
+    def code_features(self, indices: Tensor) -> Tensor:
+        """What the decoder makes of codes before it paints: indices (B, T', H', W') → (B, T', H', W', coarse)."""
+        x: Tensor = self.coarse_decoder(self._entering_decoder(self.codes_to_latents(indices)))
+        return x
+
+    @torch.no_grad()
+    def step(self, clips: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor, Past]:
+        """The next slices of clips that arrive piece by piece, of a causal tokenizer; nothing is computed twice.
+
+        clips (B, 4 n, H, W, 3) and what the call before left → indices (B, n, H', W'), their `code_features`
+        (B, n, H', W', coarse), and what the next call needs. Raises ValueError for a tokenizer that is not causal.
+        """
+        if not self.shape.causal:
+            raise ValueError("a tokenizer that is not causal needs whole clips")
+        kept: Iterator[Tensor | None] = repeat(None) if past is None else iter(past)
+        left: Past = []
+
+        def through(blocks: nn.Sequential, x: Tensor) -> Tensor:
+            for block in blocks:
+                x, new = block.step(x, next(kept))  # type: ignore[operator]
+                left.append(new)
+            return x
+
+        x = clips.to(self.background.dtype) / 255 if clips.dtype == torch.uint8 else clips
+        x = through(self.fine_encoder, self.stem(x - self.background))
+        x = through(self.coarse_encoder, self.down(_folded(x)))
+        quantized, indices, _ = self.quantize(rearrange(self.to_latent(x), "b t h w d -> b d t h w"))
+        return indices, through(self.coarse_decoder, self._entering_decoder(quantized)), left
 
     @torch.no_grad()
     def encode(self, clips: Tensor) -> Tensor:

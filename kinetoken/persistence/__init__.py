@@ -1,0 +1,1 @@
+"""Deciding early whether a candidate persists."""

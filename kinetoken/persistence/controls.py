@@ -1,0 +1,99 @@
+"""What must tell nothing: the frame in which a candidate appears, what is known without looking, labels at random.
+
+Each control is given its best chance: a classifier of its own, trained on the training tracks.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from kinetoken.heads.scoring import with_interval
+from kinetoken.laws import Array
+from kinetoken.persistence.evaluation import watch
+from kinetoken.persistence.experiment import Material
+from kinetoken.persistence.network import build_network
+from kinetoken.persistence.params import PersistenceParams
+from kinetoken.persistence.training import Targets, train_network
+from kinetoken.rendering import LOOK
+from kinetoken.stage import Context
+from kinetoken.training import fabric_device
+
+CROP = 24  # px a side, around the candidate
+
+
+def controls(
+    material: Material, params: PersistenceParams, shuffled: str, context: Context
+) -> dict[str, dict[str, float]]:
+    """Test accuracy with its interval of each: `first_frame`, `metadata`, `shuffled_labels` (of that extractor)."""
+    train, test = material.rows("train"), material.rows("test")
+    persistent = material.truth.persistent
+    found = {}
+    for name, features in (("first_frame", first_frames(material)), ("metadata", metadata(material))):
+        context.progress.phase(f"control: {name}")
+        right = _told(features[train], persistent[train], features[test]) == persistent[test]
+        found[name] = with_interval("accuracy", right.astype(np.float64))
+    right = _dealt_out(material, params, shuffled, context)
+    found["shuffled_labels"] = with_interval("accuracy", right.astype(np.float64))
+    return found
+
+
+def first_frames(material: Material) -> Array:
+    """(N, features) of each candidate's first frame: pixels around it, averaged by twos, place and apparent size."""
+    scene, truth = material.store.scene, material.truth
+    size = scene.look.image_size
+    rows = np.arange(len(material.store))
+    u, v, radius = scene.project(material.tracks.points[rows, truth.first])
+    features = np.empty((len(rows), 3 * (CROP // 2) ** 2 + 3))
+    for part in np.array_split(rows, max(len(rows) // 512, 1)):
+        frames = material.store.take(part).pixels[np.arange(len(part)), truth.first[part]]
+        for row, frame in zip(part, frames, strict=True):
+            top, left = (int(np.clip(round(float(x[row])) - CROP // 2, 0, size - CROP)) for x in (v, u))
+            crop = frame[top : top + CROP, left : left + CROP] / 255
+            small = crop.reshape(CROP // 2, 2, CROP // 2, 2, 3).mean((1, 3))
+            features[row] = [*small.ravel(), u[row] / size, v[row] / size, radius[row] / 4]
+    return features
+
+
+def metadata(material: Material) -> Array:
+    """(N, columns): length, size, bytes, number and frame of appearance, colour, light, depth: what needs no look."""
+    store, drawn = material.store, material.tracks.drawn
+    count = len(store)
+    frames, height, width = store.shape
+    same = np.tile([frames, height, width, store.fps, frames * height * width * 3.0], (count, 1))
+    number = store.track_id.astype(np.float64)
+    columns = [drawn[name].to_numpy() for name in ("ball_radius", "speed", "start_z", *LOOK)]
+    return np.column_stack([
+        same, number, number % 2, number % 4, material.truth.first, *columns,
+        material.tracks.points[np.arange(count), material.truth.first],
+    ])
+
+
+def _told(train: Array, persistent: np.ndarray, test: Array) -> np.ndarray:
+    """(N,) what boosted trees (Friedman 2001) tell of the test rows."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(train, persistent)
+    return np.asarray(model.predict(test), bool)
+
+
+def _dealt_out(material: Material, params: PersistenceParams, name: str, context: Context) -> np.ndarray:
+    """(N,) is the extractor's network right at the end of whole clips, where labels are dealt out at random?
+
+    In all splits: against the true labels of test it would be far from chance, to either side. What tells two kinds
+    apart best (a candidate that is gone) would by chance go with one of the dealt labels in training, and rule.
+    """
+    device = fabric_device(context.hardware)
+    network = build_network(name, params, material.store.shape[1], material.tokenizer)
+    rng = np.random.default_rng(params.seed)
+
+    def dealt(known: Targets) -> Targets:
+        return dataclasses.replace(known, persistent=known.persistent[rng.permutation(len(known.persistent))])
+
+    train, val, test = (
+        (kept, dealt(known))
+        for kept, known in (material.clips(network.extractor, split, device) for split in ("train", "val", "test"))
+    )
+    short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
+    train_network(network, train, val, short, params.head, context, "control: shuffled labels")
+    told = watch(network.to(device), test[0], device).logits[:, -1] > 0
+    return np.asarray(told == (test[1].persistent.numpy() > 0))
