@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
+from PIL import Image
 
 from kinetoken.clips import ClipStore
 from kinetoken.report import samples as clips_of
@@ -58,6 +59,7 @@ class Browser:
         self._session = opened["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setScrollbarsHidden", hidden=True)  # they come and go with screenshots, and move the page
         self.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
         return self
 
@@ -144,8 +146,23 @@ def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "train_tokenizer").mkdir()
     (folder / "train_tokenizer" / "curves.csv").write_text("model,epoch,step,loss\nt,1,5,2.0\nt,2,10,1.0\n")
-    results = Results({"train_tokenizer": {"psnr_db": 36.0, "psnr_db_floor": 26.0}}, folder)
-    (folder / "report.html").write_text(render_page(results, samples, BuildReport(0, 1, 1, {}), gpu=False))
+    (folder / "detect_persistence" / "attention").mkdir(parents=True)
+    Image.fromarray(clips.pixels[0, 0]).save(folder / "detect_persistence" / "attention" / "transformer.png")
+    (folder / "train_gasm_cast").mkdir()
+    names = [f"Moving something and something {name}" for name in "abcdefghijklmn"]
+    (folder / "train_gasm_cast" / "confusion.csv").write_text(
+        "actual,predicted\n" + "".join(f"{name},{name}\n" for name in names)
+    )
+    marks = {"detect_persistence.transformer.regret": 3.0}
+    results = Results({
+        "train_tokenizer": {"psnr_db": 36.0, "psnr_db_floor": 26.0},
+        "detect_persistence": {
+            f"transformer.{key}{end}": value for key, value in
+            {"accuracy": 0.9, "regret": 13.5, "attention_ratio": 13.5, "place_px": 3.5}.items()
+            for end in ("", "_floor", "_ceiling", "_ci95_low", "_ci95_high")
+        },
+    }, folder)
+    (folder / "report.html").write_text(render_page(results, samples, BuildReport(0, 1, 1, marks), gpu=False))
     return folder / "report.html"
 
 
@@ -164,6 +181,10 @@ def test_page_opens_offline_without_fault(browser: Browser, page: Path, width: i
     loaded = {url.partition("#")[0] for url in requests if not url.startswith("data:")}
     assert loaded == {page.resolve().as_uri()}
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing sticks out sideways
+    if width == 1200:  # nor does a table scroll, but for those of every number, which are folded away
+        scrolls = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
+        assert browser.evaluate(f"{scrolls}.map(s => s.textContent.trim().slice(0, 40))") == []
+    assert browser.evaluate("document.querySelector('.picture img').naturalWidth") == 64
     assert browser.evaluate("document.querySelectorAll('svg path.line').length") == 1
     assert browser.evaluate("document.querySelector('pre').textContent.includes('<img src=x')")
 
@@ -173,6 +194,10 @@ def test_a_page_that_asks_for_something_is_found_out(browser: Browser, page: Pat
     asking.write_text(page.read_text().replace("</main>", '<img src="https://example.invalid/ball.png"></main>'))
     assert "example.invalid" in browser.open(asking)
     assert [event for event in browser.events if event.get("method") in FAULTS] != []
+    broken = page.with_name("broken.html")
+    start = '<img src="data:image/webp;base64,'
+    broken.write_text(page.read_text().replace(start, f"{start}AAAA"))
+    assert "picture" in browser.open(broken)
     still = page.with_name("still.html")
     still.write_text(page.read_text().replace('setProperty("--frame"', 'setProperty("--other"'))
     assert browser.open(still) == "still"

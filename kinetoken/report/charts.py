@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 360, 236
+WIDE = 740, 330  # of a drawing that takes two columns of three
+HALF = 540, 200  # of one that takes one of two
 LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 42
 TICKS = 5
+MANY_DOTS = 20  # a line with more points shows smaller ones
 MOST_DOTS = 40  # a line with more points shows no dots
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: y over x, an optional band low…high, and its look: colour 0…7, dashed for what is no model."""
+    """One line, or a set of bars: y over x, and its look.
+
+    low…high is an optional band, colour runs 0…7, dashed is what is no model, and `points` have no line.
+    """
 
     name: str
     x: Sequence[float]
@@ -27,6 +33,7 @@ class Series:
     high: Sequence[float] = ()
     colour: int = 0
     dashed: bool = False
+    points: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,23 +91,53 @@ def short(value: float) -> str:
 
 def line_chart(
     series: Sequence[Series], x_label: str, y_label: str, *, bounds: tuple[float, float] | None = None,
-    log: bool = False, diagonal: bool = False, x_ticks: Sequence[float] = (),
+    log: bool = False, diagonal: bool = False, x_ticks: Sequence[float] = (), size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> Markup:
     """Lines with bands over shared axes; `diagonal` draws y = x, `x_ticks` replaces the round values."""
     xs = [value for one in series for value in one.x]
     ys = [value for one in series for value in (*one.y, *one.low, *one.high)]
-    across = linear_axis(xs, LEFT, WIDTH - RIGHT)
+    width, height = size
+    across = linear_axis(xs, LEFT, width - RIGHT)
     if x_ticks:
         pad = 0.04 * (max(xs) - min(xs) or 1)
-        across = Axis(min(xs) - pad, max(xs) + pad, LEFT, WIDTH - RIGHT, tuple(x_ticks))
-    up = log_axis(ys, HEIGHT - BOTTOM, TOP) if log else linear_axis(ys, HEIGHT - BOTTOM, TOP, bounds)
+        across = Axis(min(xs) - pad, max(xs) + pad, LEFT, width - RIGHT, tuple(x_ticks))
+    up = log_axis(ys, height - BOTTOM, TOP) if log else linear_axis(ys, height - BOTTOM, TOP, bounds)
     parts = [_frame(across, up, x_label, y_label)]
     if diagonal:
         low, high = max(across.low, up.low), min(across.high, up.high)
         parts.append(Markup('<path class="diagonal" d="{}"/>').format(_path([(low, low), (high, high)], across, up)))
     parts += [_band(one, across, up) for one in series if len(one.low)]
     parts += [_line(one, across, up) for one in series]
-    return _svg(parts, WIDTH, HEIGHT, f"{y_label} over {x_label}") + legend(series)
+    return _svg(parts, width, height, f"{y_label} over {x_label}") + legend(series)
+
+
+def bar_chart(
+    series: Sequence[Series], x_label: str, y_label: str, *, rule: tuple[float, str] | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Markup:
+    """Bars from 0 at each x, those of several series side by side; `rule` is an upright line with its name."""
+    xs = sorted({x for one in series for x in one.x})
+    gap = min((after - before for before, after in zip(xs, xs[1:], strict=False)), default=1.0)
+    ends = [xs[0] - gap / 2, xs[-1] + gap / 2] if xs else []
+    width, height = size
+    values = [*ends, *(rule[:1] if rule else ())] or [0.0, 1.0]
+    ticks = tuple(tick for tick in nice_ticks(min(values), max(values)) if min(values) <= tick <= max(values))
+    across = Axis(min(values), max(values), LEFT, width - RIGHT, ticks)
+    up = linear_axis([0.0, *(y for one in series for y in one.y)], height - BOTTOM, TOP)
+    wide = 0.86 * gap / max(len(series), 1)
+    drawn = Markup('<rect class="c{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
+    parts = [_frame(across, up, x_label, y_label)]
+    for place, one in enumerate(series):
+        for x, y in zip(one.x, one.y, strict=True):
+            left = across(x + (place - len(series) / 2) * wide)
+            tip, top = f"{one.name}: {short(y)} at {short(x)}", up(y)
+            sides = _n(across(x + wide) - across(x)), _n(up(0.0) - top)
+            parts.append(drawn.format(one.colour, _n(left), _n(top), *sides, tip))
+    if rule:
+        upright = Markup('<path class="diagonal" d="M{} {}V{}"/><text x="{}" y="{}">{}</text>')
+        at = across(rule[0])
+        parts.append(upright.format(_n(at), TOP, height - BOTTOM, _n(at + 5), TOP + 10, rule[1]))
+    return _svg(parts, width, height, f"{y_label} over {x_label}") + legend(series)
 
 
 def legend(series: Sequence[Series]) -> Markup:
@@ -108,7 +145,10 @@ def legend(series: Sequence[Series]) -> Markup:
     if len(series) < 2:
         return Markup("")
     entry = Markup('<li><i class="c{}{}"></i>{}</li>')
-    entries = Markup("").join(entry.format(one.colour, " dashed" if one.dashed else "", one.name) for one in series)
+    looks = [" dot" if one.points else " dashed" if one.dashed else "" for one in series]
+    entries = Markup("").join(
+        entry.format(one.colour, look, one.name) for one, look in zip(series, looks, strict=True)
+    )
     return Markup('<ul class="legend">{}</ul>').format(entries)
 
 
@@ -154,10 +194,10 @@ def _frame(across: Axis, up: Axis, x_label: str, y_label: str) -> Markup:
     below = Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>')
     title = Markup('<text class="label" transform="translate({} {}){}" text-anchor="middle">{}</text>')
     heights = [(_n(up(tick)), short(tick)) for tick in up.ticks]
-    parts = [level.format(LEFT, y, WIDTH - RIGHT, LEFT - 7, y, text) for y, text in heights]
-    parts += [below.format(_n(across(tick)), HEIGHT - BOTTOM + 17, short(tick)) for tick in across.ticks]
-    parts.append(title.format(_n((LEFT + WIDTH - RIGHT) / 2), HEIGHT - 7, "", x_label))
-    parts.append(title.format(12, _n((TOP + HEIGHT - BOTTOM) / 2), "rotate(-90)", y_label))
+    parts = [level.format(LEFT, y, _n(across.end), LEFT - 7, y, text) for y, text in heights]
+    parts += [below.format(_n(across(tick)), _n(up.start + 17), short(tick)) for tick in across.ticks]
+    parts.append(title.format(_n((LEFT + across.end) / 2), _n(up.start + BOTTOM - 7), "", x_label))
+    parts.append(title.format(12, _n((TOP + up.start) / 2), "rotate(-90)", y_label))
     return Markup("").join(parts)
 
 
@@ -165,12 +205,16 @@ def _line(one: Series, across: Axis, up: Axis) -> Markup:
     points = [(x, y) for x, y in zip(one.x, one.y, strict=True) if math.isfinite(y)]
     look = " dashed" if one.dashed else ""
     drawn = Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, look, _path(points, across, up))
-    if len(points) > MOST_DOTS:
+    if one.points:
+        drawn = Markup("")
+    elif len(points) > MOST_DOTS:
         return drawn
-    dot = Markup('<circle class="c{}" cx="{}" cy="{}" r="3"><title>{}</title></circle>')
-    tips = [f"{one.name}: {short(y)} at {short(x)}" for x, y in points]
-    dots = [dot.format(one.colour, _n(across(x)), _n(up(y)), tip) for (x, y), tip in zip(points, tips, strict=True)]
-    return drawn + Markup("").join(dots)
+    dot = Markup('<circle class="c{}{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>')
+    look, size = (" point", 6) if one.points else ("", 2 if len(points) > MANY_DOTS else 3)
+    for x, y in points:
+        tip = f"{one.name}: {short(y)} at {short(x)}"
+        drawn += dot.format(one.colour, look, _n(across(x)), _n(up(y)), size, tip)
+    return drawn
 
 
 def _band(one: Series, across: Axis, up: Axis) -> Markup:

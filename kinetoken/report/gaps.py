@@ -17,14 +17,9 @@ class NotRun:
 # stages of the pipeline: a missing metrics file means that the stage has not run
 RUNNABLE = (
     "train_tokenizer", "train_baselines", "diagnose_codes", "train_classifier", "train_position", "train_predictor",
-    "train_generator", "train_i3d_magvit", "train_gasm_cast", "describe_motion",
+    "train_generator", "train_i3d_magvit", "train_gasm_cast", "detect_persistence", "describe_motion",
 )
-ABSENT = "No such stage in this pipeline yet"
-# designed, shown when their numbers are there
-LATER = (
-    ("detect_persistence", "Early persistence decisions",
-     ABSENT + "; it needs clips of persistent and transient balls amid clutter."),
-)
+EXTRACTORS = ("magvit", "transformer", "i3d_causal", "slowfast_causal")  # of detect_persistence
 
 
 def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
@@ -36,9 +31,9 @@ def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
             "A language model", "Equations and sentences come from least-squares fits (provider offline, is_llm 0); "
             "no text was sent to or received from a language model.",
         ))
-    gaps += [NotRun(what, why) for stage, what, why in LATER if stage not in results.metrics]
     gaps += [
         *_weights(results),
+        *_extractors(results),
         NotRun("More than one seed", "Each network was trained once. The intervals are bootstraps over test clips; "
                "they do not hold what another seed would change."),
         NotRun("Ablations", "One good variant of each thing was trained; comparisons that take longer are studies.",
@@ -67,3 +62,15 @@ def _weights(results: Results) -> list[NotRun]:
     if reduced:
         gap += f" Reduced ones stand for the published {', '.join(reduced)}."
     return [NotRun("Pretrained weights", gap)]
+
+
+def _extractors(results: Results) -> list[NotRun]:
+    """Which extractors of early decisions this run left out."""
+    stage = "detect_persistence"
+    left_out = [name for name in EXTRACTORS if results.number(stage, f"{name}.accuracy") is None]
+    if stage not in results.metrics or not left_out:
+        return []
+    return [NotRun(
+        f"Early decisions by {' and '.join(left_out)}", "Not among the extractors of this run (detect_persistence).",
+        f"dvc exp run -S 'detect_persistence.extractors=[{', '.join(EXTRACTORS)}]'",
+    )]

@@ -7,7 +7,7 @@ from typing import Literal
 from kinetoken.params import NonNegative, Positive
 from kinetoken.report.results import Results
 
-Unit = Literal["share", "dB", "px", "%", "×", ""]
+Unit = Literal["share", "dB", "px", "%", "×", "points", "of 1", ""]
 
 CHAIN = (
     ("probe.pixels", "Pixels", "the clips themselves"),
@@ -44,7 +44,7 @@ class Headline:
     unit: Unit
     lower_is_better: bool = False
     counted_from: Literal["zero", "ceiling", "floor"] = "zero"
-    floor: str = ""  # stage.key where it is not <key>_floor
+    floor: str | None = ""  # stage.key where it is not <key>_floor; None: what bears that name is no floor
     ceiling: str = ""
 
     @property
@@ -89,6 +89,18 @@ HEADLINES = (
     Headline("train_gasm_cast", "within_pairs", "… order right, of clips whose mirrored pair is", "share"),
     Headline("train_gasm_cast", "order_blind.top1", "Control: DINOv3's frames averaged, no motion", "share"),
     Headline("train_gasm_cast", "order_blind.within_pairs", "… order right, of clips whose mirrored pair is", "share"),
+    Headline("detect_persistence", "transformer.accuracy", "Will it persist? Right at the stop (transformer)", "share"),
+    Headline("detect_persistence", "transformer.early_stop_rate", "… decided before the clip's end", "share"),
+    Headline("detect_persistence", "transformer.compute_saved", "… compute saved by stopping", "share"),
+    Headline("detect_persistence", "transformer.harmonic_mean", "… harmonic mean of accuracy and earliness", "of 1"),
+    Headline("detect_persistence", "transformer.ece", "… calibration error of its confidence", "", True,
+             floor=None, ceiling="detect_persistence.transformer.ece_floor"),
+    Headline("detect_persistence", "transformer.regret", "… regret against the best rule on true positions", "points",
+             True),
+    Headline("detect_persistence", "transformer.attention_ratio", "… attention on the candidate over uniform", "×"),
+    Headline("detect_persistence", "magvit.accuracy", "Will it persist? Right at the stop (codes)", "share"),
+    Headline("detect_persistence", "control.first_frame.accuracy", "Control: from its first frame alone", "share"),
+    Headline("detect_persistence", "control.metadata.accuracy", "Control: from what is known without looking", "share"),
     Headline("describe_motion", "equation_correct_true_points", "Law found from true points", "share"),
     Headline("describe_motion", "equation_correct", "Law found from codes", "share", False, "ceiling"),
     Headline("describe_motion", "description_correct", "Sentence right in every fact", "share"),
@@ -137,14 +149,15 @@ def headline_rows(results: Results, marks: Mapping[str, float]) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
-def shown(value: float | None, unit: Unit) -> str:
-    """A number with its unit, to the digits that a test set of some thousand clips can carry."""
+def shown(value: float | None, unit: Unit, *, named: bool = True) -> str:
+    """A number, with its unit unless that is `named` beside it, to the digits that some thousand clips can carry."""
     if value is None:
         return "–"
     if unit == "share":
-        return f"{100 * value:.1f} %"
-    digits = {"dB": 1, "px": 2, "%": 2, "×": 2, "": 3}[unit]
-    return f"{value:.{digits}f}{' ' if unit else ''}{unit}".replace(" ×", "×")
+        return f"{100 * value:.1f}{' %' if named else ''}"
+    digits = {"dB": 1, "px": 2, "%": 2, "×": 2, "points": 2, "of 1": 3, "": 3}[unit]
+    name = unit if named and unit != "of 1" else ""
+    return f"{value:.{digits}f}{' ' if name else ''}{name}".replace(" ×", "×")
 
 
 def _row(one: Headline, results: Results, mark: float | None) -> Row | None:
@@ -155,7 +168,7 @@ def _row(one: Headline, results: Results, mark: float | None) -> Row | None:
     ceiling = _reference(results, one, one.ceiling, "_ceiling")
     low, high = (results.number(one.stage, f"{one.key}_ci95_{side}") for side in ("low", "high"))
     held = _mark(one, mark, floor, ceiling)
-    interval = "–" if low is None or high is None else f"{shown(low, one.unit)} … {shown(high, one.unit)}"
+    interval = "–" if low is None or high is None else f"{shown(low, one.unit, named=False)} … {shown(high, one.unit)}"
     met = None if held is None else (value <= held + 1e-9 if one.lower_is_better else value >= held - 1e-9)
     sign = "≤" if one.lower_is_better else "≥"
     points = {"floor": floor, "ceiling": ceiling, "low": low, "high": high, "value": value, "mark": held}
@@ -173,7 +186,9 @@ def _value(results: Results, stage: str, key: str) -> float | None:
     return min(under, default=None)
 
 
-def _reference(results: Results, one: Headline, name: str, suffix: str) -> float | None:
+def _reference(results: Results, one: Headline, name: str | None, suffix: str) -> float | None:
+    if name is None:
+        return None
     stage, _, key = name.partition(".")
     return results.number(stage, key) if name else results.number(one.stage, one.key + suffix)
 
@@ -189,7 +204,7 @@ def _mark(one: Headline, mark: float | None, floor: float | None, ceiling: float
 def _places(points: Mapping[str, float | None], one: Headline) -> dict[str, float]:
     """Each number's place on a scale of its own, worse at 0 and better at 1."""
     known = {name: value for name, value in points.items() if value is not None}
-    if one.unit == "share":
+    if one.unit in ("share", "of 1"):
         low, high = 0.0, 1.0
     else:
         low, high = min(known.values()), max(known.values())

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinetoken.report import sections
+from kinetoken.report import persistence, sections
 from kinetoken.report.gaps import not_run
 from kinetoken.report.headline import BuildReport, answer, chain, headline_rows, shown
 from kinetoken.report.prose import to_html
-from kinetoken.report.results import Numbers, Results
+from kinetoken.report.results import Numbers, Results, spread
 from kinetoken.report.sprites import Card
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -49,6 +49,7 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
         "two_streams": sections.confusion(results, "train_i3d_magvit/confusion.csv"),
         "forecasts": sections.forecasts(results),
         "actions": sections.confusion(results, "train_gasm_cast/confusion.csv"),
+        "early": persistence.early_decisions(results, params.descriptions),
         "horizons": sections.horizons(results), "embeddings": figures, "classes": classes,
         "usage": sections.usage(results), "vitals": sections.vitals(results),
         "scores": sections.score_table(results, "train_generator/scores.csv"),
@@ -77,11 +78,7 @@ def number_rows(numbers: Numbers) -> list[tuple[str, str, dict[str, str]]]:
 
 def choose_descriptions(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """The first `count` rows whose equation is correct and the first `count` whose is not, spread over the laws."""
-    chosen = []
-    for correct in (True, False):
-        kept = [row for row in rows if bool(row.get("verdicts", {}).get("equation_correct")) is correct]
-        laws = sorted({str(row.get("true_law")) for row in kept})
-        queues = [[row for row in kept if str(row.get("true_law")) == law] for law in laws]
-        turns = [queue[turn] for turn in range(count) for queue in queues if turn < len(queue)]
-        chosen += turns[:count]
-    return chosen
+    return spread(
+        rows, count, lambda row: bool(row.get("verdicts", {}).get("equation_correct")),
+        lambda row: str(row.get("true_law")),
+    )

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ Numbers = dict[str, float]
 STAGES = (
     "train_tokenizer", "extract_codes_motion", "train_baselines", "diagnose_codes", "train_classifier",
     "train_position", "train_predictor", "train_generator", "train_i3d_magvit", "train_gasm_cast",
-    "detect_persistence", "describe_motion",
+    "extract_codes_persistence", "detect_persistence", "describe_motion",
 )
 
 
@@ -40,9 +40,8 @@ class Results:
         """
         import pandas as pd
 
-        path = self.plots / name
-        if not path.exists():
-            self.note(f"plots/{name}")
+        path = self.file(name)
+        if path is None:
             return None
         try:
             frame = pd.read_csv(path)
@@ -52,13 +51,18 @@ class Results:
             raise UserError(f"{path}: no column '{absent[0]}'; it has {', '.join(frame.columns)}")
         return frame
 
-    def text(self, name: str) -> str | None:
-        """The text file `name` under the plots folder; None, noted in `missing`, if it is not there."""
+    def file(self, name: str) -> Path | None:
+        """The file `name` under the plots folder; None, noted in `missing`, if it is not there."""
         path = self.plots / name
         if not path.exists():
             self.note(f"plots/{name}")
             return None
-        return path.read_text(encoding="utf-8")
+        return path
+
+    def text(self, name: str) -> str | None:
+        """The text file `name` under the plots folder; None, noted in `missing`, if it is not there."""
+        path = self.file(name)
+        return None if path is None else path.read_text(encoding="utf-8")
 
     def note(self, what: str) -> None:
         if what not in self.missing:
@@ -110,3 +114,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             raise UserError(f"{path}: line {place}: expected one object a line")
         rows.append(row)
     return rows
+
+
+def spread(
+    rows: Sequence[dict[str, Any]], count: int, right: Callable[[dict[str, Any]], bool],
+    kind: Callable[[dict[str, Any]], str],
+) -> list[dict[str, Any]]:
+    """The first `count` rows that are right and the first `count` that are not, each in turns over the kinds."""
+    chosen = []
+    for wanted in (True, False):
+        kept = [row for row in rows if right(row) is wanted]
+        queues = [[row for row in kept if kind(row) == name] for name in sorted({kind(row) for row in kept})]
+        turns = [queue[turn] for turn in range(count) for queue in queues if turn < len(queue)]
+        chosen += turns[:count]
+    return chosen

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CURVES = (
     "train_tokenizer", "train_baselines", "train_classifier", "train_position", "train_predictor", "train_i3d_magvit",
+    "detect_persistence",
 )
 EVERY_CLASS = "all"  # rows of horizon.csv that are no single class
 ERROR_AHEAD = "px from the true centre"
@@ -30,6 +31,7 @@ class Figure:
     title: str
     drawing: Markup
     caption: str = ""
+    wide: bool = False  # takes two columns
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,11 @@ def vitals(results: Results) -> list[Vital]:
 def confusion(results: Results, name: str) -> Confusion | None:
     """From raw rows of actual and predicted class."""
     table = results.table(name, ("actual", "predicted"))
-    if table is None or table.empty:
-        return None
+    return None if table is None or table.empty else counted(table)
+
+
+def counted(table: "pd.DataFrame") -> Confusion:
+    """Of rows with their actual and predicted class."""
     actual, predicted = table["actual"].astype(str), table["predicted"].astype(str)
     classes = sorted(set(actual))
     columns = classes + sorted(set(predicted) - set(actual))

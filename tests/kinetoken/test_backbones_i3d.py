@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from kinetoken.backbones.i3d import I3D
+from kinetoken.backbones.resnet3d import Streams, TimeConv3d, streaming
 from tests.published_keys import i3d_r50, numbers
 
 SMALL, DEPTHS = 4, (2, 3, 2, 2)
@@ -110,3 +111,75 @@ def test_causal_features_of_a_prefix_are_the_first_features() -> None:
 
 def test_causal_has_the_same_keys() -> None:
     assert list(small(causal=True).state_dict()) == list(small().state_dict())
+
+
+def streamed(module: I3D, clip: Tensor, pieces: list[int]) -> Tensor:
+    """The feature map of a clip that arrives in pieces of so many frames."""
+    found, state = [], None
+    with torch.no_grad():
+        for piece in clip.split(pieces, 2):
+            with streaming(module, state) as left:
+                found.append(module.feature_map(piece))
+            state = left
+    return torch.cat(found, 2)
+
+
+def streams(module: I3D) -> list[TimeConv3d]:
+    return [m for m in module.modules() if isinstance(m, TimeConv3d) and (m.before is not None or m.streams)]
+
+
+@pytest.mark.parametrize("pieces", [[2] * 6, [4] * 3, [2, 6, 4], [12]])
+def test_causal_maps_come_piece_by_piece_as_they_do_whole(pieces: list[int]) -> None:
+    module, clip = small(causal=True), clips(12)
+    with torch.no_grad():
+        whole = module.feature_map(clip)
+    torch.testing.assert_close(streamed(module, clip, pieces), whole, atol=1e-5, rtol=1e-5)
+    assert not streams(module)
+    with torch.no_grad():
+        assert torch.equal(module.feature_map(clip), whole)  # no stream goes on outside of one
+
+
+def test_what_came_before_a_piece_counts() -> None:
+    module = small(causal=True)
+    with torch.no_grad():
+        alone = module.feature_map(clips(12)[:, :, 4:6])
+    assert not torch.allclose(streamed(module, clips(12), [2] * 6)[:, :, 2:3], alone, atol=1e-3)
+
+
+def test_two_streams_may_take_turns() -> None:
+    module, both = small(causal=True), (clips(8), clips(8).flip(2))
+    found: list[list[Tensor]] = [[], []]
+    states: list[Streams | None] = [None, None]
+    with torch.no_grad():
+        for start in range(0, 8, 2):
+            for i, clip in enumerate(both):
+                with streaming(module, states[i]) as left:
+                    found[i].append(module.feature_map(clip[:, :, start : start + 2]))
+                states[i] = left
+        for parts, clip in zip(found, both, strict=True):
+            torch.testing.assert_close(torch.cat(parts, 2), module.feature_map(clip), atol=1e-5, rtol=1e-5)
+
+
+def test_a_stream_that_fails_leaves_nothing_in_the_network() -> None:
+    module = small(causal=True)
+    with torch.no_grad():
+        whole = module.feature_map(clips())
+        with pytest.raises(ValueError, match="expected"), streaming(module, None) as left:
+            module.feature_map(clips()[:, :, :2])
+            assert streams(module)
+            module.feature_map(clips().transpose(1, 2))
+        assert not left and not streams(module)
+        assert torch.equal(module.feature_map(clips()), whole)
+
+
+def test_a_state_of_another_network_leaves_nothing_in_this_one() -> None:
+    module = small(causal=True)
+    with torch.no_grad():
+        with streaming(module, None) as left:
+            module.feature_map(clips()[:, :, :2])
+        whole = module.feature_map(clips())
+        for wrong in (left[:-1], left + left[:1]):
+            with pytest.raises(ValueError), streaming(module, wrong):
+                pass
+            assert not streams(module)
+            assert torch.equal(module.feature_map(clips()), whole)

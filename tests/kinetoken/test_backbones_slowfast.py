@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kinetoken.backbones.resnet3d import TimeConv3d, streaming
 from kinetoken.backbones.slowfast import SlowFast, two_pathways
 from tests.published_keys import numbers, slowfast_r50
 
@@ -122,3 +123,28 @@ def test_causal_features_of_a_prefix_are_the_first_features(alpha: int) -> None:
 
 def test_causal_has_the_same_keys() -> None:
     assert list(small(causal=True).state_dict()) == list(small().state_dict())
+
+
+@pytest.mark.parametrize(("alpha", "pieces"), [(4, [4] * 4), (4, [8, 8]), (4, [4, 12]), (2, [2] * 8), (8, [8, 8])])
+def test_causal_maps_come_piece_by_piece_as_they_do_whole(alpha: int, pieces: list[int]) -> None:
+    module = small(causal=True, alpha=alpha)
+    found, state = [], None
+    with torch.no_grad():
+        whole = module.feature_map(clips())
+        for piece in clips().split(pieces, 2):
+            with streaming(module, state) as left:
+                found.append(module.feature_map(piece))
+            state = left
+        torch.testing.assert_close(torch.cat(found, 2), whole, atol=1e-5, rtol=1e-5)
+        assert not any(m.streams or m.before is not None for m in module.modules() if isinstance(m, TimeConv3d))
+        assert torch.equal(module.feature_map(clips()), whole)
+
+
+def test_a_stream_that_fails_leaves_nothing_in_the_network() -> None:
+    module = small(causal=True)
+    with torch.no_grad():
+        whole = module.feature_map(clips())
+        with pytest.raises(ValueError, match="no multiple of alpha"), streaming(module, None):
+            module.feature_map(clips()[:, :, :8])
+            module.feature_map(clips()[:, :, :3])
+        assert torch.equal(module.feature_map(clips()), whole)

@@ -53,6 +53,29 @@ def test_line_chart_is_well_formed_and_escaped() -> None:
     assert "<b>" not in drawn and "&lt;b&gt;&amp;" in drawn
 
 
+def test_bars_stand_side_by_side_from_zero() -> None:
+    drawn = charts.bar_chart(
+        [Series("a", [1, 2], [50, 25]), Series("b", [2], [100], colour=1)], "frame", "%", rule=(1.0, "<one>")
+    )
+    svg = ElementTree.fromstring(re.match(r"<svg.*</svg>", drawn, re.S)[0])  # type: ignore[index]
+    bars = [
+        [float(node.get(side) or 0) for side in ("x", "y", "width", "height")]
+        for node in svg.iter() if node.tag.endswith("rect")
+    ]
+    bottom = charts.HEIGHT - charts.BOTTOM
+    assert [y + height for _, y, _, height in bars] == pytest.approx([bottom] * 3, abs=0.2)
+    assert bars[2][3] == pytest.approx(2 * bars[0][3], abs=0.2) == pytest.approx(4 * bars[1][3], abs=0.4)
+    assert bars[1][0] + bars[1][2] == pytest.approx(bars[2][0], abs=0.2)
+    assert "&lt;one&gt;" in drawn and "<svg" in charts.bar_chart([], "frame", "%")
+
+
+def test_points_have_no_line_and_a_wide_drawing_keeps_its_axes() -> None:
+    one = Series("own", [5.0], [0.9], points=True)
+    drawn = charts.line_chart([one, Series("fixed", [1, 8], [0.5, 1])], "frames", "accuracy", size=charts.WIDE)
+    assert drawn.count('class="line') == 1 and drawn.count('class="c0 point"') == 1 and '"c0 dot"' in drawn
+    assert f'viewBox="0 0 {charts.WIDE[0]} {charts.WIDE[1]}"' in drawn
+
+
 def test_heat_grid_shades_by_value() -> None:
     drawn = charts.heat_grid([[0.0, 5.0], [10.0, 2.5]], 10.0, "grid")
     assert re.findall(r'fill-opacity="([\d.]+)"', drawn) == ["0.06", "0.53", "1", "0.29"]

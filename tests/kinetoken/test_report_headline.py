@@ -74,6 +74,22 @@ def test_places_run_from_worse_to_better() -> None:
     assert row.places["value"] == pytest.approx(0.8)
 
 
+def test_marks_of_early_decisions_go_both_ways() -> None:
+    marks = {"harmonic_mean": 0.85, "ece": 0.02, "regret": 3.0, "attention_ratio": 2.0}
+    rows = {row.name.rpartition(".")[2]: row for row in headline_rows(results(detect_persistence={
+        "transformer.harmonic_mean": 0.84, "transformer.ece": 0.01, "transformer.ece_floor": 0.005,
+        "transformer.regret": 3.5, "transformer.regret_ci95_low": 3.0, "transformer.regret_ci95_high": 4.0,
+        "transformer.attention_ratio": 12.0, "transformer.attention_ratio_floor": 1.0,
+    }), {f"detect_persistence.transformer.{key}": mark for key, mark in marks.items()})}
+    assert {name: (row.value, row.mark, row.met) for name, row in rows.items()} == {
+        "harmonic_mean": ("0.840", "≥ 0.850", False), "ece": ("0.010", "≤ 0.020", True),
+        "regret": ("3.50 points", "≤ 3.00 points", False), "attention_ratio": ("12.00×", "≥ 2.00×", True),
+    }
+    assert (rows["ece"].floor, rows["ece"].ceiling) == ("–", "0.005")  # a perfect model's, which is no floor here
+    assert rows["regret"].interval == "3.00 … 4.00 points"  # the unit once
+    assert rows["harmonic_mean"].places == {"value": 0.84, "mark": 0.85}
+
+
 def test_unknown_mark_names_the_known_ones() -> None:
     section = {"seed": 0, "clips_per_class": 1, "descriptions": 2, "marks": {"train_tokenizer.psnr": 40.0}}
     with pytest.raises(UserError, match=r"build_report: marks: 'train_tokenizer.psnr' is no headline; .*psnr_db"):
@@ -96,6 +112,15 @@ def test_gaps_follow_from_the_metrics() -> None:
                     train_gasm_cast={"semantic.pretrained": 1.0, "motion.pretrained": 1.0})
     told = {gap.what: gap.why for gap in not_run(mixed, gpu=True)}["Pretrained weights"]
     assert told.startswith("Not for I3D: begun at random") and told.endswith("stand for the published I3D.")
+
+
+def test_extractors_that_were_left_out_are_named() -> None:
+    assert "detect_persistence" in [gap.what for gap in not_run(results(train_gasm_cast={"top1": 0.5}), gpu=True)]
+    some = {"magvit.accuracy": 0.9, "transformer.accuracy": 0.9}
+    told = [gap.what for gap in not_run(results(detect_persistence=some), gpu=True)]
+    assert "detect_persistence" not in told and "Early decisions by i3d_causal and slowfast_causal" in told
+    every = some | {"i3d_causal.accuracy": 0.9, "slowfast_causal.accuracy": 0.9}
+    assert not [gap for gap in not_run(results(detect_persistence=every), gpu=True) if "Early" in gap.what]
 
 
 def test_numbers_are_flat_and_checked(tmp_path: Path) -> None:

@@ -111,6 +111,42 @@ def test_the_last_frames_decoded_alone_are_those_of_the_whole(causal: bool, bloc
 
 
 
+@pytest.mark.parametrize("stem", ["patch", "haar"])
+@pytest.mark.parametrize("pieces", [[4] * 6, [8] * 3, [4, 12, 8], [24]])
+def test_codes_come_piece_by_piece_as_they_do_whole(stem: str, pieces: list[int]) -> None:
+    tokenizer, whole = lively(stem=stem, fine_blocks=2, coarse_blocks=2), clips(frames=24)
+    codes, features, past = [], [], None
+    for piece in whole.split(pieces, 1):
+        indices, after, past = tokenizer.step(piece, past)
+        assert indices.shape == (2, *tokenizer.grid(piece.shape[1])) and indices.dtype == torch.int64
+        codes.append(indices)
+        features.append(after)
+    expected = tokenizer.encode(whole)
+    assert torch.equal(torch.cat(codes, 1), expected)
+    torch.testing.assert_close(torch.cat(features, 1), tokenizer.code_features(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_what_came_before_a_piece_counts() -> None:
+    tokenizer, whole = lively(), clips()
+    _, _, past = tokenizer.step(whole[:, :8])
+    _, after, _ = tokenizer.step(whole[:, 8:], past)
+    assert not torch.allclose(after, tokenizer.step(whole[:, 8:])[1], atol=1e-3)
+
+
+def test_clips_of_one_batch_may_go_on_alone_and_a_past_may_be_used_twice() -> None:
+    tokenizer, whole = lively(), clips()
+    _, _, past = tokenizer.step(whole[:, :8])
+    _, both, _ = tokenizer.step(whole[:, 8:], past)
+    for row in range(2):
+        _, alone, _ = tokenizer.step(whole[row : row + 1, 8:], [each[row : row + 1] for each in past])
+        torch.testing.assert_close(alone[0], both[row], atol=1e-5, rtol=1e-5)
+
+
+def test_without_causality_there_are_no_pieces() -> None:
+    with pytest.raises(ValueError, match="a tokenizer that is not causal needs whole clips"):
+        lively(causal=False).step(clips())
+
+
 def test_bytes_and_floats_are_the_same_clip() -> None:
     tokenizer = lively()
     assert torch.equal(tokenizer.encode(clips()), tokenizer.encode(clips().float() / 255))

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
@@ -32,6 +34,10 @@ METRICS: dict[str, Any] = {
     "train_baselines": {"majority": {"accuracy": 0.25}, "video": {"accuracy": 0.97}},
     "train_classifier": {"accuracy": 0.955, "accuracy_floor": 0.25, "pooling": {"spatial_mean": {"accuracy": 0.52}}},
     "diagnose_codes": {"healthy": 1, "probe": {"pixels": 0.93, "codes": 0.9, "codes_pooled": 0.5}},
+    "detect_persistence": {
+        "control": {"metadata": {"accuracy": 0.5, "accuracy_ci95_low": 0.48, "accuracy_ci95_high": 0.52}},
+        "transformer": {"accuracy": 0.97, "regret": 1.5, "by_lifetime": {"01-02": {"accuracy": 0.9, "tracks": 9}}},
+    },
     "describe_motion": {"is_llm": 0},
 }
 EVIL = "<script>alert('x')</script>"
@@ -68,10 +74,19 @@ def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     for name, text in {
         "train_classifier/confusion.csv": "actual,predicted\ncircular,circular\ncircular,helical\nhelical,helical\n",
         "train_tokenizer/curves.csv": "model,epoch,step,loss\ntokenizer,1,10,2.5\ntokenizer,2,20,1.5\n",
+        "detect_persistence/decisions.csv": "extractor,actual,predicted,frames\ntransformer,persistent,persistent,6\n",
+        "detect_persistence/reasons.jsonl": json.dumps({
+            "extractor": "transformer", "track_id": 7, "actual": "transient", "decision": "persistent",
+            "sentence": f"Decided {EVIL}",
+        }) + "\n",
         "diagnose_codes/verdict.md": f"# Sound\n\nThe codes **keep** it. {EVIL}\n",
     }.items():
         (folder / "plots" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "plots" / name).write_text(text)
+    (folder / "plots" / "detect_persistence" / "attention").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(
+        folder / "plots" / "detect_persistence" / "attention" / "transformer.png"
+    )
     save_tokenizer(folder / "tokenizer", small_tokenizer())
     tokenizer = load_tokenizer(folder / "tokenizer")
     clips = ClipStore(tiny_data / "videos").read()
@@ -123,7 +138,7 @@ def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
     assert "<h1>Yes.</h1>" in page  # (0.955 − 0.25) / (0.97 − 0.25) = 0.98
-    assert "95.5 %" in page and "≥ 97.0 %" in page and "36.0 dB … 36.5 dB" in page
+    assert "95.5 %" in page and "≥ 97.0 %" in page and "36.0 … 36.5 dB" in page
     row = re.search(r'title="train_classifier.accuracy">.*?</tr>', page, re.S)
     other = re.search(r'title="train_tokenizer.psnr_db">.*?</tr>', page, re.S)
     assert row is not None and "not met" in row[0]
@@ -135,12 +150,12 @@ def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     # 4 a reconstruction, 4 a prediction, 2 samples for each class of two priors and 2 of the one that heeds none
     assert page.count('class="screen"') == 4 * classes + 4 * classes + 2 * 2 * classes + 2
     assert page.count('data-future="12"') == classes
-    assert page.count('class="law good"') == page.count('class="law bad"') == 1
+    assert page.count('class="law good"') == 1 and page.count('class="law bad"') == 2  # one of them an early decision
 
 
 def test_nothing_is_loaded_and_text_is_escaped(page: str) -> None:
-    assert EVIL not in page and page.count("&lt;script&gt;alert(") == 3
-    without_data = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
+    assert EVIL not in page and page.count("&lt;script&gt;alert(") == 4
+    without_data = re.sub(r"data:image/(?:png|webp);base64,[A-Za-z0-9+/=]+", "data:", page)
     assert re.findall(r'(?:src|href)="(?!#|data:)', without_data) == []
     assert "http://" not in without_data and "https://" not in without_data and "@import" not in without_data
 
@@ -153,6 +168,25 @@ def test_what_is_missing_is_stated(page: str, paths_to: Callable[..., Paths], tm
     build_report.run(PARAMS, bare, Context.silent())
     text = bare.report.read_text(encoding="utf-8")
     assert text.count('class="gap"') >= 8 and 'class="screen"' not in text and "<h1>Yes.</h1>" in text
+
+
+def test_early_decisions_are_told_and_their_gaps_stated(
+    page: str, paths_to: Callable[..., Paths], tmp_path: Path
+) -> None:
+    section = page[page.index('<section id="early">') : page.index('<section id="made">')]
+    assert "right about 97.0 % of the test tracks" in section and "What transformer decides" in section
+    assert 'src="data:image/webp;base64,' in section and "1–2 frames" in section and "truly transient" in section
+    assert re.search(r'48.0 … 52.0.*?<span class="met">yes</span>', section, re.S)
+    for name in ("operating.csv", "attention.csv", "summary.md"):
+        assert f"<code>plots/detect_persistence/{name}</code> was not found" in section
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "describe_motion.json").write_text('{"is_llm": 0}')
+    bare = paths_to(metrics=tmp_path / "metrics", plots=tmp_path / "none")
+    build_report.run(PARAMS, bare, Context.silent())
+    text = bare.report.read_text(encoding="utf-8")
+    section = text[text.index('<section id="early">') : text.index('<section id="made">')]
+    assert section.count('class="gap"') == 1 and "metrics/detect_persistence.json" in section
+    assert "dvc repro detect_persistence" in text[text.index('<section id="gaps">') :]
 
 
 def test_same_inputs_same_bytes(page: str, paths_to: Callable[..., Paths]) -> None:

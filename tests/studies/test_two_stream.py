@@ -31,7 +31,8 @@ def settings(name: str) -> TwoStreamParams:
 
 
 def test_every_variant_is_run_and_told() -> None:
-    assert load_params(PARAMS, "hardware", Hardware) == load_params(ROOT / "params.yaml", "hardware", Hardware)
+    main = load_params(ROOT / "params.yaml", "hardware", Hardware)
+    assert load_params(PARAMS, "hardware", Hardware) == dataclasses.replace(main, threads=1)
     told = [row.name for row in load_params(PARAMS, "two_stream", compare.Comparison).rows]
     assert told == VARIANTS == list(read_yaml(PARAMS)["train_i3d_magvit"])
 
