@@ -55,9 +55,11 @@ def streaming(network: nn.Module, before: Streams | None) -> Iterator[Streams]:
     """Run a causal network on the next frames of clips that arrive piece by piece.
 
     `before` is what the call before left, None at the beginning; what this one leaves fills the list that is given.
-    A piece has a whole number of the network's strides over time.
+    A piece has a whole number of the network's strides over time. Raises ValueError for a state of another network.
     """
     convolutions = [m for m in network.modules() if isinstance(m, TimeConv3d) and m.past]
+    if before is not None and len(before) != len(convolutions):
+        raise ValueError(f"a state of {len(before)} convolutions for a network of {len(convolutions)}")
     left: Streams = []
     earlier: Iterable[Tensor | None] = repeat(None, len(convolutions)) if before is None else before
     for convolution, kept in zip(convolutions, earlier, strict=True):

@@ -51,7 +51,8 @@ class CandidateMotion:
     def __post_init__(self) -> None:
         if not 0 < self.depth[0] <= self.depth[1]:
             raise ValueError(f"depth: expected 0 < low <= high, found {list(self.depth)}")
-        self.process(persistent=False)
+        for persistent in (False, True):
+            self.process(persistent=persistent)
 
     def process(self, *, persistent: bool) -> Process:
         """Of x and of y."""
@@ -125,15 +126,15 @@ def _draw_split(params: CandidateTracks, code: int, count: int) -> tuple[dict[st
     first = params.appears[0] + np.floor(once[:, 0] * (params.appears[1] - params.appears[0] + 1)).astype(int)
     if params.motion.law == "gaussian":
         law, path = np.zeros(count), _gaussian_paths(params, rngs, persistent, once[:, 1])
+        speed = np.full(count, np.sqrt(2) * params.motion.step * params.world.fps)  # m/s, root mean square
     else:
-        law, path = _law_paths(params, code, rngs, persistent)
+        law, path, speed = _law_paths(params, code, rngs, persistent)
     lasts = 1 + np.floor(np.log(1 - once[:, 2]) / np.log(1 - params.motion.hazard)).astype(int)  # frames, geometric
     last = np.where(persistent, frames - 1, np.minimum(first + lasts, frames) - 1)
     frame = np.arange(frames)
     path = path[np.arange(count)[:, None], np.maximum(frame - first[:, None], 0)]  # time starts where it appears
     path[(frame < first[:, None]) | (frame > last[:, None])] = np.nan
     start = path[np.arange(count), first]
-    speed = np.full(count, np.sqrt(2) * params.motion.step * params.world.fps)  # m/s, root mean square
     columns = drawn_columns(params.world, start, speed, {}, look)
     known = _KNOWN if params.motion.law == "gaussian" else ()
     return {
@@ -166,8 +167,8 @@ def _gaussian_paths(
 
 def _law_paths(
     params: CandidateTracks, code: int, rngs: list[np.random.Generator], persistent: np.ndarray
-) -> tuple[Array, Array]:
-    """(law (N,), points (N, T, 3) m): the four laws of motion, and walks of steps as long, from starts as theirs."""
+) -> tuple[Array, Array, Array]:
+    """(law (N,), points (N, T, 3) m, speed (N,) m/s): the four laws of motion, and walks of steps as long."""
     count, laws, world = len(rngs), params.laws, params.world
     counts = Counts(train=max(count, 4), val=4, test=4, ood=0)
     bands = {"speed": laws.speed, "path_radius": laws.path_radius, "gravity": laws.gravity}
@@ -182,7 +183,7 @@ def _law_paths(
         length = float(drawn.drawn["speed"][row]) / world.fps
         points[row] = _walk(world, points[row, 0], length, rngs[row])
         law[row] = 0
-    return law, points
+    return law, points, drawn.drawn["speed"].to_numpy()[:count]
 
 
 def _walk(world: World, start: Array, length: float, rng: np.random.Generator) -> Array:

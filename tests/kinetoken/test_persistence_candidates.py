@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,9 @@ def test_the_four_laws_stay_in_view_and_start_where_their_walks_do(four_laws: Tr
 
 
 @pytest.mark.parametrize("law", ["gaussian", "four_laws"])
-def test_the_speed_in_the_table_is_that_of_the_tracks(params: CandidateTracks, law: str) -> None:
+def test_the_speed_in_the_table_is_that_of_the_tracks(
+    params: CandidateTracks, law: Literal["gaussian", "four_laws"]
+) -> None:
     motion = dataclasses.replace(params.motion, law=law)
     tracks = draw_candidates(dataclasses.replace(params, motion=motion, counts=CandidateCounts(400, 2, 2)))
     step = np.linalg.norm(np.diff(tracks.points, axis=1), axis=-1) * params.world.fps

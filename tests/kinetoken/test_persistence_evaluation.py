@@ -133,12 +133,12 @@ def test_what_is_watched_in_batches_is_what_the_network_says(
     watched = watch(network, kept, torch.device("cpu"))
     with torch.no_grad():
         evidence = network(kept[-1:])  # of the second batch, and in no company there
-    close = {"atol": 1e-5, "rtol": 1e-4}
-    np.testing.assert_allclose(watched.logits[-1:], evidence.logits, **close)
-    np.testing.assert_allclose(watched.place[-1:], evidence.seen.place, **close)
-    np.testing.assert_allclose(watched.presence[-1:], evidence.seen.presence.sigmoid(), **close)
-    np.testing.assert_allclose(watched.over_space[-1:], evidence.seen.attention.mean(2), **close)
-    np.testing.assert_allclose(watched.over_time[-1:], evidence.over_time.mean(1), **close)
+    for found, expected in (
+        (watched.logits, evidence.logits), (watched.place, evidence.seen.place),
+        (watched.presence, evidence.seen.presence.sigmoid()), (watched.over_space, evidence.seen.attention.mean(2)),
+        (watched.over_time, evidence.over_time.mean(1)),
+    ):
+        np.testing.assert_allclose(found[-1:], expected, atol=1e-5, rtol=1e-4)
     assert len(watched.logits) == BATCH + 1
     assert (watched.over_space.sum(-1) < 1).all()  # the rest is nowhere
     np.testing.assert_allclose(watched.over_time.sum(-1), 1, atol=1e-5)

@@ -62,7 +62,7 @@ def criterion(log_odds: Array, persistent: np.ndarray, seen: np.ndarray, frames:
     last = log_odds.shape[1] - 1
 
     def passage(beyond: np.ndarray) -> np.ndarray:
-        return np.where(beyond.any(-1), beyond.argmax(-1), last)
+        return np.asarray(np.where(beyond.any(-1), beyond.argmax(-1), last))
 
     up, down = passage(log_odds >= THRESHOLDS[:, None, None]), passage(log_odds <= -THRESHOLDS[:, None, None])  # (A, N)
     step = np.minimum(up[:, None], down[None])  # (A, B, N)

@@ -10,7 +10,7 @@ import torch
 from kinetoken.errors import UserError
 from kinetoken.params import load_params
 from kinetoken.persistence.network import Evidence, Seen, build_network
-from kinetoken.persistence.params import PersistenceParams
+from kinetoken.persistence.params import ExtractorName, PersistenceParams
 from kinetoken.persistence.training import CandidateBatches, Targets, losses, persistence_step, targets, turned
 from kinetoken.rendering import Look, Scene
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer
@@ -102,7 +102,7 @@ def test_clips_shorter_than_short_ones_are_shown_whole(params: PersistenceParams
 
 
 @pytest.mark.parametrize("name", ["magvit", "slowfast_causal"])
-def test_short_clips_that_are_cut_within_a_step_are_refused(params: PersistenceParams, name: str) -> None:
+def test_short_clips_that_are_cut_within_a_step_are_refused(params: PersistenceParams, name: ExtractorName) -> None:
     """6 frames are no whole number of steps of 4: said in words, before any training."""
     with pytest.raises((ValueError, UserError), match="short_frames"):
         other = dataclasses.replace(
