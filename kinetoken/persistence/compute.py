@@ -2,6 +2,8 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -23,12 +25,23 @@ class Compute:
         return np.asarray(np.cumsum(self.multiply_adds)[step] / self.multiply_adds.sum())
 
 
+@contextmanager
+def unfused() -> Iterator[None]:
+    """No transformer layer as one operation, which would be counted as none."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def count(network: PersistenceNetwork, image_size: int, num_frames: int) -> Compute:
     """By running the network's own steps: matrix products, convolutions and attention; norms and the like are free."""
     frames = torch.zeros(1, network.stride, image_size, image_size, 3, dtype=torch.uint8)
     device = next(network.parameters()).device
     state, counted = None, []
-    with torch.no_grad():
+    with torch.no_grad(), unfused():
         for _ in range(num_frames // network.stride):
             with FlopCounterMode(display=False) as counter:
                 _, state = network.step(frames.to(device), state)

@@ -85,7 +85,7 @@ class Reader(nn.Module):
 
 @dataclasses.dataclass
 class HeadState:
-    """What the head carries: the last two frames' places and presences, the recurrent state, keys and values."""
+    """What the head carries: the last two frames' places and presences, the recurrent state, the steps so far."""
 
     place: Tensor  # (B, 2, 2)
     presence: Tensor  # (B, 2)
@@ -180,9 +180,18 @@ class PersistenceNetwork(nn.Module):
 def build_network(
     name: str, params: PersistenceParams, image_size: int, tokenizer: Tokenizer | None
 ) -> PersistenceNetwork:
-    """The untrained network on one extractor; its weights come from that section's seed."""
+    """The untrained network on one extractor; its weights come from that section's seed.
+
+    UserError for clips that training would cut within one of the extractor's steps.
+    """
     torch.manual_seed(params.of(name).seed)
-    return PersistenceNetwork(build_extractor(name, params.of(name), image_size, tokenizer), params.head)
+    network = PersistenceNetwork(build_extractor(name, params.of(name), image_size, tokenizer), params.head)
+    if params.head.short_frames % network.stride:
+        raise UserError(
+            f"detect_persistence.head.short_frames: {params.head.short_frames} is no whole number of {name}'s steps of "
+            f"{network.stride} frames"
+        )
+    return network
 
 
 @dataclasses.dataclass(frozen=True)

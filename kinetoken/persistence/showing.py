@@ -28,7 +28,8 @@ STRIP = 10  # frames shown of a clip
 ENLARGED = 2
 HEADS_SHOWN = 4  # clips whose heads are shown one by one
 BRIGHT = 8.0  # times uniform attention, at which a cell is fully lit
-REASONS = 40  # decisions told of each extractor
+REASONS = 40  # decisions told of each extractor, evenly over the test tracks
+WRONG = 6  # and of its wrong ones the first so many, which may be among them
 
 
 def draw(
@@ -153,7 +154,8 @@ def told(outcomes: Mapping[str, Outcome], material: Material, shown: int, ratios
     rows = chosen(material, max(shown, REASONS))
     with reasons.open("w", encoding="utf-8") as sink:
         for name, outcome in outcomes.items():
-            for row in rows:
+            wrong = np.flatnonzero(outcome.trial.decisions.persistent != material.truth.persistent[test])[:WRONG]
+            for row in [*rows, *np.setdiff1d(wrong, rows)]:
                 record = reason(name, outcome, int(row), int(material.store.track_id[test[row]]))
                 sink.write(json.dumps(record | {"actual": str(kind[row])}, sort_keys=True) + "\n")
 

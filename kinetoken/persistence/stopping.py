@@ -51,8 +51,9 @@ def decide(log_odds: Array, persistent_above: float, transient_below: float) -> 
 
 def decide_where(stops: Flags, log_odds: Array) -> Decisions:
     """Decide at the first step of each row of `stops` (N, S) that is set, or at the last; what is likelier then."""
-    early = stops[:, :-1].any(1)
-    step = np.where(early, stops[:, :-1].argmax(1), log_odds.shape[1] - 1)
+    last = log_odds.shape[1] - 1
+    early = stops[:, :last].any(1)
+    step = np.where(early, stops.argmax(1), last)
     at = log_odds[np.arange(len(log_odds)), step]
     return Decisions(step.astype(np.int64), np.asarray(at > 0), sigmoid(np.abs(at)), np.asarray(early))
 
@@ -140,11 +141,13 @@ def backward_induction(
         edge_here, stop_here = [], []
         for g in range(groups):
             rows = np.flatnonzero(group == g)
+            if len(rows) == 0:  # no such track was simulated: none is expected
+                edge_here.append(np.empty(0))
+                stop_here.append(np.ones(1, bool))
+                continue
             edge = np.unique(np.quantile(clipped[rows, k], np.linspace(0, 1, BINS + 1)[1:-1]))
             place = np.searchsorted(edge, clipped[rows, k], side="right")
-            count = np.maximum(np.bincount(place, minlength=len(edge) + 1), 1)
             stop = np.bincount(place, now[rows], len(edge) + 1) <= np.bincount(place, ahead[rows], len(edge) + 1)
-            stop &= count > 0
             ahead[rows] = np.where(stop[place], actual[rows], ahead[rows])
             edge_here.append(edge)
             stop_here.append(stop)
