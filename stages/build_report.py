@@ -1,7 +1,7 @@
 """Put everything a run found on one page that works with no network.
 
 Reads    all metrics, the plot tables; videos, codes, the tokenizer, the predictor and the generator for
-         clips that move; descriptions.jsonl. Whatever is not there is stated on the page as a gap
+         clips that move; descriptions.jsonl and reasons.jsonl. Whatever is not there is stated on the page as a gap
 Writes   plots/report.html
 
 Alone    python -m stages.build_report --metrics metrics --plots plots --report /tmp/report.html
@@ -18,9 +18,10 @@ from kinetoken.codes import CodesTable, Indices, read_codes
 from kinetoken.errors import UserError
 from kinetoken.report import samples as clips_of
 from kinetoken.report.headline import BuildReport
-from kinetoken.report.page import Samples, choose_descriptions, render_page
+from kinetoken.report.page import Samples, render_page
 from kinetoken.report.results import Results, read_results, read_rows
 from kinetoken.report.sprites import Card
+from kinetoken.report.words import choose_descriptions, choose_reasons
 from kinetoken.stage import Context, Output, run_stage
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Paths:
     predictor: Annotated[Path, "predictors on codes"] = Path("models/predictor")
     generator: Annotated[Path, "generator of codes"] = Path("models/generator")
     descriptions: Annotated[Path, "equations and sentences"] = Path("data/descriptions.jsonl")
+    reasons: Annotated[Path, "early decisions in words"] = Path("data/reasons.jsonl")
     report: Annotated[Path, Output("the page")] = Path("plots/report.html")
 
 
@@ -62,8 +64,10 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
     """Moving clips and descriptions, as far as their files are there."""
     samples = Samples()
     if found(paths.descriptions, results):
-        rows = read_rows(paths.descriptions)
-        samples.descriptions, samples.described = choose_descriptions(rows, params.descriptions), len(rows)
+        samples.described = read_rows(paths.descriptions)
+        samples.descriptions = choose_descriptions(samples.described, params.descriptions)
+    if found(paths.reasons, results):
+        samples.reasons = choose_reasons(read_rows(paths.reasons), params.descriptions)
     needed = [found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]  # each one noted
     if not all(needed):
         return samples

@@ -19,10 +19,9 @@ from einops import rearrange
 from torch import Tensor
 
 from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
+from kinetoken.heads.changed_clips import encode_changed
 from kinetoken.heads.classifier import (
-    CHANGES,
     Change,
     ClassifierParams,
     CodeClassifier,
@@ -42,13 +41,11 @@ from kinetoken.heads.scoring import (
     require_classes,
     with_interval,
 )
-from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
-from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit, index_batches
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit
 
 PLOTS = Path("plots/train_classifier")
-ENCODED_AT_ONCE = 16  # clips
 SHOWN = 8  # clips read wrongly
 COLOURS = 128  # of the sheet that shows them
 MARGIN = 112  # pixels beside them for words
@@ -92,24 +89,9 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
 def with_changed_clips(
     codes: CodesTable, paths: Paths, changes: Sequence[Change], tokenizer: Tokenizer, context: Context
 ) -> CodesTable:
-    """The table, and behind it the training clips changed in each way and encoded anew.
-
-    Codes themselves are never flipped: what a code looks like in a mirror is not what its mirrored cell is coded as.
-    """
-    store = ClipStore(paths.videos)
-    check_shape(tokenizer, store)
-    require_same_tracks(codes, paths.codes, (store, paths.videos))
-    context.progress.phase("encoding changed clips", int((store.split == "train").sum()) * len(changes), "clips")
-    parts = [codes]
-    for clips in store.stream():
-        rows = np.flatnonzero(clips.split == "train")
-        for change in changes:
-            each = np.empty((len(rows), *codes.meta.grid), np.int32)
-            for batch in index_batches(len(rows), ENCODED_AT_ONCE):
-                pixels = np.ascontiguousarray(CHANGES[change](clips.pixels[rows[batch]]))
-                each[batch] = tokenizer.encode(torch.from_numpy(pixels).to(tokenizer.background.device)).cpu().numpy()
-                context.progress.advance(len(batch))
-            parts.append(CodesTable(clips.track_id[rows], clips.label[rows], clips.split[rows], each, codes.meta))
+    """The table, and behind it the training clips changed in each way and encoded anew."""
+    changed = encode_changed(codes, paths.codes, paths.videos, changes, tokenizer, context.progress)
+    parts = [codes, *(part for _, part in changed)]
     columns = ("track_id", "label", "split", "codes")
     return CodesTable(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns), codes.meta)
 

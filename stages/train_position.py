@@ -1,7 +1,8 @@
 """Train the position head: from codes to the ball's place in metres in every frame.
 
 Reads    params train_position, hardware; the motion codes; the tokenizer, for the codes' coordinates;
-         trajectories and track_params, for the true positions
+         trajectories and track_params, for the true positions; with `augment` the clips too, to change them and
+         encode them anew
 Writes   models/position, metrics, plots/train_position/{curves,error_by_frame}.csv
 
 Alone    python -m stages.train_position
@@ -13,10 +14,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.codes import CodesTable, read_codes
 from kinetoken.errors import UserError
+from kinetoken.heads.changed_clips import change_points, encode_changed
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.position import (
     Array,
@@ -32,7 +35,7 @@ from kinetoken.heads.position import (
 from kinetoken.heads.scoring import with_interval
 from kinetoken.per_track import require_same_tracks
 from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tokenizer.network import load_tokenizer
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
 from kinetoken.tracks import Tracks, read_tracks
 from kinetoken.training import TensorBatches, curves_table, fabric_device, fit
 
@@ -47,6 +50,7 @@ class Paths:
     metrics: Annotated[Path, Output("errors and their floors")] = Path("metrics/train_position.json")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_position/curves.csv")
     error_by_frame: Annotated[Path, Output("errors in each frame")] = Path("plots/train_position/error_by_frame.csv")
+    videos: Annotated[Path, "clip store, read where params ask for changed clips"] = Path("data/motion/videos")
 
 
 def run(params: PositionParams, paths: Paths, context: Context) -> None:
@@ -55,8 +59,10 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
     check_inputs(codes, tracks, paths)
     tokenizer = load_tokenizer(paths.tokenizer)
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
+    tokenizer.to(fabric_device(context.hardware))
     camera = Camera.of(tracks.world, tokenizer.image_size)
     train, val = codes.split == "train", codes.split == "val"
+    given, points = training_clips(codes, tracks, params, tokenizer, paths, context)
     head = build_position_head(
         params, code_coordinates(tokenizer), codes.meta.grid, camera, tracks.points[train]
     )
@@ -66,8 +72,8 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
         return {f"val_{name}": float(each.mean()) for name, each in errors.items()}
 
     batches = TensorBatches(
-        codes=torch.from_numpy(codes.codes[train].astype(np.int64)),
-        seen=torch.from_numpy(camera.project(tracks.points[train]).astype(np.float32)),
+        codes=torch.from_numpy(given.astype(np.int64)),
+        seen=torch.from_numpy(camera.project(points).astype(np.float32)),
     )
     history = fit(
         head, position_step(params.depth_weight), batches, params, context, validate=validate, monitor="val_error_m"
@@ -78,6 +84,21 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
     context.progress.phase("scoring")
     score(head, codes, tracks, sigma, paths)
     write_csv(paths.curves, curves_table({"position": history}))
+
+
+def training_clips(
+    codes: CodesTable, tracks: Tracks, params: PositionParams, tokenizer: Tokenizer, paths: Paths, context: Context
+) -> tuple[NDArray[np.int32], Array]:
+    """Codes (N, T', H', W') and positions (N, T, 3) of the training clips, as they are and changed."""
+    train = codes.split == "train"
+    given, points = [codes.codes[train]], [tracks.points[train]]
+    if params.augment:
+        place = {int(track): row for row, track in enumerate(tracks.track_id)}
+        changed = encode_changed(codes, paths.codes, paths.videos, params.augment, tokenizer, context.progress)
+        for change, part in changed:
+            given.append(part.codes)
+            points.append(change_points(tracks.points[[place[int(track)] for track in part.track_id]], change))
+    return np.concatenate(given), np.concatenate(points)
 
 
 def check_inputs(codes: CodesTable, tracks: Tracks, paths: Paths) -> None:

@@ -1,98 +1,16 @@
-"""Provider "offline": no language model, but a fit. The law of motion by least squares, written out as text.
+"""Provider "offline": no language model, but a fit. The law of motion by least squares, written out as text."""
 
-What a provider sees is `Evidence`: what the models read from the frames shown, and nothing else.
-"""
-
-import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kinetoken.equations.facts import Facts, facts_of, render_sentence
+from kinetoken.equations.evidence import Description, Evidence
+from kinetoken.equations.facts import facts_of, render_sentence
 from kinetoken.law_choice import choose_law, fit_laws
-from kinetoken.law_fit import PRIOR_QUANTITIES, LawFit, Priors
+from kinetoken.law_fit import LawFit, Priors
 from kinetoken.laws import CLASSES, Array, axis_frame
-from kinetoken.params import NonNegative, Positive, Range
 
-PROVIDER = "offline"
 DECIMALS = 5  # of the numbers in equations: hundredths of a millimetre
-IMPOSSIBLE = -1e9  # log-probability of a law that the classifier does not know
-
-
-@dataclasses.dataclass(frozen=True)
-class DescribeMotion:
-    """Section describe_motion."""
-
-    provider: Literal["offline"]
-    source: Literal["codes", "i3d_magvit"]  # what reads the past: the heads on codes, or I3D + MAGVIT on both
-    seed: NonNegative  # of the bootstrap
-    clips: Positive  # described, of the test split, in equal parts for each law
-    priors: dict[str, tuple[float, float]]  # what is plausible: mean and standard deviation of a quantity
-    independence: Annotated[float, Range(gt=0, le=1)]  # share of the points' errors that are independent
-
-    def __post_init__(self) -> None:
-        for name, (_, std) in self.priors.items():
-            if name not in PRIOR_QUANTITIES:
-                raise ValueError(f"priors.{name}: unknown quantity; known are {', '.join(PRIOR_QUANTITIES)}")
-            if std <= 0:
-                raise ValueError(f"priors.{name}: the standard deviation must be > 0, is {std:g}")
-        if self.clips < len(CLASSES):
-            raise ValueError(f"clips: at least {len(CLASSES)}, one for each law")
-
-
-class ClassReader(Protocol):
-    """A classifier of codes (N, K, H', W'), any number of time slices."""
-
-    classes: tuple[str, ...]
-
-    def log_probabilities(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, C)
-
-
-class PositionReader(Protocol):
-    """A position head on codes; `sigma` holds its errors on validation: px across the view, depth_fraction."""
-
-    sigma: Mapping[str, float]
-
-    @property
-    def focal(self) -> float: ...  # px
-
-    def positions(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, frames, 3) m
-
-
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """What may be known of N clips when they are described.
-
-    times (K,) s of the frames shown; points (N, K, 3) m estimated there, with whitening (N, K, 3, 3) as
-    in `law_fit`; classes (C,) and their log_probabilities (N, C) from the same frames.
-    """
-
-    times: Array
-    points: Array
-    whitening: Array
-    classes: tuple[str, ...]
-    log_probabilities: Array
-
-    def law_log_prior(self) -> Array:
-        """(N, laws) in the order of CLASSES; all alike if the classes are not the laws."""
-        known = [self.classes.index(law) if law in self.classes else None for law in CLASSES]
-        if all(place is None for place in known):
-            return np.zeros((len(self.points), len(CLASSES)))
-        missing = np.full(len(self.points), IMPOSSIBLE)
-        return np.stack([missing if k is None else self.log_probabilities[:, k] for k in known], -1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """One clip in equations and words: `equations` has x, y and z in metres as text in t (seconds)."""
-
-    law: str
-    equations: dict[str, str]
-    sentence: str
-    facts: Facts
-    quantities: dict[str, float]  # speed, and radius, pitch, gravity where the law has them
 
 
 def describe(
@@ -131,7 +49,7 @@ def _describe_one(fit: LawFit, clip: int, clip_times: Array) -> Description:
     quantities = {name: round(value, DECIMALS) for name, value in quantities.items()}
     facts = facts_of(fit.law, path, clip_times)
     sentence = render_sentence(facts, quantities)
-    return Description(fit.law, equation_texts(fit.law, parameters), sentence, facts, quantities)
+    return Description(equation_texts(fit.law, parameters), sentence, facts, quantities)
 
 
 def _spiral_texts(parameters: Mapping[str, Array]) -> dict[str, str]:
@@ -162,11 +80,3 @@ def _sum(terms: list[tuple[float, str]]) -> str:
         sign = "-" if coefficient < 0 else "+"
         text += f" {sign} {number}{factor}" if text else f"{'-' if sign == '-' else ''}{number}{factor}"
     return text or "0"
-
-
-def as_probabilities(log_probabilities: NDArray[np.float64], classes: tuple[str, ...]) -> list[dict[str, float]]:
-    """(N, C) as one mapping a clip, rounded for a file."""
-    return [
-        {name: round(float(np.exp(value)), 4) for name, value in zip(classes, row, strict=True)}
-        for row in log_probabilities
-    ]

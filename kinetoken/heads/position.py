@@ -8,6 +8,7 @@ earlier slices told is then used to correct both. From one camera, depth is know
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,6 +39,11 @@ class PositionParams(TrainingParams):
     width: Positive  # of the correction from earlier slices
     dropout: Fraction
     depth_weight: PositiveFloat  # pixels that an error of 1 in log depth weighs as much as
+    augment: tuple[Literal["mirror", "reverse"], ...]  # train on clips changed in these ways too, each encoded anew
+
+    def __post_init__(self) -> None:
+        if len(set(self.augment)) < len(self.augment):
+            raise ValueError("augment: each change once")
 
 
 @dataclasses.dataclass(frozen=True)

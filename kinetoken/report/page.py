@@ -1,6 +1,5 @@
 """The page: what the sections found, put through the templates beside this file. No request, no date, all escaped."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from kinetoken.report import persistence, sections
 from kinetoken.report.gaps import not_run
 from kinetoken.report.headline import BuildReport, answer, chain, headline_rows, shown
 from kinetoken.report.prose import to_html
-from kinetoken.report.results import Numbers, Results, spread
+from kinetoken.report.results import Numbers, Results
 from kinetoken.report.sprites import Card
+from kinetoken.report.words import words
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENDS = ("floor", "ceiling", "ci95_low", "ci95_high")
@@ -23,8 +23,9 @@ class Samples:
     reconstructions: list[Card] = field(default_factory=list)
     predictions: list[Card] = field(default_factory=list)
     generations: list[Card] = field(default_factory=list)
-    descriptions: list[dict[str, Any]] = field(default_factory=list)
-    described: int = 0  # rows in the whole file
+    descriptions: list[dict[str, Any]] = field(default_factory=list)  # those shown
+    described: list[dict[str, Any]] = field(default_factory=list)  # the whole file
+    reasons: list[dict[str, Any]] = field(default_factory=list)  # early decisions in words, those shown
     frames: int = 16
     fps: float = 16.0
 
@@ -45,7 +46,7 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
         "verdict": None if verdict is None else to_html(verdict), "results": results, "samples": samples,
         "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
         "reading": present(sections.prefix(results), sections.reliability(results)) + sections.errors_by_frame(results),
-        "ladder": sections.ladder(results), "forms": sections.confusion(results, "describe_motion/forms.csv"),
+        "words": words(results, samples.described), "forms": sections.confusion(results, "describe_motion/forms.csv"),
         "two_streams": sections.confusion(results, "train_i3d_magvit/confusion.csv"),
         "forecasts": sections.forecasts(results),
         "actions": sections.confusion(results, "train_gasm_cast/confusion.csv"),
@@ -74,11 +75,3 @@ def number_rows(numbers: Numbers) -> list[tuple[str, str, dict[str, str]]]:
             beside = {end: f"{numbers[f'{key}_{end}']:.6g}" if f"{key}_{end}" in numbers else "" for end in ENDS}
             rows.append((key, f"{value:.6g}", beside))
     return rows
-
-
-def choose_descriptions(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """The first `count` rows whose equation is correct and the first `count` whose is not, spread over the laws."""
-    return spread(
-        rows, count, lambda row: bool(row.get("verdicts", {}).get("equation_correct")),
-        lambda row: str(row.get("true_law")),
-    )

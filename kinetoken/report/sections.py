@@ -193,24 +193,6 @@ def errors_by_frame(results: Results) -> list[Figure]:
     ]
 
 
-@dataclass(frozen=True)
-class Ladder:
-    """Share of each class's clips whose equations reach each rung: rows are (rung, shares by class)."""
-
-    classes: Sequence[str]
-    rows: list[tuple[str, list[float]]]
-
-
-def ladder(results: Results) -> Ladder | None:
-    """How far up the equations of each class come."""
-    table = results.table("describe_motion/ladder.csv", ("class", "rung", "share"))
-    if table is None:
-        return None
-    wide = table.pivot(index="rung", columns="class", values="share").reindex(table["rung"].unique())
-    rows = [(str(rung).replace("_", " "), shares.tolist()) for rung, shares in wide.iterrows()]
-    return Ladder([str(name) for name in wide.columns], rows)
-
-
 def embeddings(results: Results) -> tuple[list[Figure], list[str]]:
     """One scatter a panel of the embedding, coloured by class, and the classes in the order of their colours."""
     table = results.table("diagnose_codes/embedding.csv", ("features", "method", "x", "y", "class"))

@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kinetoken.equations.evidence import Evidence, as_probabilities
 from kinetoken.equations.grammar import parse
-from kinetoken.equations.offline import DescribeMotion, Evidence, as_probabilities, describe, equation_texts
-from kinetoken.errors import UserError
+from kinetoken.equations.offline import describe, equation_texts
 from kinetoken.law_fit import fit_law
 from kinetoken.laws import CLASSES
-from kinetoken.params import build
 from kinetoken.tracks import Tracks
 from kinetoken.trajectories import Trajectories, draw_tracks
 
@@ -35,7 +34,7 @@ def evidence_of(tracks: Tracks, error: float, confidence: float = 0.0) -> Eviden
 
 def test_exact_points_give_the_law_and_its_future(tracks: Tracks) -> None:
     told = describe(evidence_of(tracks, 0.0), tracks.world.times)
-    assert [one.law for one in told] == tracks.label.tolist()
+    assert [one.facts.law for one in told] == tracks.label.tolist()
     for one, path in zip(told, tracks.points, strict=True):
         written = np.stack([parse(one.equations[axis]).evaluate(tracks.world.times) for axis in "xyz"], -1)
         np.testing.assert_allclose(written, path, atol=2e-3)
@@ -53,14 +52,14 @@ def test_quantities_are_those_drawn(tracks: Tracks) -> None:
 
 def test_the_classifier_decides_where_points_cannot(tracks: Tracks) -> None:
     told = [describe(evidence_of(tracks, 0.08, confidence), tracks.world.times) for confidence in (0.0, 6.0)]
-    right = [np.mean([one.law == label for one, label in zip(each, tracks.label, strict=True)]) for each in told]
+    right = [np.mean([one.facts.law == label for one, label in zip(each, tracks.label, strict=True)]) for each in told]
     assert right[1] > right[0] and right[1] > 0.95
 
 
 def test_classes_that_are_no_laws_leave_the_choice_to_the_points(tracks: Tracks) -> None:
     evidence = dataclasses.replace(evidence_of(tracks, 0.0), classes=("a", "b", "c", "d"))
     assert (evidence.law_log_prior() == 0).all()
-    assert [one.law for one in describe(evidence, tracks.world.times)] == tracks.label.tolist()
+    assert [one.facts.law for one in describe(evidence, tracks.world.times)] == tracks.label.tolist()
 
 
 def test_a_law_that_the_classifier_lacks_is_not_chosen(tracks: Tracks) -> None:
@@ -68,7 +67,7 @@ def test_a_law_that_the_classifier_lacks_is_not_chosen(tracks: Tracks) -> None:
     fewer = dataclasses.replace(
         evidence, classes=CLASSES[:2], log_probabilities=np.full((len(tracks), 2), np.log(0.5))
     )
-    assert {one.law for one in describe(fewer, tracks.world.times)} <= set(CLASSES[:2])
+    assert {one.facts.law for one in describe(fewer, tracks.world.times)} <= set(CLASSES[:2])
 
 
 @pytest.mark.parametrize("law", CLASSES)
@@ -88,21 +87,3 @@ def test_text_leaves_out_what_is_nothing() -> None:
 
 def test_probabilities_for_a_file() -> None:
     assert as_probabilities(np.log([[0.25, 0.75]]), ("a", "b")) == [{"a": 0.25, "b": 0.75}]
-
-
-GOOD = {
-    "provider": "offline", "source": "codes", "seed": 1, "clips": 8, "priors": {"speed": [1.6, 0.2]},
-    "independence": 1.0,
-}
-
-
-@pytest.mark.parametrize(("change", "message"), [
-    ({"provider": "oracle"}, "provider: must be one of offline"),
-    ({"source": "truth"}, "source: must be one of codes, i3d_magvit"), ({"clips": 3}, "clips: at least 4"),
-    ({"priors": {"mass": [1, 1]}}, "priors.mass"), ({"priors": {"speed": [1.6, 0]}}, "priors.speed"),
-    ({"independence": 0}, "independence"),
-])
-def test_params_out_of_range(change: dict[str, object], message: str) -> None:
-    build(DescribeMotion, GOOD, "describe_motion")
-    with pytest.raises(UserError, match=message):
-        build(DescribeMotion, GOOD | change, "describe_motion")

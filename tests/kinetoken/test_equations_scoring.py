@@ -107,9 +107,9 @@ def test_a_sentence_that_says_something_else_is_caught(tracks) -> None:  # noqa:
     times = tracks.world.times
     told = describe(evidence_of(tracks, 0.0), times)[0]
     verdicts = check_description(told, tracks.label[0], tracks.points[0], times)
-    assert all(verdicts.values()) and "rendered" in verdicts
+    assert all(verdicts.values()) and "stated" in verdicts
     other = dataclasses.replace(told, sentence=told.sentence.replace("The ball", "The linear circular ball"))
-    assert not check_description(other, tracks.label[0], tracks.points[0], times)["rendered"]
+    assert not check_description(other, tracks.label[0], tracks.points[0], times)["stated"]
 
 
 def test_facts_floor_is_one_where_all_move_alike() -> None:

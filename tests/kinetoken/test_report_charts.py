@@ -15,7 +15,7 @@ from kinetoken.clips import Clips
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.report import charts
 from kinetoken.report.charts import Series
-from kinetoken.report.page import choose_descriptions, number_rows
+from kinetoken.report.page import number_rows
 from kinetoken.report.prose import to_html
 from kinetoken.report.samples import apart_px, codes_of, first_rows, psnr_db, reconstruction_cards, trail
 from kinetoken.report.sprites import sprite
@@ -143,14 +143,6 @@ def test_cards_hold_original_copy_difference_and_path() -> None:
     assert card.title == "linear, track 7" and card.note == "99.0 dB"
     assert card.sprites[0].source == card.sprites[1].source != card.sprites[2].source
     assert [one.frames for one in card.sprites] == [4, 4, 4, 1]
-
-
-def test_descriptions_shown_are_right_and_wrong_ones_of_every_law() -> None:
-    rows = [
-        {"track_id": i, "true_law": "ab"[i % 2], "verdicts": {"equation_correct": i >= 4}} for i in range(8)
-    ]
-    assert [row["track_id"] for row in choose_descriptions(rows, 3)] == [4, 5, 6, 0, 1, 2]
-    assert choose_descriptions(rows, 0) == [] and choose_descriptions([], 2) == []
 
 
 def test_number_rows_put_floor_and_interval_beside_their_number() -> None:

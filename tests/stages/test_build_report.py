@@ -58,9 +58,12 @@ def table_of(tokenizer: Tokenizer) -> torch.Tensor:
 
 def description(track: int, law: str, correct: bool) -> dict[str, Any]:
     return {
-        "track_id": track, "true_law": law, "x": "0.5*t", "y": "1 - 4.9*t**2", "z": EVIL,
+        "track_id": track, "true_law": law, "x": "0.5*t", "y": "1 - 4.9*t**2", "z": EVIL, "provider": "offline",
         "description": f"Track {track} goes right.",
-        "verdicts": {"equation_correct": correct, "form_match": True, "nmse_extrapolated": 0.002 if correct else None},
+        "verdicts": {
+            "equation_correct": correct, "form_match": True, "nmse_extrapolated": 0.002 if correct else None,
+            "failure": "" if correct else "right law, wrong constants",
+        },
     }
 
 
@@ -109,6 +112,10 @@ def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     generator.save(folder / "generator")
     rows = [description(i, law, i % 2 == 0) for i, law in enumerate(("linear", "linear", "circular", "circular"))]
     (folder / "descriptions.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    (folder / "reasons.jsonl").write_text(json.dumps({
+        "actual": "transient", "record": {"track_id": 7, "extractor": "magvit"}, "words": f"Because {EVIL}",
+        "verdicts": {"decision": True, "numbers": False},
+    }) + "\n")
     return folder
 
 
@@ -118,7 +125,7 @@ def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[...,
         paths = Paths(
             run_folder / "metrics", run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
             run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
-            run_folder / "descriptions.jsonl", tmp_path / "report.html",
+            run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tmp_path / "report.html",
         )
         return dataclasses.replace(paths, **changed)
 
@@ -131,7 +138,7 @@ def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFac
     build_report.run(PARAMS, Paths(
         run_folder / "metrics", run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
         run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
-        run_folder / "descriptions.jsonl", report,
+        run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", report,
     ), Context.silent())
     return report.read_text(encoding="utf-8")
 
@@ -150,11 +157,11 @@ def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     # 4 a reconstruction, 4 a prediction, 2 samples for each class of two priors and 2 of the one that heeds none
     assert page.count('class="screen"') == 4 * classes + 4 * classes + 2 * 2 * classes + 2
     assert page.count('data-future="12"') == classes
-    assert page.count('class="law good"') == 1 and page.count('class="law bad"') == 2  # one of them an early decision
+    assert page.count('class="law good"') == 1 and page.count('class="law bad"') == 3  # two of them early decisions
 
 
 def test_nothing_is_loaded_and_text_is_escaped(page: str) -> None:
-    assert EVIL not in page and page.count("&lt;script&gt;alert(") == 4
+    assert EVIL not in page and page.count("&lt;script&gt;alert(") == 5
     without_data = re.sub(r"data:image/(?:png|webp);base64,[A-Za-z0-9+/=]+", "data:", page)
     assert re.findall(r'(?:src|href)="(?!#|data:)', without_data) == []
     assert "http://" not in without_data and "https://" not in without_data and "@import" not in without_data
@@ -168,6 +175,13 @@ def test_what_is_missing_is_stated(page: str, paths_to: Callable[..., Paths], tm
     build_report.run(PARAMS, bare, Context.silent())
     text = bare.report.read_text(encoding="utf-8")
     assert text.count('class="gap"') >= 8 and 'class="screen"' not in text and "<h1>Yes.</h1>" in text
+
+
+def test_laws_in_words_say_who_wrote_them_and_why_they_fail(page: str) -> None:
+    section = page[page.index('<section id="words">') : page.index('<section id="training">')]
+    assert "least-squares fit, no language model (is_llm 0)" in section
+    assert "<td>right law, wrong constants</td><td>2</td>" in section and "not as recorded" in section
+    assert "numbers wrong" in section and "decision wrong" not in section and EVIL not in section
 
 
 def test_early_decisions_are_told_and_their_gaps_stated(

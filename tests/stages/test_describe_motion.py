@@ -11,8 +11,10 @@ import torch
 
 from kinetoken.clips import ClipStore, shard_path, write_shard
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.equations import reading
 from kinetoken.equations.grammar import parse
-from kinetoken.equations.offline import DescribeMotion
+from kinetoken.equations.language_model import LanguageModel, Price
+from kinetoken.equations.params import DescribeMotion
 from kinetoken.errors import UserError
 from kinetoken.laws import CLASSES
 from kinetoken.stage import Context
@@ -26,10 +28,25 @@ from stages import describe_motion, train_i3d_magvit
 from stages.describe_motion import Paths
 from tests.two_stream import code_clips, variant
 
-PARAMS = DescribeMotion(
-    provider="offline", source="codes", seed=1, clips=20, priors={"speed": (1.75, 0.25), "radius": (0.275, 0.06)},
-    independence=1.0,
+MODEL = LanguageModel(
+    model="asked-for", mode="live", temperature=None, max_tokens=500, token_limit="max_completion_tokens",
+    concurrency=4, attempts=3, timeout_s=20.0, longest_wait_s=0.05, retry_failed=True, spend_cap=100.0,
+    prices={"asked-for": Price(1.0, 2.0)},
 )
+PARAMS = DescribeMotion(
+    provider="offline", source="codes", points="estimated", seed=1, clips=20,
+    priors={"speed": (1.75, 0.25), "radius": (0.275, 0.06)}, independence=1.0, neighbours=3, examined=8, reasons=2,
+    language_model=MODEL,
+)
+RECORD = {
+    "actual": "persistent", "attention": 13.69, "confidence": 0.9909, "decision": "persistent", "extractor": "magvit",
+    "frames_in_sight": 11, "frames_seen": 12, "posterior": [0.5412, 0.8477, 0.9909], "roughness": 0.598,
+    "sentence": "", "speed_px": 2.147, "track_id": 2401, "vanished": False,
+}
+RECORDS = [RECORD, RECORD | {
+    "actual": "persistent", "decision": "transient", "track_id": 7, "vanished": True, "frames_in_sight": 6,
+    "frames_seen": 8, "posterior": [0.6, 0.0011], "confidence": 0.9989,
+}]
 META = CodesMeta(grid=(4, 2, 2), codebook_size=1000, quantizer="fsq", levels=(8, 5, 5, 5), tokenizer="0" * 64)
 
 
@@ -51,6 +68,9 @@ class Reader:
     def log_probabilities(self, codes: np.ndarray) -> np.ndarray:
         scores = 3.0 * (self.tracks.label[self._rows(codes)][:, None] == np.array(CLASSES))
         return (scores - np.log(np.exp(scores).sum(-1, keepdims=True))).astype(np.float32)
+
+    def embedding(self, codes: np.ndarray) -> np.ndarray:
+        return np.eye(4)[np.searchsorted(sorted(CLASSES), self.tracks.label[self._rows(codes)])]
 
     def positions(self, codes: np.ndarray) -> np.ndarray:
         rows = self._rows(codes)
@@ -74,16 +94,20 @@ def lay_out(folder: Path, tracks: Tracks, *, scramble_future: bool = False) -> P
     table = CodesTable(tracks.track_id, tracks.label, tracks.split, codes, META)
     write_codes(folder / "codes.parquet", META, [table])
     write_tracks(tracks, folder / "trajectories.parquet", folder / "track_params.parquet")
+    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     return Paths(
         folder / "codes.parquet", folder / "classifier", folder / "position", folder / "i3d_magvit", folder / "videos",
-        folder / "trajectories.parquet", folder / "track_params.parquet", folder / "descriptions.jsonl",
+        folder / "trajectories.parquet", folder / "track_params.parquet", folder / "records.jsonl",
+        folder / "ledger/answers.sqlite", folder / "descriptions.jsonl", folder / "reasons.jsonl",
         folder / "metrics.json", folder / "plots/ladder.csv", folder / "plots/forms.csv",
     )
 
 
-def run_with(reader: Reader, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict], dict[str, float]]:
-    monkeypatch.setattr(describe_motion, "load_readers", lambda paths: (reader, reader))
-    describe_motion.run(PARAMS, paths, Context.silent())
+def run_with(
+    reader: Reader, paths: Paths, monkeypatch: pytest.MonkeyPatch, params: DescribeMotion = PARAMS
+) -> tuple[list[dict], dict[str, float]]:
+    monkeypatch.setattr(reading, "load_readers", lambda sources: (reader, reader))
+    describe_motion.run(params, paths, Context.silent())
     rows = [json.loads(line) for line in paths.descriptions.read_text(encoding="utf-8").splitlines()]
     return rows, json.loads(paths.metrics.read_text())
 
@@ -104,6 +128,8 @@ def test_exact_readers_solve_every_clip(tracks: Tracks, tmp_path: Path, monkeypa
         assert {f"{name}_ci95_low", f"{name}_ci95_high"} <= set(metrics)
     assert metrics["equation_correct_floor"] < 0.5 < metrics["equation_correct_ceiling"]
     assert metrics["nmse_in_range"] < 0.001 < metrics["nmse_in_range_floor"]
+    assert metrics["symbolic_match"] == 1 and metrics["examined"] == 8 and metrics["complexity"] > 10
+    assert metrics["points.error_m"] < 1e-4 < metrics["points.error_m_floor"] and metrics["points_are_true"] == 0
 
 
 def test_noisy_readers_cost_accuracy_but_not_the_true_points(
@@ -116,7 +142,7 @@ def test_noisy_readers_cost_accuracy_but_not_the_true_points(
     assert metrics["equation_correct"] < 0.9 and metrics["equation_correct_true_points"] == 1
     assert metrics["equation_correct"] == np.mean([row["verdicts"]["equation_correct"] for row in rows])
     ladder = paths.ladder.read_text().splitlines()
-    assert ladder[0] == "class,rung,share" and len(ladder) == 1 + 4 * 6
+    assert ladder[0] == "provider,class,rung,share" and len(ladder) == 1 + 5 * (5 + 3)
     forms = paths.forms.read_text().splitlines()
     assert forms[0] == "track_id,actual,predicted" and len(forms) == 21
 
@@ -140,7 +166,8 @@ def test_same_inputs_same_bytes(tracks: Tracks, tmp_path: Path, monkeypatch: pyt
     for name in ("a", "b"):
         paths = lay_out(tmp_path / name, tracks)
         run_with(Reader(tracks, 0.02), paths, monkeypatch)
-        written.append([path.read_bytes() for path in (paths.descriptions, paths.metrics, paths.ladder, paths.forms)])
+        outputs = (paths.descriptions, paths.reasons, paths.metrics, paths.ladder, paths.forms)
+        written.append([path.read_bytes() for path in outputs])
     assert written[0] == written[1]
 
 
@@ -176,18 +203,20 @@ def filmed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
     codes, store = read_codes(folder / "codes.parquet"), ClipStore(tiny_data / "videos")
     network = train_i3d_magvit.build(variant("unquantized"), codes, load_tokenizer(folder / "tokenizer"), store)
     network.save(folder / "i3d_magvit", dataclasses.asdict(TRUST))
+    (folder / "records.jsonl").write_text(json.dumps(RECORD) + "\n")
     return Paths(
         folder / "codes.parquet", folder / "none", folder / "none", folder / "i3d_magvit", tiny_data / "videos",
-        tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet",
+        tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet", folder / "records.jsonl",
     )
 
 
 def told_from(paths: Paths, out: Path) -> tuple[list[dict], dict[str, float]]:
     """The stage's rows and metrics, written under `out`."""
     paths = dataclasses.replace(
-        paths, descriptions=out / "descriptions.jsonl", metrics=out / "metrics.json", ladder=out / "ladder.csv",
-        forms=out / "forms.csv",
+        paths, descriptions=out / "descriptions.jsonl", reasons=out / "reasons.jsonl", metrics=out / "metrics.json",
+        ladder=out / "ladder.csv", forms=out / "forms.csv",
     )
+    out.mkdir(parents=True, exist_ok=True)
     describe_motion.run(VIDEO, paths, Context.silent())
     rows = [json.loads(line) for line in paths.descriptions.read_text(encoding="utf-8").splitlines()]
     return rows, json.loads(paths.metrics.read_text())
@@ -209,7 +238,7 @@ def test_points_and_classes_are_those_that_the_network_reads(filmed: Paths, tmp_
 
 def test_points_are_trusted_as_far_as_the_model_says(filmed: Paths) -> None:
     codes, scene = read_codes(filmed.codes).of_split("test"), ClipStore(filmed.videos).scene
-    evidence = describe_motion.evidence_of_video(codes, scene.world.times, filmed)
+    evidence = reading.read_video(codes, scene.world.times, filmed.sources)
     assert evidence.points.shape == (24, 12, 3) and evidence.times.tolist() == scene.world.times[:12].tolist()
     for step in (np.array([1e-4, 0, 0]), np.array([0, 1e-4, 0])):  # m across the view
         pixels = scene.focal * 1e-4 / evidence.points[..., 2]
@@ -259,7 +288,7 @@ def test_clips_may_lie_in_another_order(filmed: Paths, tmp_path: Path) -> None:
     write_shard(shard_path(tmp_path / "videos", 0), mixed, store.scene)
     codes = read_codes(filmed.codes).of_split("test")
     one, other = (
-        describe_motion.evidence_of_video(codes, store.scene.world.times, paths)
+        reading.read_video(codes, store.scene.world.times, paths.sources)
         for paths in (filmed, dataclasses.replace(filmed, videos=tmp_path / "videos"))
     )
     assert np.array_equal(one.points, other.points) and np.array_equal(one.log_probabilities, other.log_probabilities)
@@ -290,13 +319,8 @@ def test_a_network_that_does_not_fit_is_named(filmed: Paths, tiny_data: Path, tm
 
 
 def test_missing_input_ends_with_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    params = tmp_path / "params.yaml"
-    params.write_text(
-        "describe_motion: {provider: offline, source: codes, seed: 1, clips: 8, priors: {}, independence: 1.0}\n",
-        encoding="utf-8",
-    )
     code = describe_motion.run_stage(
         describe_motion.run, DescribeMotion, Paths,
-        argv=["--params", str(params), "--codes", str(tmp_path / "none.parquet"), "--run-info", str(tmp_path)],
+        argv=["--codes", str(tmp_path / "none.parquet"), "--run-info", str(tmp_path)],
     )
     assert code == 1 and "none.parquet: no such file" in capsys.readouterr().err
