@@ -27,7 +27,7 @@ import numpy as np
 
 from kinetoken.artifacts import write_csv, write_json, write_metrics
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.equations import offline, reasons, scoring
+from kinetoken.equations import ladder, offline, reasons
 from kinetoken.equations.evidence import Evidence
 from kinetoken.equations.language_model import STAND_IN
 from kinetoken.equations.params import DescribeMotion
@@ -87,13 +87,13 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     context.progress.phase("scoring", len(codes), "clips")
     told_exactly = offline.describe(without_classes(on_true_points(read, truth)), times, priors=params.priors)
     chosen = told.by[params.provider]
-    rows = scoring.score_rows(evidence, chosen, told_exactly, codes.label, truth, times, params.priors)
-    few = scoring.examined_rows(codes.label, params.examined)
-    examined = scoring.examine(
+    rows = ladder.score_rows(evidence, chosen, told_exactly, codes.label, truth, times, params.priors)
+    few = ladder.examined_rows(codes.label, params.examined)
+    examined = ladder.examine(
         [chosen[row] for row in few], codes.label[few], truth[few], times, rows["form"].iloc[few].tolist()
     )
-    metrics = scoring.summarise(rows, codes.label, truth, times, params.seed)
-    metrics |= scoring.summarise_examined(examined) | scoring.point_errors(evidence.points, truth)
+    metrics = ladder.summarise(rows, codes.label, truth, times, params.seed)
+    metrics |= ladder.summarise_examined(examined) | ladder.point_errors(evidence.points, truth)
     metrics |= about_the_run(params, told.bill)
     if explained:
         right = float(np.mean([one.correct for one in explained]))
@@ -103,7 +103,7 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     write_reasons(paths.reasons, params, explained)
     reached: dict[str, pd.DataFrame] = {params.provider: rows}
     reached |= {
-        name: scoring.rungs(each, codes.label, truth, times, len(evidence.times))
+        name: ladder.rungs(each, codes.label, truth, times, len(evidence.times))
         for name, each in told.by.items() if name != params.provider
     }
     write_plots(paths, codes, reached, rows)
@@ -160,7 +160,7 @@ def write_plots(paths: Paths, codes: CodesTable, reached: dict[str, "pd.DataFram
     """ladder.csv: the share of clips that reach each rung, the chosen provider first; forms.csv: raw pairs."""
     import pandas as pd
 
-    write_csv(paths.ladder, scoring.ladder(reached, rows, codes.label))
+    write_csv(paths.ladder, ladder.shares(reached, rows, codes.label))
     write_csv(paths.forms, pd.DataFrame({"track_id": codes.track_id, "actual": codes.label, "predicted": rows["form"]}))
 
 

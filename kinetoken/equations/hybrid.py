@@ -59,6 +59,12 @@ def refit(equations: dict[str, str], times: Array, points: Array, whitening: Arr
     if not places:
         return kept
     problem = Problem(np.asarray(times, float), points[None], whitening[None], {}, 0.0)
+    with np.errstate(all="ignore"):  # what overflows or is undefined is no candidate
+        return _best(kept, written, places, problem)
+
+
+def _best(kept: Refit, written: Sequence[Expression], places: Sequence[_Place], problem: Problem) -> Refit:
+    """The grouping of constants with the least criterion, or the model's own constants if none is below theirs."""
     best, score = kept, _score(problem, WrittenForm(written, places, np.arange(len(places))), None)
     for groups in _groupings(places):
         form = WrittenForm(written, places, groups)

@@ -36,7 +36,8 @@ def draw_wait(attempt: int, asked: float | None, longest: float, draw: random.Ra
     """Seconds to wait after the `attempt`-th attempt (from 1); None if the server asks for more than `longest`."""
     if asked is not None and asked > longest:
         return None
-    return (asked or 0.0) + draw.uniform(0, min(FIRST_BOUND_S * 2 ** (attempt - 1), longest))
+    jitter = draw.uniform(0, min(FIRST_BOUND_S * 2 ** (attempt - 1), longest))
+    return min((asked or 0.0) + jitter, longest)
 
 
 def _seconds(text: str | None) -> float | None:

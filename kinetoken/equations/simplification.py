@@ -145,7 +145,8 @@ def _simplified(text: str) -> dict[str, Any]:
     try:
         simple = sympy.simplify(to_sympy(parse(text).tree))
         size = int(sympy.count_ops(simple)) + sum(1 for part in sympy.preorder_traversal(simple) if part.is_Atom)
-        return {"text": sympy.sstr(sympy.N(simple, DIGITS), full_prec=False)[:MAX_LINE // 2], "complexity": size}
+        short = simple.xreplace({number: sympy.Float(number, DIGITS) for number in simple.atoms(sympy.Float)})
+        return {"text": sympy.sstr(short, full_prec=False)[: MAX_LINE // 2], "complexity": size}
     except (ArithmeticError, ValueError, TypeError, RecursionError, MemoryError, AttributeError):
         return {"text": None}
 

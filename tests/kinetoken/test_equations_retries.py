@@ -68,7 +68,7 @@ def test_a_wait_is_what_was_asked_and_less_than_the_bound_more(
         return
     assert wait is not None
     least = asked or 0.0
-    assert least <= wait <= least + min(FIRST_BOUND_S * 2 ** (attempt - 1), longest) + 1e-9
+    assert least <= wait <= longest and wait <= least + min(FIRST_BOUND_S * 2 ** (attempt - 1), longest) + 1e-9
 
 
 @pytest.mark.parametrize(("attempt", "longest", "bound"), [

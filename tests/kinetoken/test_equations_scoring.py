@@ -6,19 +6,16 @@ import numpy as np
 import pytest
 
 from kinetoken.equations.grammar import parse
-from kinetoken.equations.offline import describe
-from kinetoken.equations.scoring import (
+from kinetoken.equations.ladder import (
     capped,
-    check_description,
     constant_position,
     constant_velocity,
     facts_floor,
-    form_of,
-    nmse,
-    score_equations,
     score_rows,
     summarise,
 )
+from kinetoken.equations.offline import describe
+from kinetoken.equations.scoring import check_description, form_of, nmse, score_equations
 from tests.kinetoken.test_equations_offline import PAST, evidence_of, tracks  # noqa: F401
 
 TIMES = np.arange(16) / 16

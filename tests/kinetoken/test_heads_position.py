@@ -30,7 +30,7 @@ COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 CAMERA = Camera(focal=55.4, centre=31.5, ball_radius=0.2)
 PARAMS = PositionParams(
     seed=5, epochs=1, batch_size=4, learning_rate=0.001, warmup_fraction=0.0, weight_decay=0.0, gradient_clip=0.0,
-    ema_decay=0.0, patience=0, channels=6, blocks=1, width=8, dropout=0.0, depth_weight=10.0,
+    ema_decay=0.0, patience=0, channels=6, blocks=1, width=8, dropout=0.0, augment=(), depth_weight=10.0,
 )
 TRAIN = np.random.default_rng(1).uniform([-0.5, -0.5, 2.5], [0.5, 0.5, 3.5], (6, 16, 3))
 
@@ -132,3 +132,8 @@ def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "position/config.json").write_text("{}")
     with pytest.raises(UserError, match="not a position head"):
         load_position_head(tmp_path / "position")
+
+
+def test_a_change_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="augment: each change once"):
+        dataclasses.replace(PARAMS, augment=("mirror", "mirror"))

@@ -23,7 +23,7 @@ from tests.same_bytes import assert_same_outputs
 
 PARAMS = PositionParams(
     seed=1, epochs=30, batch_size=8, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
-    ema_decay=0.0, patience=0, channels=8, blocks=1, width=8, dropout=0.0, depth_weight=15.0,
+    ema_decay=0.0, patience=0, channels=8, blocks=1, width=8, dropout=0.0, depth_weight=15.0, augment=(),
 )
 
 
@@ -48,7 +48,7 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
     out.mkdir(exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", data / "trajectories.parquet", data / "track_params.parquet",
-        out / "position", out / "metrics.json", out / "curves.csv", out / "error_by_frame.csv",
+        out / "position", out / "metrics.json", out / "curves.csv", out / "error_by_frame.csv", data / "videos",
     )
 
 
@@ -100,6 +100,24 @@ def test_plot_tables(done: Paths) -> None:
     assert test["frame"].tolist() == list(range(16))
     assert test["error_m"].mean() == pytest.approx(metrics["error_m"], rel=1e-4)
     assert pd.read_csv(done.curves)["epoch"].tolist() == list(range(1, 31))
+
+
+def test_changed_clips_come_with_their_positions(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Each training clip mirrored and played backwards: codes of those pixels, positions where the ball is in them."""
+    paths = stage_paths(coded, tiny_data, tmp_path)
+    codes, tracks = read_codes(paths.codes), read_tracks(paths.trajectories, paths.track_params)
+    tokenizer, params = load_tokenizer(paths.tokenizer), dataclasses.replace(PARAMS, augment=("mirror", "reverse"))
+    given, points = train_position.training_clips(codes, tracks, params, tokenizer, paths, silent())
+    train = np.flatnonzero(codes.split == "train")
+    assert len(given) == len(points) == 3 * len(train)
+    clips = ClipStore(paths.videos).take(train[:1]).pixels
+    first = tracks.points[train[0]]
+    for changed, moved in ((clips[:, :, :, ::-1], first * [-1, 1, 1]), (clips[:, ::-1], first[::-1])):
+        row = int(np.flatnonzero((np.abs(points - moved) < 1e-12).all((1, 2)))[0])
+        np.testing.assert_array_equal(given[row], tokenizer.encode(torch.from_numpy(changed.copy()))[0])
+    unchanged = train_position.training_clips(codes, tracks, PARAMS, tokenizer, paths, silent())
+    np.testing.assert_array_equal(unchanged[0], codes.codes[train])
+    np.testing.assert_array_equal(unchanged[1], tracks.points[train])
 
 
 def test_same_bytes_again(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
