@@ -19,6 +19,7 @@ Alone    python -m stages.describe_motion --codes my/codes.parquet --trajectorie
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,9 +81,9 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     if params.asks and params.neighbours:
         similar = similar_clips(codes, table.of_split("train"), paths.sources, params.neighbours)
     told = describe(params, evidence, times, codes.track_id, similar, paths.ledger, context.progress)
-    explained, extra = reasons.explain(
-        reasons.read_records(paths.records, params.reasons), params, paths.ledger, context.progress
-    )
+    records, spent = reasons.read_records(paths.records, params.reasons), told.bill.cost if told.bill else 0.0
+    explained, extra = reasons.explain(records, params, paths.ledger, context.progress, spent)
+    bills = {name: bill for name, bill in (("descriptions", told.bill), ("reasons", extra)) if bill is not None}
     # scoring: from here on the truth is known
     context.progress.phase("scoring", len(codes), "clips")
     told_exactly = offline.describe(without_classes(on_true_points(read, truth)), times, priors=params.priors)
@@ -94,7 +95,7 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     )
     metrics = ladder.summarise(rows, codes.label, truth, times, params.seed)
     metrics |= ladder.summarise_examined(examined) | ladder.point_errors(evidence.points, truth)
-    metrics |= about_the_run(params, told.bill)
+    metrics |= about_the_run(params, bills)
     if explained:
         right = float(np.mean([one.correct for one in explained]))
         metrics |= {"reasons_correct": right, "reasons_correct_floor": reasons.floor(explained)}
@@ -107,10 +108,8 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
         for name, each in told.by.items() if name != params.provider
     }
     write_plots(paths, codes, reached, rows)
-    if context.run_info is not None and told.bill is not None:
-        bills = {"descriptions": told.bill, "reasons": extra}
-        asked = {name: dataclasses.asdict(bill) for name, bill in bills.items() if bill is not None}
-        write_json(context.run_info / "bill.json", asked)
+    if context.run_info is not None and bills:
+        write_json(context.run_info / "bill.json", {name: dataclasses.asdict(bill) for name, bill in bills.items()})
 
 
 def choose_clips(codes: CodesTable, count: int, source: Path) -> CodesTable:
@@ -137,23 +136,22 @@ def without_classes(evidence: Evidence) -> Evidence:
     return dataclasses.replace(evidence, log_probabilities=np.zeros_like(evidence.log_probabilities))
 
 
-def about_the_run(params: DescribeMotion, bill: Bill | None) -> dict[str, float]:
+def about_the_run(params: DescribeMotion, bills: Mapping[str, Bill]) -> dict[str, float]:
     """Who wrote the equations, from what, and what a language model cost; all of it repeatable from the ledger.
 
     `is_llm` is 1 only if something answered, and every answer came from a model that does not call itself a stand-in.
     """
-    answered = bill is not None and bool(bill.models) and not any(name.startswith(STAND_IN) for name in bill.models)
+    names = [name for bill in bills.values() for name in bill.models]
+    played = any(name.startswith(STAND_IN) for name in names)
     about: dict[str, float] = {
-        "is_llm": int(answered), "is_hybrid": int(params.provider == "hybrid"),
+        "is_llm": int(bool(names) and not played), "is_hybrid": int(params.provider == "hybrid"),
         "source_is_video": int(params.source == "i3d_magvit"), "points_are_true": int(params.points is True),
     }
-    if bill is None:
+    if not bills:
         return about
-    return about | {
-        "is_stand_in": int(any(name.startswith(STAND_IN) for name in bill.models)), "attempts": bill.attempts,
-        "prompt_tokens": bill.prompt_tokens, "completion_tokens": bill.completion_tokens, "cost": bill.cost,
-        "cost_per_1200_clips": bill.cost_per_1200_clips,
-    }
+    counted = ("attempts", "prompt_tokens", "completion_tokens", "cost")
+    about |= {name: sum(getattr(bill, name) for bill in bills.values()) for name in counted}
+    return about | {"is_stand_in": int(played), "cost_per_1200_clips": bills["descriptions"].cost_per_1200_clips}
 
 
 def write_plots(paths: Paths, codes: CodesTable, reached: dict[str, "pd.DataFrame"], rows: "pd.DataFrame") -> None:

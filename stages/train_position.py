@@ -31,6 +31,7 @@ from kinetoken.heads.position import (
     position_errors,
     position_step,
     save_position_head,
+    sigma_by_frame,
 )
 from kinetoken.heads.scoring import with_interval
 from kinetoken.per_track import require_same_tracks
@@ -79,10 +80,11 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
         head, position_step(params.depth_weight), batches, params, context, validate=validate, monitor="val_error_m"
     )
     head.to(fabric_device(context.hardware))
-    sigma = measured_sigma(head.positions(codes.codes[val]), tracks.points[val], camera)
+    found = head.positions(codes.codes[val])
+    sigma = sigma_by_frame(found, tracks.points[val], camera)
     save_position_head(paths.model, head, params, tokenizer.hash, sigma)
     context.progress.phase("scoring")
-    score(head, codes, tracks, sigma, paths)
+    score(head, codes, tracks, measured_sigma(found, tracks.points[val], camera), paths)
     write_csv(paths.curves, curves_table({"position": history}))
 
 

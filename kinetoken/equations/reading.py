@@ -5,7 +5,7 @@ by `source: i3d_magvit` both come from that network, on frames and codes.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -33,10 +33,10 @@ class ClassReader(Protocol):
 
 
 class PositionReader(Protocol):
-    """A position head on codes; `sigma` holds its errors on validation: px across the view, depth_fraction."""
+    """A position head on codes; `sigma`: its errors on validation in each frame, px across the view, depth_fraction."""
 
     @property
-    def sigma(self) -> Mapping[str, float]: ...
+    def sigma(self) -> Mapping[str, Sequence[float]]: ...
 
     @property
     def focal(self) -> float: ...  # px
@@ -79,7 +79,8 @@ def gather_evidence(
     """What the models read from the first three quarters of the time slices; later codes are never touched."""
     past = codes.codes[:, : past_slices(codes)]
     points = np.asarray(position.positions(past), np.float64)  # (N, K, 3)
-    whitening = camera_whitening(points, position.sigma["px"], position.sigma["depth_fraction"], position.focal)
+    errors = np.stack([position.sigma[name] for name in ("px", "px", "depth_fraction")], -1)[: len(points[0])]  # (K, 3)
+    whitening = camera_whitening(points, 1.0, 1.0, position.focal) / errors[..., None]
     log_probabilities = np.asarray(classifier.log_probabilities(past), np.float64)
     return Evidence(times[: points.shape[1]], points, whitening, tuple(classifier.classes), log_probabilities)
 

@@ -68,16 +68,20 @@ class Explained:
 
 
 def explain(
-    records: Sequence[tuple[Reason, str]], params: DescribeMotion, ledger: Path, progress: Progress
+    records: Sequence[tuple[Reason, str]], params: DescribeMotion, ledger: Path, progress: Progress, spent: float = 0.0
 ) -> tuple[list[Explained], Bill | None]:
-    """Two sentences for each record (with what it really was, for the file): a template's, or a language model's."""
+    """Two sentences for each record (with what it really was, for the file): a template's, or a language model's.
+
+    `spent`: of the spend cap, on other questions.
+    """
     if not records:
         return [], None
     if not params.asks:
         said, bill = [(Outcome.ANSWERED, template(record)) for record, _ in records], None
     else:
         questions = [request(record) for record, _ in records]
-        replies, bill = ask(questions, params.language_model, ledger, progress, lambda reply: read_words(reply)[0])
+        settings = dataclasses.replace(params.language_model, spend_cap=params.language_model.spend_cap - spent)
+        replies, bill = ask(questions, settings, ledger, progress, lambda reply: read_words(reply)[0])
         said = [read_words(reply) for reply in replies]
     return [
         Explained(record, actual, words, outcome, check(words, record))

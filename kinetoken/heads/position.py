@@ -86,7 +86,7 @@ class PositionHead(nn.Module):
         """coordinates: (codebook_size, D) of each code; frames: of a time slice."""
         super().__init__()
         self.grid, self.frames, self.camera = grid, frames, camera
-        self.tokenizer_hash, self.sigma = "", dict[str, float]()
+        self.tokenizer_hash, self.sigma = "", dict[str, list[float]]()
         self.encoder = CodeEncoder(coordinates, grid, channels, blocks)
         self.maps = nn.Conv2d(channels, frames * (1 + READ), 1)
         self.register_buffer("cells", cell_centres(grid, camera), persistent=False)  # (H' W', 2) px
@@ -196,19 +196,26 @@ def position_errors(found: Array, truth: Array, camera: Camera) -> dict[str, Arr
     }
 
 
-def measured_sigma(found: Array, truth: Array, camera: Camera) -> dict[str, float]:
-    """Root-mean-square error a coordinate: px of u and v, depth_fraction of z. (N, T, 3) m each."""
+def sigma_by_frame(found: Array, truth: Array, camera: Camera) -> dict[str, list[float]]:
+    """Root-mean-square error a coordinate in each frame: px of u and v, depth_fraction of z. (N, T, 3) m each."""
     image = camera.project(found)[..., :2] - camera.project(truth)[..., :2]
+    depth = found[..., 2] / truth[..., 2] - 1
     return {
-        "px": float(np.sqrt((image**2).mean())),
-        "depth_fraction": float(np.sqrt(((found[..., 2] / truth[..., 2] - 1) ** 2).mean())),
+        "px": np.sqrt((image**2).mean((0, 2))).tolist(), "depth_fraction": np.sqrt((depth**2).mean(0)).tolist(),
     }
 
 
+def measured_sigma(found: Array, truth: Array, camera: Camera) -> dict[str, float]:
+    """The same over all frames."""
+    each = sigma_by_frame(found, truth, camera)
+    return {name: float(np.sqrt(np.square(values).mean())) for name, values in each.items()}
+
+
 def save_position_head(
-    folder: Path, head: PositionHead, params: PositionParams, tokenizer_hash: str, sigma: Mapping[str, float]
+    folder: Path, head: PositionHead, params: PositionParams, tokenizer_hash: str,
+    sigma: Mapping[str, list[float]],
 ) -> None:
-    """models/position: weights with the codes' coordinates, and a config that rebuilds it."""
+    """models/position: weights with the codes' coordinates, and a config that rebuilds it; `sigma` by frame."""
     save_model(folder, head, {
         "grid": list(head.grid), "frames": head.frames, "camera": dataclasses.asdict(head.camera),
         "sigma": dict(sigma), "tokenizer": tokenizer_hash, "codebook": list(head.encoder.coordinates.shape),

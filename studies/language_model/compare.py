@@ -102,10 +102,10 @@ def table(shares: "pd.DataFrame", params: DescribeMotion, found: dict[str, float
         lines.append(markdown_row([label, *("" if share != share else f"{100 * share:.1f}" for share in each)]))
     wrong = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     lines += [
-        "", f"{sum(counts.values())} clips, {found['attempts']:.0f} requests, {found['prompt_tokens']:.0f} + "
-        f"{found['completion_tokens']:.0f} tokens by the stand-in's count. Equations of {params.provider}: {wrong}. "
-        f"Early decisions in words, right in every check: {100 * found['reasons_correct']:.0f} % (floor "
-        f"{100 * found['reasons_correct_floor']:.0f} %).", "",
+        "", f"{sum(counts.values())} clips and {params.reasons} early decisions, {found['attempts']:.0f} requests, "
+        f"{found['prompt_tokens']:.0f} + {found['completion_tokens']:.0f} tokens by the stand-in's count. Equations of "
+        f"{params.provider}: {wrong}. Early decisions in words, right in every check: "
+        f"{100 * found['reasons_correct']:.0f} % (floor {100 * found['reasons_correct_floor']:.0f} %).", "",
     ]
     return "\n".join(lines)
 

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetoken.equations.outcomes import Outcome
+from kinetoken.equations.params import DescribeMotion
 from kinetoken.equations.reasons import (
     MAX_CHARACTERS,
     Explained,
     check,
+    explain,
     floor,
     motion_of,
     read_records,
@@ -22,7 +24,9 @@ from kinetoken.equations.reasons import (
 )
 from kinetoken.equations.replies import Reply
 from kinetoken.errors import UserError
+from kinetoken.params import load_params
 from kinetoken.persistence.reasons import Reason
+from kinetoken.progress import Progress
 
 RECORD = Reason(2401, "magvit", "persistent", 0.9909, 12, 11, False, 2.147, 0.598, (0.5412, 0.8477, 0.9909), 13.69)
 GONE = dataclasses.replace(RECORD, decision="transient", vanished=True, frames_in_sight=6, frames_seen=8)
@@ -112,6 +116,16 @@ def test_a_file_of_something_else_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(line("a", "persistent", "persistent", 1) + text + "\n")
     with pytest.raises(UserError, match=r"reasons.jsonl: line 2 is no record of a decision"):
         read_records(path, 5)
+
+
+def test_what_other_questions_cost_counts_towards_the_cap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is left of it, so nothing is sent: the address could not be reached."""
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    params = dataclasses.replace(load_params("params.yaml", "describe_motion", DescribeMotion), provider="openai")
+    spent = params.language_model.spend_cap
+    with pytest.raises(UserError, match=r"spend cap .*spend_cap"):
+        explain([(RECORD, "persistent")], params, tmp_path / "ledger.sqlite", Progress.silent(), spent)
 
 
 def test_floor_is_the_first_ones_words_said_of_all() -> None:

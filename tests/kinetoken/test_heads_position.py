@@ -124,10 +124,11 @@ def test_step_learns_a_code_that_tells_the_place() -> None:
 
 def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path) -> None:
     module = head()
-    save_position_head(tmp_path / "position", module, PARAMS, "e" * 64, {"px": 0.2, "depth_fraction": 0.01})
+    sigma = {"px": [0.2, 0.3], "depth_fraction": [0.01, 0.02]}
+    save_position_head(tmp_path / "position", module, PARAMS, "e" * 64, sigma)
     loaded = load_position_head(tmp_path / "position")
     assert loaded.tokenizer_hash == "e" * 64
-    assert loaded.sigma == {"px": 0.2, "depth_fraction": 0.01}
+    assert loaded.sigma == sigma
     np.testing.assert_array_equal(loaded.positions(random_codes()), module.positions(random_codes()))
     (tmp_path / "position/config.json").write_text("{}")
     with pytest.raises(UserError, match="not a position head"):

@@ -57,7 +57,7 @@ class Reader:
 
     def __init__(self, tracks: Tracks, error: float) -> None:
         self.tracks, self.error = tracks, error
-        self.sigma: Mapping[str, float] = {"px": 0.2, "depth_fraction": max(error, 1e-4)}
+        self.sigma: Mapping[str, list[float]] = {"px": [0.2] * 16, "depth_fraction": [max(error, 1e-4)] * 16}
         self.seen_slices: set[int] = set()
 
     def _rows(self, codes: np.ndarray) -> np.ndarray:
@@ -188,6 +188,20 @@ def test_tracks_of_another_run_are_refused(tracks: Tracks, tmp_path: Path, monke
     write_tracks(other, paths.trajectories, paths.track_params)
     with pytest.raises(UserError, match=r"trajectories.parquet: no track"):
         run_with(Reader(tracks, 0.0), paths, monkeypatch)
+
+
+def test_each_frame_is_trusted_by_its_own_errors(tracks: Tracks, tmp_path: Path) -> None:
+    """Whitened, the error that val had in a frame is of size one, across the view and along the ray."""
+    reader, draw = Reader(tracks, 0.01), np.random.default_rng(0)
+    reader.sigma = {"px": draw.uniform(0.1, 0.3, 16).tolist(), "depth_fraction": draw.uniform(0.01, 0.03, 16).tolist()}
+    codes = read_codes(lay_out(tmp_path, tracks).codes)
+    evidence = reading.gather_evidence(codes, tracks.world.times, reader, reader)
+    depth = evidence.points[..., 2]
+    across = np.array(reader.sigma["px"])[:12] * depth / reader.focal
+    step = np.stack([across, np.zeros_like(across), np.zeros_like(across)], -1)
+    np.testing.assert_allclose(np.linalg.norm(np.einsum("ntij,ntj->nti", evidence.whitening, step), axis=-1), 1)
+    ray = evidence.points * np.array(reader.sigma["depth_fraction"])[:12, None]
+    np.testing.assert_allclose(np.linalg.norm(np.einsum("ntij,ntj->nti", evidence.whitening, ray), axis=-1), 1)
 
 
 # ---- read by I3D + MAGVIT

@@ -51,9 +51,9 @@ def test_rows_say_who_wrote_them_and_what_it_cost(
     assert len(rows) == 20 and {row["provider"] for row in rows} == {"hybrid"}
     assert {row["model"] for row in rows} == {MODEL.model} and metrics["is_hybrid"] == 1
     assert metrics["is_stand_in"] == 1 and metrics["is_llm"] == 0  # by the name that the server answers with
-    assert metrics["attempts"] == len(server.requests) - 2 == 20
+    assert metrics["attempts"] == len(server.requests) == 20 + 2
     assert metrics["cost"] == pytest.approx((metrics["prompt_tokens"] + 2 * metrics["completion_tokens"]) / 1e6, 1e-4)
-    assert metrics["cost_per_1200_clips"] == pytest.approx(60 * metrics["cost"], 1e-4)
+    assert 40 * metrics["cost"] < metrics["cost_per_1200_clips"] < 60 * metrics["cost"]  # of clips alone
     providers = [line.split(",")[0] for line in paths.ladder.read_text().splitlines()[1:]]
     assert list(dict.fromkeys(providers))[:3] == ["hybrid", "offline", "openai"]
     shares = {tuple(line.split(",")[:3]): float(line.split(",")[3]) for line in paths.ladder.read_text().splitlines()

@@ -12,7 +12,7 @@ import torch
 from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.errors import UserError
-from kinetoken.heads.position import PositionParams, load_position_head, measured_sigma, position_errors
+from kinetoken.heads.position import PositionParams, load_position_head, position_errors, sigma_by_frame
 from kinetoken.stage import CPU, Context
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tracks import read_tracks
@@ -88,8 +88,12 @@ def test_sigma_is_measured_on_val_and_kept_with_the_head(done: Paths) -> None:
     codes, tracks = read_codes(done.codes), read_tracks(done.trajectories, done.track_params)
     head = load_position_head(done.model)
     val = codes.split == "val"
-    measured = measured_sigma(head.positions(codes.codes[val]), tracks.points[val], head.camera)
-    assert head.sigma == pytest.approx(measured)
+    measured = sigma_by_frame(head.positions(codes.codes[val]), tracks.points[val], head.camera)
+    assert head.sigma.keys() == {"px", "depth_fraction"} and len(head.sigma["px"]) == 16
+    for name, values in measured.items():
+        assert head.sigma[name] == pytest.approx(values)
+    overall = json.loads(done.metrics.read_text())["sigma"]
+    assert overall["px"] ** 2 == pytest.approx(np.mean(np.square(measured["px"])), rel=1e-4)
     assert head.tokenizer_hash == load_tokenizer(done.tokenizer).hash
 
 
