@@ -45,6 +45,7 @@ class Description:
     quantities: dict[str, float]  # speed, and radius, pitch, gravity; only where a fit found them
     outcome: Outcome = Outcome.ANSWERED
     detail: str = ""  # why there are no equations
+    model: str = ""  # the language model that answered, by its own word
 
 
 def as_probabilities(log_probabilities: NDArray[np.float64], classes: tuple[str, ...]) -> list[dict[str, float]]:

@@ -69,7 +69,10 @@ def _best(kept: Refit, written: Sequence[Expression], places: Sequence[_Place], 
     for groups in _groupings(places):
         form = WrittenForm(written, places, groups)
         theta = _fit(form, problem)
-        if theta is None or not (reached := _score(problem, form, theta)) < score:
+        if theta is None:
+            continue
+        theta = np.array([float(f"{value:.{DIGITS}g}") for value in theta])  # as written
+        if not (reached := _score(problem, form, theta)) < score:
             continue
         texts = form.texts(theta)
         if texts is not None:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.equations import offline, prompt
-from kinetoken.equations.answers import Answer, judge, read_answer
+from kinetoken.equations.answers import judge, read_answer
 from kinetoken.equations.client import ask
 from kinetoken.equations.evidence import Description, Evidence
 from kinetoken.equations.hybrid import refit
 from kinetoken.equations.params import DescribeMotion, Provider
+from kinetoken.equations.replies import Reply
 from kinetoken.equations.sentences import stated_facts
 from kinetoken.equations.spending import Bill
 from kinetoken.laws import Array
@@ -47,29 +48,29 @@ def describe(
         return Told(by, None)
     questions = prompt.requests(evidence, track_id, neighbours)
     replies, bill = ask(questions, params.language_model, ledger, progress, judge)
-    answers = [read_answer(reply) for reply in replies]
-    by["openai"] = [as_description(answer) for answer in answers]
+    by["openai"] = [as_description(reply) for reply in replies]
     if params.provider == "hybrid":
-        by["hybrid"] = fit_constants(answers, evidence, progress)
+        by["hybrid"] = fit_constants(by["openai"], evidence, progress)
     return Told(by, bill)
 
 
-def as_description(answer: Answer) -> Description:
+def as_description(reply: Reply) -> Description:
     """What a language model said; the facts are those that its sentence states."""
+    answer = read_answer(reply)
     return Description(
-        dict(answer.equations), answer.description, stated_facts(answer.description), {}, answer.outcome, answer.detail
+        answer.equations, answer.description, stated_facts(answer.description), {}, answer.outcome, answer.detail,
+        reply.model or "",
     )
 
 
-def fit_constants(answers: Sequence[Answer], evidence: Evidence, progress: Progress) -> list[Description]:
-    """The answers with the constants of their equations fitted to the points that the model was shown."""
-    progress.phase("fitting constants", len(answers), "clips")
+def fit_constants(described: Sequence[Description], evidence: Evidence, progress: Progress) -> list[Description]:
+    """The same with the constants of their equations fitted to the points that the model was shown."""
+    progress.phase("fitting constants", len(described), "clips")
     fitted = []
-    for clip, answer in enumerate(answers):
-        described = as_description(answer)
-        if described.equations:
-            found = refit(described.equations, evidence.times, evidence.points[clip], evidence.whitening[clip])
-            described = dataclasses.replace(described, equations=found.equations)
-        fitted.append(described)
+    for clip, one in enumerate(described):
+        if one.equations:
+            found = refit(one.equations, evidence.times, evidence.points[clip], evidence.whitening[clip])
+            one = dataclasses.replace(one, equations=found.equations)
+        fitted.append(one)
         progress.advance()
     return fitted

@@ -5,6 +5,7 @@ Nothing from a reply is run, shown or written before it passed `clean_text`.
 
 import dataclasses
 import json
+import math
 import unicodedata
 from typing import Any, NoReturn
 
@@ -47,7 +48,7 @@ def read_reply(raw: bytes) -> Reply:
 def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON holds anything
     """JSON without NaN or infinity; ValueError for anything else, nesting too deep for the parser included."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -58,7 +59,7 @@ def clean_text(text: str, limit: int) -> str:
     line = " ".join(kept.split())
     if len(line) <= limit and len(text) <= 4 * limit:
         return line
-    return line[: limit - len(CUT_MARK)] + CUT_MARK
+    return line[: limit - len(CUT_MARK)].rstrip() + CUT_MARK
 
 
 def _plain(character: str) -> str:
@@ -70,6 +71,13 @@ def _plain(character: str) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(written: str) -> float:
+    value = float(written)
+    if not math.isfinite(value):
+        raise ValueError(f"{clean_text(written, MAX_NAME)} is too large")
+    return value
 
 
 def _read_choice(body: dict[str, Any]) -> Reply:

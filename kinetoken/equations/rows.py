@@ -26,7 +26,7 @@ def write_descriptions(
         for clip, one in enumerate(told):
             row: dict[str, Any] = {
                 "track_id": int(codes.track_id[clip]), "provider": params.provider, "outcome": one.outcome.value,
-                **({"model": params.language_model.model} if params.asks else {}), **one.equations,
+                **({"asked": params.language_model.model, "model": one.model} if params.asks else {}), **one.equations,
                 "description": one.sentence, "law": one.facts.law, "true_law": str(codes.label[clip]),
                 "facts": dataclasses.asdict(one.facts), "quantities": one.quantities, "detail": one.detail,
                 "class_probabilities": probabilities[clip], "points": np.round(evidence.points[clip], 4).tolist(),

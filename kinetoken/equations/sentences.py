@@ -11,7 +11,7 @@ from kinetoken.equations.facts import Facts
 UNSTATED = "unstated"
 NEGATIONS = frozenset({
     "not", "no", "never", "neither", "nor", "without", "cannot", "instead", "unlike", "isn't", "doesn't", "isnt",
-    "doesnt", "rather", "hardly",
+    "doesnt", "rather", "hardly", "non", "nothing", "none", "nobody", "nowhere", "cant", "wont",
 })
 LAWS = {
     "linear": ("straight line", "linear", "straight"), "circular": ("circle", "circular"),
@@ -39,7 +39,7 @@ ROTATIONS = {
 
 def stated_facts(sentence: str) -> Facts:
     """What the sentence says; `unstated` for law, speed or vertical trend, None for the others, where it does not."""
-    words = re.findall(r"[a-z']+", sentence.lower().replace("’", "'"))
+    words = re.findall(r"[a-z']+", re.sub("[’‘ʼ`´＇]", "'", sentence.lower()))
     if NEGATIONS & set(words) or any(word.endswith("n't") for word in words):
         return Facts(UNSTATED, UNSTATED, UNSTATED, None, None)
     text = f" {' '.join(words)} "

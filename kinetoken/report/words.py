@@ -57,7 +57,8 @@ def writer(results: Results, rows: Sequence[dict[str, Any]]) -> str:
     told = WRITERS.get(str(first.get("provider", "offline")), WRITERS["offline"])
     if results.number(STAGE, "is_stand_in"):
         told = told.replace("language model", "a program that plays one,")
-    return told.format(model=first.get("model", "?"))
+    answered = sorted({str(row["model"]) for row in rows if row.get("model")})
+    return told.format(model=", ".join(answered) or f"{first.get('asked', '?')} (which never answered)")
 
 
 def warnings(results: Results) -> list[str]:

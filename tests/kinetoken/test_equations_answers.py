@@ -129,3 +129,49 @@ def test_a_refusal_goes_before_what_else_is_said() -> None:
 ])
 def test_complaints_are_read_from_either_place(body: object, said: str) -> None:
     assert complaint(body) == said
+
+
+BODIES: dict[Outcome, bytes] = {
+    Outcome.ANSWERED: completion(written()), Outcome.REFUSED: completion(written(), refusal="No."),
+    Outcome.TRUNCATED: json.dumps({"choices": [{"message": {"content": "{"}, "finish_reason": "length"}]}).encode(),
+    Outcome.FILTERED: json.dumps({"choices": [{"message": {}, "finish_reason": "content_filter"}]}).encode(),
+    Outcome.MALFORMED: completion("{'x': 1}"), Outcome.SCHEMA: completion("{}"),
+    Outcome.EQUATION: completion(written(EQUATION | {"x": "import os"})), Outcome.TOO_LONG: b"[" * (MAX_BYTES + 1),
+    Outcome.NOT_JSON: b"\xff{}", Outcome.NO_CHOICES: b'{"choices": []}',
+}
+
+
+@pytest.mark.parametrize("outcome", BODIES)
+def test_every_outcome_that_a_body_can_have_is_reached(outcome: Outcome) -> None:
+    reply = read_reply(BODIES[outcome])
+    assert judge(reply) is outcome
+    assert bool(read_answer(reply).equations) == (outcome is Outcome.ANSWERED)
+
+
+def test_the_other_outcomes_are_the_connections() -> None:
+    """Only what says that nobody spoke, or that the run must stop, is no business of a body."""
+    assert all(other.asks_again or other.stops for other in set(Outcome) - set(BODIES))
+
+
+@pytest.mark.parametrize("raw", [b"[" * 500_000, b'{"a":' * 100_000, b"1" * 10_000, b"\xef\xbb\xbf{}", b"NaN", b"\x00"])
+def test_bodies_that_break_parsers_are_no_json(raw: bytes) -> None:
+    assert read_reply(raw).outcome is Outcome.NOT_JSON
+
+
+@pytest.mark.parametrize("content", ["[" * 15_000, "9" * 15_000, "Infinity", "-NaN", "\ud800"])
+def test_contents_that_break_parsers_are_malformed(content: str) -> None:
+    assert answered(content).outcome is Outcome.MALFORMED
+
+
+@pytest.mark.parametrize("axis", "xyz")
+@pytest.mark.parametrize("bad", ["２*t", "t²", "π*t", "−t", "t\u0301", "ｓｉｎ(t)", "t٣", "ｔ", "х", "t # t", "t)("])
+def test_one_bad_equation_leaves_none(axis: str, bad: str) -> None:
+    answer = answered(written(EQUATION | {axis: bad}, "It rises."))
+    assert answer.outcome is Outcome.EQUATION and answer.equations == {} and answer.detail.startswith(f"{axis}: ")
+    assert answer.description == "It rises."
+
+
+def test_hidden_characters_are_gone_from_equations_and_reasons() -> None:
+    hidden = "\u202e1\u200b + \u20662*t\ufeff\x00"
+    assert answered(written(EQUATION | {"x": hidden})).equations["x"] == "1 + 2*t"
+    assert answered(written(EQUATION | {"x": "os\u202e.\ud800x\x1b"})).detail.endswith("os.x")

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from kinetoken.equations.grammar import EquationError, parse
@@ -71,6 +71,19 @@ def test_what_is_no_text_is_refused(value: object) -> None:
 @pytest.mark.parametrize("text", ATTACKS)
 def test_attacks_are_refused(text: str) -> None:
     with pytest.raises(EquationError):
+        parse(text)
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("(" * 250 + "t", "not an expression"), ("-" * 299 + "t", "nested"), ("~" * 299 + "t", "nested"),
+    ("sin(" * 59 + "t" + ")" * 59, "nested"), ("t**" * 99 + "t", "nested"), ("0x" + "f" * 298, "too large"),
+    ("9**9**9", "at most 8"), ("1+" * 149 + "1", "terms|nested"), ("t**(1/0)", "at most 8"),
+    ("t**log(-1)", "at most 8"),
+])
+def test_attacks_that_are_short_enough_for_pythons_parser(text: str, reason: str) -> None:
+    """Refused for what they are, not for their length, before anything of them is worked out."""
+    assert len(text) <= 300
+    with pytest.raises(EquationError, match=reason):
         parse(text)
 
 
@@ -147,6 +160,53 @@ def test_spelling_does_not_matter(
     assert (one.parsed, one.finite, one.form, one.equation_correct) == (
         other.parsed, other.finite, other.form, other.equation_correct
     ) and one.form == law
+    assert other.nmse_in_range == pytest.approx(one.nmse_in_range, rel=1e-6)
+    assert other.nmse_extrapolated == pytest.approx(one.nmse_extrapolated, rel=1e-6)
+
+
+def summed(text: str) -> str:
+    """The sum of terms that offline writes, last term first."""
+    signs_and_terms = re.findall(r"(^-?|[+-]) ?((?:cos\([^)]*\)|[^ ()])+)", text)
+    return " + ".join(f"({'-' if sign == '-' else ''}{term})" for sign, term in reversed(signs_and_terms))
+
+
+def angle_split(text: str) -> str:
+    """cos(a + b) as cos(a)*cos(b) - sin(a)*sin(b), and the like with a minus."""
+    def split(found: re.Match[str]) -> str:
+        rate, sign, shift = found.groups()
+        other = "-" if sign == "+" else "+"
+        return f"(cos({rate}*t)*cos({shift}) {other} sin({rate}*t)*sin({shift}))"
+
+    return re.sub(r"cos\(([\d.]+)\*t ([+-]) ([\d.]+)\)", split, text)
+
+
+CHAINED = sorted(set(REWRITES) - {"t written long", "cosine of the negative"})  # they want offline's own text
+SHAPED = {"": lambda e: e, "summed the other way": summed, "angle split": angle_split}
+
+
+def test_the_rewrites_do_rewrite(one_of_each: dict[str, tuple[dict[str, str], np.ndarray]]) -> None:
+    spiral, line = one_of_each["helical"][0], one_of_each["linear"][0]
+    assert all(angle_split(text) != text and "sin(" in angle_split(text) for text in spiral.values())
+    assert all(summed(text) != text and summed(text).count("+") == 1 for text in line.values())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(CLASSES), st.sampled_from(sorted(SHAPED)), st.lists(st.sampled_from(CHAINED), max_size=3))
+def test_no_chain_of_spellings_matters(
+    one_of_each: dict[str, tuple[dict[str, str], np.ndarray]], law: str, shape: str, chain: list[str]
+) -> None:
+    equations, path = one_of_each[law]
+    spelled = {axis: SHAPED[shape](text) for axis, text in equations.items()}
+    for name in chain:
+        spelled = {axis: REWRITES[name](text) for axis, text in spelled.items()}
+    try:
+        [parse(text) for text in spelled.values()]
+    except EquationError as refused:
+        assume(re.search(r"characters|nested|terms", str(refused)) is None)  # only length is an excuse
+        raise
+    rough = path + [0.01, -0.02, 0.03]
+    one, other = (score_equations(each, TIMES, rough, 12, law) for each in (equations, spelled))
+    assert (one.form, one.form_match, one.equation_correct) == (other.form, other.form_match, other.equation_correct)
     assert other.nmse_in_range == pytest.approx(one.nmse_in_range, rel=1e-6)
     assert other.nmse_extrapolated == pytest.approx(one.nmse_extrapolated, rel=1e-6)
 

@@ -4,12 +4,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kinetoken.equations.grammar import EquationError, parse
-from kinetoken.equations.simplification import Simplifier, _environment
+from kinetoken.equations.offline import equation_texts
+from kinetoken.equations.simplification import MEMORY, Simplifier, _environment
+from kinetoken.laws import CLASSES
+from tests.law_tracks import draw
 
 T = np.linspace(0.05, 0.95, 19)
 
@@ -83,3 +87,55 @@ def test_a_process_that_died_is_begun_again() -> None:
         one._process.kill()
         one._process.wait()
         assert one.simplify("t + t") is not None
+
+
+@pytest.mark.parametrize("law", CLASSES)
+def test_what_the_fit_writes_says_the_same_when_simpler(simplifier: Simplifier, law: str) -> None:
+    for clip in range(2):
+        parameters = {name: value[clip] for name, value in draw(law, 2, 6).items()}
+        for text in equation_texts(law, parameters).values():
+            found = simplifier.simplify(text)
+            assert found is not None
+            np.testing.assert_allclose(parse(found.text).evaluate(T), parse(text).evaluate(T), rtol=1e-4, atol=1e-5)
+
+
+def test_the_running_process_has_no_key_and_a_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel tells it of the process itself."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("KINETOKEN_OTHER", "passed on")
+    with Simplifier(timeout_s=20) as one:
+        assert one.simplify("t") is not None and one._process is not None
+        folder = Path("/proc") / str(one._process.pid)
+        environment, limits = (folder / "environ").read_bytes(), (folder / "limits").read_text()
+    assert b"sk-secret" not in environment and b"OPENAI" not in environment and b"passed on" in environment
+    limit = next(line for line in limits.splitlines() if line.startswith("Max address space"))
+    assert limit.split()[3:5] == [str(MEMORY)] * 2
+
+
+def test_more_memory_than_allowed_ends_the_process() -> None:
+    """The same process, asked to take a megabyte, then more than its limit."""
+    program = """
+import kinetoken.equations.simplification as child
+child._simplified = lambda text: {"text": str(len(bytearray(int(text))))}
+child.main()
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program], input=f'"{2**20}"\n"{MEMORY}"\n"1"\n', capture_output=True, text=True
+    )
+    assert told.stdout.splitlines() == ["ready", '{"text": "1048576"}']
+    assert told.returncode != 0 and "MemoryError" in told.stderr
+
+
+def test_a_number_too_long_to_write_is_kept_and_the_next_question_answered(simplifier: Simplifier) -> None:
+    """The exact power has two million digits."""
+    assert simplifier.simplify("((((((9**8)**8)**8)**8)**8)**8)**8") is None
+    again = simplifier.simplify("t + t")
+    assert again is not None and again.text == "2*t"
+
+
+def test_the_process_ends_with_its_context() -> None:
+    with Simplifier(timeout_s=20) as one:
+        one.simplify("t")
+        process = one._process
+        assert process is not None and process.poll() is None
+    assert process.poll() is not None and one._process is None

@@ -42,6 +42,12 @@ def test_writer(tmp_path: Path, provider: str, numbers: dict[str, float], writer
     assert words(results(tmp_path, **numbers), [row(provider)]).writer == writer
 
 
+def test_every_model_that_answered_is_named_and_one_that_never_did_is_too(tmp_path: Path) -> None:
+    rows = [{"provider": "openai", "asked": "large", "model": name} for name in ("", "large-2", "large-1", "large-2")]
+    assert words(results(tmp_path), rows).writer.endswith("language model large-1, large-2")
+    assert words(results(tmp_path), rows[:1]).writer.endswith("language model large (which never answered)")
+
+
 def test_a_control_and_a_stand_in_are_announced(tmp_path: Path) -> None:
     assert words(results(tmp_path, points_are_true=0, is_stand_in=0), []).warnings == []
     told = words(results(tmp_path, points_are_true=1, is_stand_in=1), []).warnings

@@ -20,8 +20,8 @@ from tests.llm_server import BEHAVIOURS, Behaviour, LlmServer, completion, good,
 from tests.stages.test_describe_motion import MODEL, PARAMS, Reader, lay_out, run_with, tracks  # noqa: F401
 
 KEY = "sk-secret/0123456789+abcdef"
-ASKING = dataclasses.replace(PARAMS, provider="openai")
-HYBRID = dataclasses.replace(PARAMS, provider="hybrid")
+ASKING = dataclasses.replace(PARAMS, provider="openai", examined=0)  # which takes most of the time
+HYBRID = dataclasses.replace(ASKING, provider="hybrid")
 WORDS = "It was called persistent after 12 frames, with a confidence of 99.1%. It was in sight in 11 of them."
 
 
@@ -49,7 +49,8 @@ def test_rows_say_who_wrote_them_and_what_it_cost(
     paths = lay_out(tmp_path, tracks)
     rows, metrics = run_with(Reader(tracks, 0.0), paths, monkeypatch, HYBRID)
     assert len(rows) == 20 and {row["provider"] for row in rows} == {"hybrid"}
-    assert {row["model"] for row in rows} == {MODEL.model} and metrics["is_hybrid"] == 1
+    assert {(row["asked"], row["model"]) for row in rows} == {(MODEL.model, stand_in.MODEL)}
+    assert metrics["is_hybrid"] == 1
     assert metrics["is_stand_in"] == 1 and metrics["is_llm"] == 0  # by the name that the server answers with
     assert metrics["attempts"] == len(server.requests) == 20 + 2
     assert metrics["cost"] == pytest.approx((metrics["prompt_tokens"] + 2 * metrics["completion_tokens"]) / 1e6, 1e-4)
@@ -70,7 +71,8 @@ def test_a_model_of_another_name_is_a_language_model(
     assert metrics["is_llm"] == 1 and metrics["is_stand_in"] == 0
     assert metrics["equation_correct"] == 0 and metrics["parsed"] == 1
     server.behave = lambda body, nth: BEHAVIOURS["refusal"]
-    _, silent = run_with(Reader(tracks, 0.0), lay_out(tmp_path / "b", tracks), monkeypatch, ASKING)
+    examined = dataclasses.replace(ASKING, examined=8)
+    _, silent = run_with(Reader(tracks, 0.0), lay_out(tmp_path / "b", tracks), monkeypatch, examined)
     assert silent["parsed"] == silent["symbolic_match"] == silent["description_correct"] == 0
 
 
