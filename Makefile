@@ -29,7 +29,7 @@ setup:  ## .venv with everything in requirements.txt (other targets do this by t
 	@cp requirements.txt $@
 
 repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over params.yaml first)
-	@$(if $(PROFILE),python -m kinetoken.params overlay profiles/$(PROFILE).yaml)
+	@$(if $(PROFILE),python -m kinetoken.core.params overlay profiles/$(PROFILE).yaml)
 	@dvc repro $(ARGS)
 	@echo "report: plots/report.html    numbers: dvc metrics show    curves: dvc plots show"
 
@@ -39,13 +39,13 @@ test: setup  ## all tests; JUnit and coverage under run_info/tests (ARGS="-k cla
 	  --cov-report=json:run_info/tests/coverage.json $(ARGS)
 
 smoke: setup  ## the whole pipeline with tiny params in a clone under .smoke, about 3 minutes
-	@python -m kinetoken.smoke
+	@python -m tools.smoke
 
 relock: setup  ## record an edit that changes no result in dvc.lock, once the smoke profile proves it
-	@python -m kinetoken.relock
+	@python -m tools.relock
 
 verify: setup  ## re-hash recorded outputs and the cache; what is damaged is named and removed
-	@python -m kinetoken.verify
+	@python -m tools.verify
 
 study: setup  ## run a longer comparison: make study NAME=... (STAGE=... and what it needs, of it)
 	@[ -f "studies/$(NAME)/dvc.yaml" ] || { echo "error: make study NAME=..., one of:" \
@@ -53,7 +53,7 @@ study: setup  ## run a longer comparison: make study NAME=... (STAGE=... and wha
 	@dvc repro studies/$(NAME)/dvc.yaml$(if $(STAGE),:$(STAGE)) $(ARGS)
 
 watch: setup  ## what every stage is doing, on one page
-	@python -m kinetoken.watch
+	@python -m tools.watch
 
 lint: setup  ## ruff and mypy
 	@ruff check .

@@ -42,11 +42,11 @@ def make_table(path: Path, clips: int) -> None:
 
 def examine(path: Path, config: Path, threads: int) -> None:
     """One examination in this process; its figures as JSON."""
+    from kinetoken.core.progress import Progress
+    from kinetoken.core.stage import Context, Hardware
     from kinetoken.diagnosis.__main__ import DEFAULT
     from kinetoken.diagnosis.doctor import diagnose
     from kinetoken.diagnosis.intake import Files, take_in
-    from kinetoken.progress import Progress
-    from kinetoken.stage import Context, Hardware
 
     hardware = Hardware("cpu", 1, "auto", "32-true", threads)
     start = time.perf_counter()

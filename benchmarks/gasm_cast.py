@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kinetoken.fusion.counting import trainable_parameters
-from kinetoken.fusion.full_size import FULL, part_costs
-from kinetoken.fusion.gasm_cast import smoothed_loss
-from kinetoken.fusion.params import GasmCastParams
-from kinetoken.fusion.sizes import FULL_SIZE
-from kinetoken.fusion.system import GasmCastSystem, build_system
-from kinetoken.params import load_params
+from kinetoken.core.params import load_params
+from kinetoken.gasm_cast.counting import trainable_parameters
+from kinetoken.gasm_cast.full_size import FULL, part_costs
+from kinetoken.gasm_cast.network import smoothed_loss
+from kinetoken.gasm_cast.params import GasmCastParams
+from kinetoken.gasm_cast.sizes import FULL_SIZE
+from kinetoken.gasm_cast.system import GasmCastSystem, build_system
 
 WARM_UP = 2
 

@@ -22,7 +22,7 @@ import torch
 from kinetoken.actions.cache import ClipCache
 from kinetoken.actions.dataset import ActionClips, EpochLoader, Footage, open_footage
 from kinetoken.actions.sampling import Intake, Views
-from kinetoken.progress import Progress
+from kinetoken.core.progress import Progress
 
 CACHE_BYTES = 2**32
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinetoken.clips import ClipStore, Pixels
 from kinetoken.persistence.online import OnlineDetector
+from kinetoken.scenes.clips import ClipStore, Pixels
 
 
 def play(detector: OnlineDetector, clips: Pixels) -> tuple[int, list[float]]:

@@ -28,16 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.exchange import Data, Result
-from kinetoken.artifacts import write_json
-from kinetoken.clips import Clips, ClipStore
+from kinetoken.core.artifacts import write_json
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.progress import replace_text
 from kinetoken.diagnosis.usage import foreground_tokens, usage_of
-from kinetoken.errors import UserError
-from kinetoken.params import load_params
-from kinetoken.progress import replace_text
-from kinetoken.rendering import Scene
+from kinetoken.scenes.clips import Clips, ClipStore
+from kinetoken.scenes.rendering import Scene
+from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.scoring import BATCH, MEASURES, ClipScores, Originals, mean_video, points_of, score_clips
 from kinetoken.tokenizer.training_clips import TokenizerParams, static_background
-from kinetoken.tracks import read_tracks
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER_PYTHON = Path(".venv-magvit2/bin/python")

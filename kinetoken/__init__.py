@@ -14,10 +14,10 @@ _LOADERS = {
     "load_video_classifier": "kinetoken.heads.video_classifier",
     "load_classifier": "kinetoken.heads.classifier",
     "load_position_head": "kinetoken.heads.position",
-    "load_predictor": "kinetoken.heads.predictor",
-    "load_generator": "kinetoken.heads.generator",
-    "load_gasm_cast": "kinetoken.fusion.system",
-    "load_two_stream": "kinetoken.two_stream.network",
+    "load_predictor": "kinetoken.prediction.network",
+    "load_generator": "kinetoken.generation.generator",
+    "load_gasm_cast": "kinetoken.gasm_cast.system",
+    "load_i3d_magvit": "kinetoken.i3d_magvit.network",
 }
 
 __all__ = sorted(_LOADERS)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.artifacts import read_table
-from kinetoken.errors import UserError
-from kinetoken.per_track import PerTrack
+from kinetoken.core.artifacts import read_table
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import PerTrack
 
 if TYPE_CHECKING:
     import pyarrow as pa

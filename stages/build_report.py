@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from kinetoken.clips import Clips, ClipStore, Pixels
+from kinetoken.charts.sprites import Card
 from kinetoken.codes import CodesTable, Indices, read_codes
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Output, run_stage
 from kinetoken.report import samples as clips_of
 from kinetoken.report.headline import BuildReport
 from kinetoken.report.page import Samples, render_page
 from kinetoken.report.results import Results, read_results, read_rows
-from kinetoken.report.sprites import Card
 from kinetoken.report.words import choose_descriptions, choose_reasons
-from kinetoken.stage import Context, Output, run_stage
+from kinetoken.scenes.clips import Clips, ClipStore, Pixels
 
 if TYPE_CHECKING:
     from kinetoken.tokenizer.network import Tokenizer
@@ -93,7 +93,7 @@ def predictions(
     paths: Paths, table: CodesTable, clips: Clips, codes: Indices, decoded: Pixels, tokenizer: "Tokenizer"
 ) -> list[Card]:
     """The predictor's next time slice of each clip, after the slices that it was given."""
-    from kinetoken.heads.predictor import load_predictor
+    from kinetoken.prediction.network import load_predictor
 
     predictor = load_predictor(paths.predictor)
     table.meta.require_same_tokenizer(predictor.tokenizer_hash, paths.codes, paths.predictor)
@@ -107,7 +107,7 @@ def generations(
     paths: Paths, table: CodesTable, params: BuildReport, tokenizer: "Tokenizer"
 ) -> dict[str, dict[str, Pixels]]:
     """prior → asked class → clips; a prior that does not heed the class is asked once."""
-    from kinetoken.heads.generator import load_generator
+    from kinetoken.generation.generator import load_generator
 
     generator, count = load_generator(paths.generator), SAMPLES * params.clips_per_class
     table.meta.require_same_tokenizer(generator.tokenizer_hash, paths.codes, paths.generator)

@@ -26,21 +26,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from kinetoken.artifacts import write_csv, write_json, write_metrics
 from kinetoken.codes import CodesTable, read_codes
+from kinetoken.core.artifacts import write_csv, write_json, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import rows_by_track
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.equations import ladder, offline, reasons
 from kinetoken.equations.evidence import Evidence
-from kinetoken.equations.language_model import STAND_IN
 from kinetoken.equations.params import DescribeMotion
 from kinetoken.equations.providers import describe
 from kinetoken.equations.reading import READERS, Sources, absent_from, on_true_points, similar_clips
 from kinetoken.equations.rows import write_descriptions, write_reasons
-from kinetoken.equations.spending import Bill
-from kinetoken.errors import UserError
-from kinetoken.laws import CLASSES, Array
-from kinetoken.per_track import rows_by_track
-from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tracks import Tracks, read_tracks
+from kinetoken.llm.language_model import STAND_IN
+from kinetoken.llm.spending import Bill
+from kinetoken.physics.laws import CLASSES, Array
+from kinetoken.scenes.tracks import Tracks, read_tracks
 
 if TYPE_CHECKING:
     import pandas as pd

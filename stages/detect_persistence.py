@@ -12,13 +12,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kinetoken.artifacts import write_csv, write_json, write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import read_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.scoring import require_classes
-from kinetoken.laws import Array
-from kinetoken.per_track import require_same_tracks
+from kinetoken.core.artifacts import write_csv, write_json, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.persistence import tables
 from kinetoken.persistence.compute import seconds_a_step
 from kinetoken.persistence.controls import controls
@@ -29,11 +27,13 @@ from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.reference import group_of, log_odds, reference_stopper
 from kinetoken.persistence.showing import draw, told
 from kinetoken.persistence.stopping import Decisions, costs, steps_seen
-from kinetoken.persistence.tracks import motion_of, truth_of
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.candidates import motion_of, truth_of
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import read_tracks
+from kinetoken.scores import require_classes
 from kinetoken.tokenizer.network import load_tokenizer, require_causal
-from kinetoken.tracks import read_tracks
-from kinetoken.training import curves_table
+from kinetoken.training.loop import curves_table
 
 TIMED = 16  # tracks at once, where seconds are measured
 

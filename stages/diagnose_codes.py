@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import read_codes
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.text import verdict_page
-from kinetoken.heads.scoring import require_classes
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import read_tracks
+from kinetoken.scores import require_classes
 from kinetoken.tokenizer.network import check_shape, load_tokenizer
-from kinetoken.tracks import read_tracks
-from kinetoken.training import fabric_device
+from kinetoken.training.loop import fabric_device
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, write_codes
-from kinetoken.params import Positive
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_metrics
+from kinetoken.core.params import Positive
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
-from kinetoken.training import fabric_device
+from kinetoken.training.loop import fabric_device
 
 
 @dataclass(frozen=True)

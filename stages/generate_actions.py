@@ -13,7 +13,7 @@ from typing import Annotated
 
 from kinetoken.actions.generation import Actions, generate
 from kinetoken.actions.sheet import draw_sheet
-from kinetoken.stage import Context, Output, run_stage
+from kinetoken.core.stage import Context, Output, run_stage
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kinetoken.errors import UserError
-from kinetoken.own_tracks import read_own_tracks
-from kinetoken.persistence.tracks import CandidateTracks, draw_candidates
-from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tracks import write_tracks
-from kinetoken.trajectories import SYNTHETIC, Trajectories, draw_tracks
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.candidates import CandidateTracks, draw_candidates
+from kinetoken.scenes.motion import SYNTHETIC, Trajectories, draw_tracks
+from kinetoken.scenes.own_tracks import read_own_tracks
+from kinetoken.scenes.tracks import write_tracks
 
 
 @dataclass(frozen=True)

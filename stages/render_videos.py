@@ -16,11 +16,11 @@ from typing import Annotated
 
 import numpy as np
 
-from kinetoken.clips import Clips, export_webm, shard_path, write_shard
-from kinetoken.persistence.clutter import Clutter, ClutteredRendering, render_candidates
-from kinetoken.rendering import LOOK, Rendering, Scene, add_noise, render
-from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tracks import Tracks, read_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import Clips, export_webm, shard_path, write_shard
+from kinetoken.scenes.clutter import Clutter, ClutteredRendering, render_candidates
+from kinetoken.scenes.rendering import LOOK, Rendering, Scene, add_noise, render
+from kinetoken.scenes.tracks import Tracks, read_tracks
 
 CHUNK = 16  # clips drawn at once: small enough for the cache, large enough for numpy
 
@@ -79,7 +79,7 @@ def _part(tracks: Tracks, rows: slice) -> Tracks:
 
 
 def _export(paths: Paths, folder: Path, context: Context) -> None:
-    from kinetoken.clips import ClipStore
+    from kinetoken.scenes.clips import ClipStore
 
     clips = ClipStore(paths.videos).read(limit=paths.export)
     for row, track in enumerate(clips.track_id):

@@ -16,16 +16,10 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.clips import Clips, ClipStore
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.coordinates import forest_correct, nuisance_table, path_table
-from kinetoken.heads.scoring import (
-    classification_metrics,
-    confusion_rows,
-    majority_accuracy,
-    require_classes,
-    with_interval,
-)
 from kinetoken.heads.video_classifier import (
     BaselinesParams,
     VideoClassifier,
@@ -35,10 +29,10 @@ from kinetoken.heads.video_classifier import (
     still_background,
     stored_motion,
 )
-from kinetoken.per_track import require_same_tracks
-from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.tracks import Tracks, read_tracks
-from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit
+from kinetoken.scenes.clips import Clips, ClipStore
+from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.scores import classification_metrics, confusion_rows, majority_accuracy, require_classes, with_interval
+from kinetoken.training.loop import History, TensorBatches, curves_table, fabric_device, fit
 
 
 @dataclass(frozen=True)

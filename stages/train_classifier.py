@@ -18,8 +18,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.codes import CodesTable, read_codes
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.changed_clips import encode_changed
 from kinetoken.heads.classifier import (
     Change,
@@ -30,7 +31,7 @@ from kinetoken.heads.classifier import (
     save_classifier,
 )
 from kinetoken.heads.poolings import code_coordinates
-from kinetoken.heads.scoring import (
+from kinetoken.scores import (
     Array,
     classification_metrics,
     confusion_rows,
@@ -41,9 +42,8 @@ from kinetoken.heads.scoring import (
     require_classes,
     with_interval,
 )
-from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
-from kinetoken.training import History, TensorBatches, curves_table, fabric_device, fit
+from kinetoken.training.loop import History, TensorBatches, curves_table, fabric_device, fit
 
 PLOTS = Path("plots/train_classifier")
 SHOWN = 8  # clips read wrongly

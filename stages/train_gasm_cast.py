@@ -18,20 +18,20 @@ import numpy as np
 import torch
 
 from kinetoken.actions.dataset import ActionClips, Footage, open_footage
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
-from kinetoken.fusion import evaluation, pictures
-from kinetoken.fusion.counting import trainable_parameters
-from kinetoken.fusion.features import flat_table, head_features
-from kinetoken.fusion.full_size import full_size_metrics
-from kinetoken.fusion.params import GasmCastParams
-from kinetoken.fusion.precision import Inference
-from kinetoken.fusion.system import GasmCastSystem, blind_twin, build_system
-from kinetoken.fusion.token_memory import require_memory
-from kinetoken.fusion.training import single_view, train_system
-from kinetoken.heads.scoring import confusion_rows, fitted_temperature, reliability_table
-from kinetoken.stage import Context, Input, Output, run_stage
-from kinetoken.training import curves_table
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.gasm_cast import evaluation, pictures
+from kinetoken.gasm_cast.counting import trainable_parameters
+from kinetoken.gasm_cast.features import flat_table, head_features
+from kinetoken.gasm_cast.full_size import full_size_metrics
+from kinetoken.gasm_cast.params import GasmCastParams
+from kinetoken.gasm_cast.system import GasmCastSystem, blind_twin, build_system
+from kinetoken.gasm_cast.token_memory import require_memory
+from kinetoken.gasm_cast.training import single_view, train_system
+from kinetoken.scores import confusion_rows, fitted_temperature, reliability_table
+from kinetoken.training.loop import curves_table
+from kinetoken.training.precision import Inference
 
 CLIPS_SHOWN = 3
 NAME, BLIND = "gasm_cast", "order_blind"

@@ -15,19 +15,19 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_csv, write_json, write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.generated import Pixels
-from kinetoken.heads.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
-from kinetoken.heads.generator_scores import Scorer, all_metrics, law_table, score_table
-from kinetoken.heads.plan import PlanShape, Seen
+from kinetoken.core.artifacts import write_csv, write_json, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
+from kinetoken.generation.judging import Pixels
+from kinetoken.generation.plan import PlanShape, Seen
+from kinetoken.generation.scores import Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
-from kinetoken.per_track import require_same_tracks
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
-from kinetoken.training import curves_table, fabric_device
+from kinetoken.training.loop import curves_table, fabric_device
 
 SAMPLES_PER_CLASS = 2
 

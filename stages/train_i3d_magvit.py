@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.heads import forecast
-from kinetoken.heads.paths import scene_path, to_pixels
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.poolings import code_coordinates
-from kinetoken.heads.scoring import (
+from kinetoken.i3d_magvit import pictures, scores
+from kinetoken.i3d_magvit.frames import decoded, frame_metrics
+from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
+from kinetoken.i3d_magvit.params import I3DMagvitParams
+from kinetoken.i3d_magvit.past import Trust, in_metres, measured_trust
+from kinetoken.i3d_magvit.training import ClipSet, Reading, pixels_apart, read, train_network
+from kinetoken.prediction import judging
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.paths import scene_path, to_pixels
+from kinetoken.scenes.rendering import Scene
+from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.scores import (
     classification_metrics,
     confusion_rows,
     log_softmax,
@@ -31,18 +41,8 @@ from kinetoken.heads.scoring import (
     require_classes,
     with_interval,
 )
-from kinetoken.per_track import require_same_tracks
-from kinetoken.rendering import Scene
-from kinetoken.stage import Context, Input, Output, run_stage
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
-from kinetoken.tracks import Tracks, read_tracks
-from kinetoken.training import curves_table, fabric_device
-from kinetoken.two_stream import pictures, scores
-from kinetoken.two_stream.frames import decoded, frame_metrics
-from kinetoken.two_stream.network import TwoStream, TwoStreamShape
-from kinetoken.two_stream.params import TwoStreamParams
-from kinetoken.two_stream.past import Trust, in_metres, measured_trust
-from kinetoken.two_stream.training import ClipSet, Reading, pixels_apart, read, train_two_stream
+from kinetoken.training.loop import curves_table, fabric_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,13 +62,13 @@ class Paths:
     confusion: Annotated[Path, Output("actual and predicted class")] = Path("plots/train_i3d_magvit/confusion.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_i3d_magvit/curves.csv")
     forecast: Annotated[Path, Output("errors at each step ahead, by class")] = Path(
-        "plots/train_i3d_magvit/forecast.csv"
+        "plots/train_i3d_magvit/judging.csv"
     )
     frames: Annotated[Path, Output("forecasts drawn on the frames")] = Path("plots/train_i3d_magvit/forecasts.png")
     paths: Annotated[Path, Output("forecasts as paths in space")] = Path("plots/train_i3d_magvit/paths.png")
 
 
-def run(params: TwoStreamParams, paths: Paths, context: Context) -> None:
+def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
     codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
     require_causal(tokenizer, paths.tokenizer)
@@ -78,7 +78,7 @@ def run(params: TwoStreamParams, paths: Paths, context: Context) -> None:
     network = build(params, codes, tokenizer, store)
     context.progress.say(f"train_i3d_magvit: {params.backbone.title}, {network.loaded}")
     clips = {split: clip_set(split, codes, store, tracks) for split in ("train", "val", "test")}
-    history = train_two_stream(network, clips["train"], clips["val"], params, context)
+    history = train_network(network, clips["train"], clips["val"], params, context)
     network.to(device)
     tokenizer.to(device)
     context.progress.phase("scoring", 5, "readings")
@@ -109,15 +109,15 @@ def check(paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> 
     _ = store.scene  # must be known
 
 
-def build(params: TwoStreamParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> TwoStream:
+def build(params: I3DMagvitParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> I3DMagvit:
     """An untrained network for these clips; what is not loaded comes from the params' seed."""
     table = code_coordinates(tokenizer)
-    shape = TwoStreamShape(
+    shape = I3DMagvitShape(
         codes.classes, store.shape[0], store.shape[1], codes.meta.grid,
         codes.meta.levels or (codes.meta.codebook_size,), codes.meta.codebook_size, table.shape[1],
     )
     torch.manual_seed(params.seed)
-    network = TwoStream(params, shape, table)
+    network = I3DMagvit(params, shape, table)
     network.tokenizer_hash = codes.meta.tokenizer
     return network
 
@@ -132,7 +132,7 @@ def clip_set(split: str, codes: CodesTable, store: ClipStore, tracks: Tracks) ->
 
 
 def class_and_future(
-    network: TwoStream, codes: CodesTable, tracks: Tracks, scene: Scene, whole: Reading, told: Reading
+    network: I3DMagvit, codes: CodesTable, tracks: Tracks, scene: Scene, whole: Reading, told: Reading
 ) -> tuple[dict[str, Any], "pd.DataFrame"]:
     """Metrics of the test clips, and the forecasts' errors step by step."""
     import pandas as pd
@@ -155,7 +155,7 @@ def class_and_future(
     return metrics, pd.DataFrame(scores.error_by_step(found, future, floors, codes.label[test]))
 
 
-def each_stream(network: TwoStream, clips: dict[str, ClipSet], whole: Reading) -> dict[str, Any]:
+def each_stream(network: I3DMagvit, clips: dict[str, ClipSet], whole: Reading) -> dict[str, Any]:
     """What the test clips' codes say with the frames left open, and how far off the place is by frames alone, px.
 
     The floor of the place is the training clips' mean one in each frame.
@@ -175,7 +175,7 @@ def each_stream(network: TwoStream, clips: dict[str, ClipSet], whole: Reading) -
     return metrics | {"frames_alone": alone}
 
 
-def trust_in_pasts(network: TwoStream, val: ClipSet, points: scores.Array, scene: Scene) -> Trust:
+def trust_in_pasts(network: I3DMagvit, val: ClipSet, points: scores.Array, scene: Scene) -> Trust:
     """How far off what is read of validation clips' pasts is; points (N, T, 3) m."""
     past, first = network.past_frames, network.past_slices
     told = read(network, val.clips[:, :past], val.codes[:, :first])
@@ -183,7 +183,7 @@ def trust_in_pasts(network: TwoStream, val: ClipSet, points: scores.Array, scene
 
 
 def frames_of(
-    network: TwoStream, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
+    network: I3DMagvit, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
     told: Reading, context: Context,
 ) -> dict[str, float]:
     """Metrics of the frames foretold, of as many of the test clips as the params say, evenly chosen."""
@@ -191,7 +191,7 @@ def frames_of(
     rows = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(int))
     past, chosen = network.past_frames, test[rows]
     last = past + network.shape.slice_frames
-    truth = forecast.Truth(
+    truth = judging.Truth(
         codes.label[chosen], clips.clips[rows, past:last].numpy(), tracks.points[chosen, :last], past
     )
     assert told.codes is not None
@@ -200,7 +200,7 @@ def frames_of(
 
 
 def draw(
-    network: TwoStream, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
+    network: I3DMagvit, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
     told: Reading, paths: Paths,
 ) -> None:
     """A few test clips of each class: forecasts on the frames, and as paths in space."""
@@ -226,7 +226,7 @@ def draw(
 
 
 def main() -> int:
-    return run_stage(run, TwoStreamParams, Paths, hardware=True)
+    return run_stage(run, I3DMagvitParams, Paths, hardware=True)
 
 
 if __name__ == "__main__":

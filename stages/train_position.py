@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.errors import UserError
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.changed_clips import change_points, encode_changed
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.position import (
@@ -33,12 +35,10 @@ from kinetoken.heads.position import (
     save_position_head,
     sigma_by_frame,
 )
-from kinetoken.heads.scoring import with_interval
-from kinetoken.per_track import require_same_tracks
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.scores import with_interval
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
-from kinetoken.tracks import Tracks, read_tracks
-from kinetoken.training import TensorBatches, curves_table, fabric_device, fit
+from kinetoken.training.loop import TensorBatches, curves_table, fabric_device, fit
 
 
 @dataclass(frozen=True)

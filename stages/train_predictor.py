@@ -17,20 +17,20 @@ from typing import Annotated
 
 import torch
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.forecast import Codes, Forecaster
-from kinetoken.heads.forecast_scores import Scores, all_metrics
-from kinetoken.heads.generator import Generator, load_generator
-from kinetoken.heads.predictor import DYNAMICS, Predictor, PredictorParams, PredictorShape
-from kinetoken.heads.predictor_training import train_predictor
-from kinetoken.per_track import require_same_tracks
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.generation.generator import Generator, load_generator
+from kinetoken.prediction.judging import Codes, Forecaster
+from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, PredictorShape
+from kinetoken.prediction.scores import Scores, all_metrics
+from kinetoken.prediction.training import train_predictor
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
-from kinetoken.tracks import Tracks, read_tracks
-from kinetoken.training import curves_table, fabric_device
+from kinetoken.training.loop import curves_table, fabric_device
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.clips import Clips, ClipStore
-from kinetoken.muon import muon_and_adamw
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import Clips, ClipStore
+from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.network import Tokenizer, check_shape, save_tokenizer
 from kinetoken.tokenizer.scoring import mean_video, points_of, reconstruction_metrics, score_tokenizer
 from kinetoken.tokenizer.training_clips import (
@@ -27,8 +27,8 @@ from kinetoken.tokenizer.training_clips import (
     training_step,
     validation,
 )
-from kinetoken.tracks import read_tracks
-from kinetoken.training import curves_table, fabric_device, fit, with_cpu_precision
+from kinetoken.training.loop import curves_table, fabric_device, fit, with_cpu_precision
+from kinetoken.training.muon import muon_and_adamw
 
 SHOWN_PER_CLASS = 2
 SHOWN_FRAMES = 6

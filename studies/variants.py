@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
 
 ENDS = ("", "_ci95_low", "_ci95_high")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kinetoken.params import load_params
-from kinetoken.rendering import Rendering
-from kinetoken.stage import Context
-from kinetoken.trajectories import Counts, Trajectories
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import Context
+from kinetoken.scenes.motion import Counts, Trajectories
+from kinetoken.scenes.rendering import Rendering
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kinetoken.imports import closure, code_deps, is_code, stage_script
-from kinetoken.params import load_params, overlay
-from kinetoken.relock import stale
-from kinetoken.smoke import clone, differences, dvc_process, output_hashes, run_all
-from kinetoken.stage import Hardware, Input, Output, marked_paths
+from kinetoken.core.params import load_params, overlay
+from kinetoken.core.stage import Hardware, Input, Output, marked_paths
+from tools.imports import closure, code_deps, is_code, stage_script
+from tools.relock import stale
+from tools.smoke import clone, differences, dvc_process, output_hashes, run_all
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -103,7 +103,7 @@ def test_stage_has_its_name_in_every_place(name: str) -> None:
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
     assert listed == right, (
-        f"dvc.yaml, {name}: code deps differ; run `python -m kinetoken.imports --write dvc.yaml`, or paste:\n"
+        f"dvc.yaml, {name}: code deps differ; run `python -m tools.imports --write dvc.yaml`, or paste:\n"
         + "\n".join(f"      - {file}" for file in right)
     )
 

@@ -18,11 +18,11 @@ from typing import Any, Self
 import pytest
 from PIL import Image
 
-from kinetoken.clips import ClipStore
 from kinetoken.report import samples as clips_of
 from kinetoken.report.headline import BuildReport
 from kinetoken.report.page import Samples, render_page
 from kinetoken.report.results import Results
+from kinetoken.scenes.clips import ClipStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

@@ -14,8 +14,8 @@ import numpy as np
 
 from kinetoken.actions.inspection import Inspection, inspect, write_faults
 from kinetoken.actions.layout import read_actions
-from kinetoken.errors import UserError
-from kinetoken.progress import Progress
+from kinetoken.core.errors import UserError
+from kinetoken.core.progress import Progress
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -26,8 +26,8 @@ from kinetoken.actions.inspection import Inspection, admit, inspect
 from kinetoken.actions.layout import ActionSet, Clip, read_actions
 from kinetoken.actions.sampling import Intake, Views, even_places, look_evenly, look_training, random_places
 from kinetoken.actions.webm import Pixels, VideoFault, read_frames
-from kinetoken.errors import UserError
-from kinetoken.progress import Progress
+from kinetoken.core.errors import UserError
+from kinetoken.core.progress import Progress
 
 MEMORY = "inspection.jsonl"
 

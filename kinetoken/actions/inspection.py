@@ -16,8 +16,8 @@ from pathlib import Path
 from kinetoken.actions.layout import ActionSet, Clip
 from kinetoken.actions.sampling import Intake
 from kinetoken.actions.webm import REASONS, Video, VideoFault, probe
-from kinetoken.errors import UserError
-from kinetoken.progress import Progress
+from kinetoken.core.errors import UserError
+from kinetoken.core.progress import Progress
 
 CHUNK = 16  # files a process takes at once
 

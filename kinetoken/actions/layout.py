@@ -18,7 +18,7 @@ from typing import Any
 
 from kinetoken.actions.lists import find_lists, read_lists
 from kinetoken.actions.templates import class_name
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 VIDEOS = "20bn-something-something-v2"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 Entry = tuple[str, Path, int]  # the path as written, where it is, the label (-1: not told)
 ALSO = {"validation": ("val",)}

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.params import Fraction, NonNegative, Positive, Range
+from kinetoken.core.params import Fraction, NonNegative, Positive, Range
 
 Pixels = NDArray[np.uint8]
 Places = NDArray[np.int64]

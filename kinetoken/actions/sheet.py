@@ -8,7 +8,7 @@ import numpy as np
 from kinetoken.actions.classes import PAIRS
 from kinetoken.actions.layout import VIDEOS
 from kinetoken.actions.webm import Pixels, probe, read_frames
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.charts.figures import figure_style, save_png
 
 FRAMES = 8
 SCALE = 1.0 / 110  # inches a pixel

@@ -15,7 +15,7 @@ from torch import Tensor
 from kinetoken.backbones.backbone import Backbone, PixelNorm
 from kinetoken.backbones.loading import State, WeightFormat
 from kinetoken.backbones.params import PATCH, Dinov3Params
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 VARIANT = "vit_base_patch16_dinov3"
 TRAINED_ON = "lvd1689m"

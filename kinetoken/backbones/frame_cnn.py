@@ -12,7 +12,7 @@ from kinetoken.backbones.backbone import Backbone, PixelNorm
 from kinetoken.backbones.loading import WeightFormat
 from kinetoken.backbones.params import FrameCnnParams
 from kinetoken.backbones.resnet3d import KINETICS_MEAN, KINETICS_STD
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 
 class FrameCnn(Backbone):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kinetoken.backbones.architectures import recognise
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 State = dict[str, Tensor]
 

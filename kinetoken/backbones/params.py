@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from kinetoken.params import Positive
+from kinetoken.core.params import Positive
 
 FourDepths = tuple[Positive, Positive, Positive, Positive]
 

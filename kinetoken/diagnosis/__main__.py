@@ -13,13 +13,13 @@ import json
 import sys
 from pathlib import Path
 
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.progress import Progress
+from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.probes import MomentsParams
-from kinetoken.errors import UserError
-from kinetoken.params import load_params
-from kinetoken.progress import Progress
-from kinetoken.stage import CPU, Context
 
 DEFAULT = Diagnosis(  # section diagnose_codes of params.yaml, for where there is none
     seed=7, train_clips=3000, val_clips=480, test_clips=1200, shown_clips=600, reconstructed_clips=240,

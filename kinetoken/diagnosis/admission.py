@@ -3,18 +3,18 @@
 import numpy as np
 import torch
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable
+from kinetoken.core.per_track import rows_by_track
+from kinetoken.core.progress import Progress
 from kinetoken.diagnosis import usage
 from kinetoken.diagnosis.chain import Diagnosis, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.per_track import rows_by_track
-from kinetoken.progress import Progress
-from kinetoken.rendering import MASK_COVERAGE, ball_coverage
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.rendering import MASK_COVERAGE, ball_coverage
+from kinetoken.scenes.tracks import Tracks
 from kinetoken.tokenizer.network import Tokenizer
-from kinetoken.tracks import Tracks
 
 
 def admit(

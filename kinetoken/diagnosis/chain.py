@@ -9,13 +9,13 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, Indices
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import NonNegative, Range
+from kinetoken.core.per_track import rows_by_track
+from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.probes import Labelled, MomentsParams, Splits
-from kinetoken.errors import UserError
-from kinetoken.params import NonNegative, Range
-from kinetoken.per_track import rows_by_track
-from kinetoken.progress import Progress
+from kinetoken.scenes.clips import ClipStore
 
 if TYPE_CHECKING:
     from kinetoken.tokenizer.network import Tokenizer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
@@ -11,7 +12,6 @@ from kinetoken.diagnosis.findings import Readings, examine, information_table, s
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, halved
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import read_all
-from kinetoken.stage import Context
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.charts.figures import figure_style, save_png
 
 Vectors = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.physics import physics_numbers
 from kinetoken.diagnosis.probes import Reading
 from kinetoken.diagnosis.tally import WINDOW, Tally
-from kinetoken.heads.scoring import majority_accuracy, with_interval
+from kinetoken.scores import majority_accuracy, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.clips import ClipStore
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import rows_by_track
 from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
 from kinetoken.diagnosis.columns import Column, open_column
-from kinetoken.errors import UserError
-from kinetoken.per_track import rows_by_track
-from kinetoken.rendering import Scene
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.rendering import Scene
 
 Pixels = NDArray[np.uint8]
 Grid = tuple[int, int, int]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kinetoken.errors import UserError
-from kinetoken.params import read_yaml
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import read_yaml
 
 LOSS_NAMES = ("val_loss", "validation_loss", "valid_loss", "loss")
 STEP_NAMES = ("epoch", "step", "iteration")

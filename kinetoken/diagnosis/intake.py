@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesMeta, Indices
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
+from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
 from kinetoken.diagnosis.columns import Column, load_arrays, open_column, open_parquet
 from kinetoken.diagnosis.footage import Footage, watch
@@ -17,9 +20,6 @@ from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split
 from kinetoken.diagnosis.patient import SPLITS, Patient
 from kinetoken.diagnosis.tally import Tally
 from kinetoken.diagnosis.vectors import centroids, fsq_vectors, lfq_vectors, stand_ins
-from kinetoken.errors import UserError
-from kinetoken.params import NonNegativeFloat, Range, build, read_yaml
-from kinetoken.progress import Progress
 
 CODE_NAMES = ("codes", "indices", "tokens", "code", "ids")
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import rows_by_track
 from kinetoken.diagnosis.columns import load_arrays, open_parquet
-from kinetoken.errors import UserError
-from kinetoken.per_track import rows_by_track
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
 SPLIT_NAMES = ("split", "subset", "fold")

@@ -51,7 +51,7 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "Reading"]])
     from kinetoken.diagnosis.geometry import effective_rank
     from kinetoken.diagnosis.probes import strongest
     from kinetoken.diagnosis.usage import usage_of
-    from kinetoken.heads.scoring import majority_accuracy
+    from kinetoken.scores import majority_accuracy
 
     best = {point: strongest(found) for point, found in readings.items()}
     tally, drawn, latents = patient.tally, patient.painted, patient.tokens.get("latents")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from kinetoken.charts import svg
 from kinetoken.diagnosis.doctor import Report
 from kinetoken.diagnosis.text import READINGS, by_weight, in_words, verdict_page
-from kinetoken.report import charts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ def _views(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
                 for label, part in panel.groupby("class", sort=True)
             ]
             title = f"{features}, {method}".replace("codes_pooled", "averaged codes")
-            found.append((title, charts.scatter([(n, p) for n, p in groups], title)))
+            found.append((title, svg.scatter([(n, p) for n, p in groups], title)))
     return found
 
 
@@ -119,7 +119,7 @@ def _usage(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
     peak, found = float(table["perplexity"].max()), []
     for slice_, rows in table.groupby("slice", sort=True):
         grid = rows.pivot(index="row", columns="column", values="perplexity").to_numpy().tolist()
-        found.append((f"slice {slice_}", charts.heat_grid(grid, peak, f"perplexity by place, slice {slice_}")))
+        found.append((f"slice {slice_}", svg.heat_grid(grid, peak, f"perplexity by place, slice {slice_}")))
     return found
 
 
@@ -129,10 +129,10 @@ def _levels(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
     found = []
     for channel, rows in table.groupby("channel", sort=True):
         level = rows["level"].tolist()
-        series = [charts.Series("all tokens", level, rows["share"].tolist())]
+        series = [svg.Series("all tokens", level, rows["share"].tolist())]
         if rows["share_foreground"].any():
-            series.append(charts.Series("on what moves", level, rows["share_foreground"].tolist(), colour=1))
-        drawing = charts.line_chart(series, "level", "share of tokens", x_ticks=level)
+            series.append(svg.Series("on what moves", level, rows["share_foreground"].tolist(), colour=1))
+        drawing = svg.line_chart(series, "level", "share of tokens", x_ticks=level)
         found.append((f"channel {channel}", drawing))
     return found
 
@@ -140,13 +140,13 @@ def _levels(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
 def _history(table: "pd.DataFrame | None") -> Markup | None:
     if table is None:
         return None
-    line = charts.Series("validation loss", table["epoch"].tolist(), table["val_loss"].tolist())
-    return charts.line_chart([line], "epoch", "validation loss", log=bool((table["val_loss"] > 0).all()))
+    line = svg.Series("validation loss", table["epoch"].tolist(), table["val_loss"].tolist())
+    return svg.line_chart([line], "epoch", "validation loss", log=bool((table["val_loss"] > 0).all()))
 
 
 def write_report(folder: Path, report: Report, name: str) -> None:
     """report.md, report.json, report.html and the tables as CSV."""
-    from kinetoken.artifacts import write_csv, write_json
+    from kinetoken.core.artifacts import write_csv, write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(to_markdown(report), encoding="utf-8")

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesMeta, Indices
+from kinetoken.core.per_track import PerTrack
 from kinetoken.diagnosis.chain import Painted, Tokens
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.per_track import PerTrack
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,11 +22,11 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinetoken.errors import UserError
-from kinetoken.heads.scoring import bootstrap_interval, fitted_temperature, log_softmax
-from kinetoken.params import Positive
-from kinetoken.stage import Context
-from kinetoken.training import Batch, TensorBatches, TrainingParams, fit
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Positive
+from kinetoken.core.stage import Context
+from kinetoken.scores import bootstrap_interval, fitted_temperature, log_softmax
+from kinetoken.training.loop import Batch, TensorBatches, TrainingParams, fit
 
 Tokens = NDArray[np.float32]
 Array = NDArray[np.float64]

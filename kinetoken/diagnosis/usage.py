@@ -10,7 +10,7 @@ import numpy as np
 from einops import reduce
 from numpy.typing import NDArray
 
-from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]

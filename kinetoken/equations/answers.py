@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from kinetoken.equations.grammar import MAX_CHARACTERS, Array, EquationError, Expression, parse
-from kinetoken.equations.outcomes import Outcome
-from kinetoken.equations.replies import Reply, clean_text, parse_json
+from kinetoken.llm.outcomes import Outcome
+from kinetoken.llm.replies import Reply, clean_text, parse_json
 
 MAX_DESCRIPTION = 300  # characters
 MAX_REASON = 200

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.equations.facts import Facts
-from kinetoken.equations.outcomes import Outcome
-from kinetoken.laws import CLASSES, Array
+from kinetoken.llm.outcomes import Outcome
+from kinetoken.physics.laws import CLASSES, Array
 
 IMPOSSIBLE = -1e9  # log-probability of a law that the classifier does not know
 

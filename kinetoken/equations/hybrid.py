@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.equations.grammar import FUNCTIONS, OPERATORS, SIGNS, EquationError, Expression, parse
-from kinetoken.laws import Array
-from kinetoken.least_squares import Problem, minimise
+from kinetoken.physics.laws import Array
+from kinetoken.physics.least_squares import Problem, minimise
 
 STARTS = 24  # in each fit: the model's own constants and others around them
 SPREAD = 0.4  # of the other starts: relative for factors, with a full turn for what is inside sin, cos and tan

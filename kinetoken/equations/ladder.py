@@ -19,10 +19,9 @@ from kinetoken.equations.scoring import (
     score_equations,
 )
 from kinetoken.equations.simplification import Simplifier
-from kinetoken.heads.scoring import with_interval
-from kinetoken.law_choice import predict_known_law
-from kinetoken.law_fit import Priors
-from kinetoken.laws import CLASSES, Array
+from kinetoken.physics.fitting import Priors, predict_known_law
+from kinetoken.physics.laws import CLASSES, Array
+from kinetoken.scores import with_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,8 @@ import numpy as np
 
 from kinetoken.equations.evidence import Description, Evidence
 from kinetoken.equations.facts import facts_of, render_sentence
-from kinetoken.law_choice import choose_law, fit_laws
-from kinetoken.law_fit import LawFit, Priors
-from kinetoken.laws import CLASSES, Array, axis_frame
+from kinetoken.physics.fitting import LawFit, Priors, choose_law, fit_laws
+from kinetoken.physics.laws import CLASSES, Array, axis_frame
 
 DECIMALS = 5  # of the numbers in equations: hundredths of a millimetre
 
@@ -19,7 +18,7 @@ def describe(
     """Fit all four laws to each clip's points, choose by evidence and classifier together, and write it out.
 
     `clip_times` (T,) is the time that the words are about. See `law_fit.fit_law` for `priors` and
-    `law_choice.choose_law` for `independence`.
+    `physics.fitting.choose_law` for `independence`.
     """
     fits = fit_laws(evidence.times, evidence.points, evidence.whitening, priors=priors)
     chosen, _ = choose_law(fits, evidence.law_log_prior(), independence=independence)

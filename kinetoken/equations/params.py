@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Annotated, Literal
 
-from kinetoken.equations.language_model import LanguageModel
-from kinetoken.law_fit import PRIOR_QUANTITIES
-from kinetoken.laws import CLASSES
-from kinetoken.params import NonNegative, Positive, Range
+from kinetoken.core.params import NonNegative, Positive, Range
+from kinetoken.llm.language_model import LanguageModel
+from kinetoken.physics.fitting import PRIOR_QUANTITIES
+from kinetoken.physics.laws import CLASSES
 
 Provider = Literal["offline", "openai", "hybrid"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.errors import UserError
 from kinetoken.equations.evidence import Evidence
 from kinetoken.equations.facts import DIRECTIONS, FAST, LEVEL, PATHS, SLOW
 from kinetoken.equations.grammar import FUNCTIONS, MAX_CHARACTERS, MAX_EXPONENT
-from kinetoken.equations.language_model import Request
-from kinetoken.errors import UserError
-from kinetoken.laws import CLASSES, Array
+from kinetoken.llm.language_model import Request
+from kinetoken.physics.laws import CLASSES, Array
 
 PROMPT_VERSION = 1  # of every word below; a test holds its hash, so that none changes without it
 

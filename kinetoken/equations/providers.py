@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.progress import Progress
 from kinetoken.equations import offline, prompt
 from kinetoken.equations.answers import judge, read_answer
-from kinetoken.equations.client import ask
 from kinetoken.equations.evidence import Description, Evidence
 from kinetoken.equations.hybrid import refit
 from kinetoken.equations.params import DescribeMotion, Provider
-from kinetoken.equations.replies import Reply
 from kinetoken.equations.sentences import stated_facts
-from kinetoken.equations.spending import Bill
-from kinetoken.laws import Array
-from kinetoken.progress import Progress
+from kinetoken.llm.client import ask
+from kinetoken.llm.replies import Reply
+from kinetoken.llm.spending import Bill
+from kinetoken.physics.laws import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesTable
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import rows_by_track
 from kinetoken.equations.evidence import Evidence
-from kinetoken.errors import UserError
-from kinetoken.heads.scoring import log_softmax
-from kinetoken.law_fit import camera_whitening
-from kinetoken.laws import Array
-from kinetoken.per_track import rows_by_track
+from kinetoken.physics.fitting import camera_whitening
+from kinetoken.physics.laws import Array
+from kinetoken.scores import log_softmax
 
 TRUE_POINT_ERROR = 1e-4  # m: what true points are trusted to, in place of the position head's own errors
 
@@ -92,12 +92,12 @@ def read_video(codes: CodesTable, times: Array, sources: Sources) -> Evidence:
     """
     import torch
 
-    from kinetoken.clips import ClipStore
-    from kinetoken.two_stream.network import load_two_stream
-    from kinetoken.two_stream.past import in_metres, load_trust
-    from kinetoken.two_stream.training import read
+    from kinetoken.i3d_magvit.network import load_i3d_magvit
+    from kinetoken.i3d_magvit.past import in_metres, load_trust
+    from kinetoken.i3d_magvit.training import read
+    from kinetoken.scenes.clips import ClipStore
 
-    network, trust = load_two_stream(sources.i3d_magvit), load_trust(sources.i3d_magvit)
+    network, trust = load_i3d_magvit(sources.i3d_magvit), load_trust(sources.i3d_magvit)
     store = ClipStore(sources.videos)
     codes.meta.require_same_tokenizer(network.tokenizer_hash, sources.codes, sources.i3d_magvit)
     past = past_slices(codes)

@@ -12,16 +12,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from kinetoken.equations.client import ask
-from kinetoken.equations.language_model import Request
-from kinetoken.equations.outcomes import Outcome
+from kinetoken.core.errors import UserError
+from kinetoken.core.progress import Progress
 from kinetoken.equations.params import DescribeMotion
-from kinetoken.equations.replies import Reply, clean_text, parse_json
 from kinetoken.equations.sentences import NEGATIONS
-from kinetoken.equations.spending import Bill
-from kinetoken.errors import UserError
+from kinetoken.llm.client import ask
+from kinetoken.llm.language_model import Request
+from kinetoken.llm.outcomes import Outcome
+from kinetoken.llm.replies import Reply, clean_text, parse_json
+from kinetoken.llm.spending import Bill
 from kinetoken.persistence.reasons import ROUGH, SMOOTH, Reason
-from kinetoken.progress import Progress
 
 MAX_CHARACTERS = 400  # of two sentences
 DECISIONS = ("persistent", "transient")

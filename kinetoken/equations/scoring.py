@@ -16,7 +16,7 @@ from kinetoken.equations.facts import check_facts
 from kinetoken.equations.grammar import EquationError, Expression, parse
 from kinetoken.equations.hybrid import refit
 from kinetoken.equations.sentences import stated_facts
-from kinetoken.laws import Array
+from kinetoken.physics.laws import Array
 
 CORRECT_NMSE = 0.01  # below it an equation is correct on the held-out quarter
 NODES = 41  # Chebyshev points: exact to rounding for everything a law of this laboratory can do in one clip

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable
+from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.progress import Progress
 from kinetoken.heads.classifier import CHANGES, Change
-from kinetoken.per_track import require_same_tracks
-from kinetoken.progress import Progress
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import Tokenizer, check_shape
-from kinetoken.training import index_batches
+from kinetoken.training.loop import index_batches
 
 ENCODED_AT_ONCE = 16  # clips
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.artifacts import load_weights, read_config, save_model
-from kinetoken.errors import UserError
+from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Fraction, NonNegative, Positive
 from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, require_prefix
-from kinetoken.params import Fraction, NonNegative, Positive
-from kinetoken.training import Batch, Step, TrainingParams, index_batches
+from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
 
 Array = NDArray[np.float64]
 

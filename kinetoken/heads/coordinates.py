@@ -7,9 +7,9 @@ what any reader of the codes can reach. Circumstances (speed, colour, light, sta
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.errors import UserError
-from kinetoken.heads.scoring import Labels
-from kinetoken.tracks import Tracks
+from kinetoken.core.errors import UserError
+from kinetoken.scenes.tracks import Tracks
+from kinetoken.scores import Labels
 
 Array = NDArray[np.float64]
 

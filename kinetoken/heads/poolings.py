@@ -19,7 +19,7 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.heads.places import centred_grid
+from kinetoken.layers import centred_grid
 
 if TYPE_CHECKING:
     from kinetoken.tokenizer.network import Tokenizer

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.artifacts import load_weights, read_config, save_model
-from kinetoken.errors import UserError
+from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat
 from kinetoken.heads.poolings import CodeEncoder, Grid, require_prefix
-from kinetoken.params import Fraction, NonNegative, Positive, PositiveFloat
-from kinetoken.training import Batch, Step, TrainingParams, index_batches
-from kinetoken.world import World
+from kinetoken.physics.world import World
+from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
 
 Array = NDArray[np.float64]
 

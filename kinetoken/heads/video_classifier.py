@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.artifacts import load_weights, read_config, save_model
-from kinetoken.errors import UserError
-from kinetoken.heads.places import centred_grid
-from kinetoken.params import Fraction, Positive
-from kinetoken.training import Batch, TrainingParams, index_batches
+from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Fraction, Positive
+from kinetoken.layers import centred_grid
+from kinetoken.training.loop import Batch, TrainingParams, index_batches
 
 Pixels = NDArray[np.uint8]
 

@@ -6,11 +6,11 @@ step times the reader's on its cell. No loss asks for it.
 
 import numpy as np
 
-from kinetoken.laws import Array
 from kinetoken.persistence.evaluation import Watched
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.stopping import Flags, Steps
-from kinetoken.rendering import Scene
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.rendering import Scene
 
 
 def meets_candidate(points: Array, scene: Scene, stride: int, side: int) -> Flags:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kinetoken.laws import Array
 from kinetoken.persistence.network import PersistenceNetwork
 from kinetoken.persistence.stopping import Steps
+from kinetoken.physics.laws import Array
 
 
 @dataclasses.dataclass(frozen=True)

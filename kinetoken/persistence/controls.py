@@ -7,16 +7,16 @@ import dataclasses
 
 import numpy as np
 
-from kinetoken.heads.scoring import with_interval
-from kinetoken.laws import Array
+from kinetoken.core.stage import Context
 from kinetoken.persistence.evaluation import watch
 from kinetoken.persistence.experiment import Material
 from kinetoken.persistence.network import build_network
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.training import Targets, train_network
-from kinetoken.rendering import LOOK
-from kinetoken.stage import Context
-from kinetoken.training import fabric_device
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.rendering import LOOK
+from kinetoken.scores import with_interval
+from kinetoken.training.loop import fabric_device
 
 CROP = 24  # px a side, around the candidate
 

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinetoken.heads.scoring import expected_calibration_error, with_interval
-from kinetoken.laws import Array
 from kinetoken.persistence.compute import Compute
 from kinetoken.persistence.network import PersistenceNetwork
 from kinetoken.persistence.stopping import Decisions, Flags, Steps, costs, decide, decide_at, sigmoid
-from kinetoken.training import index_batches
+from kinetoken.physics.laws import Array
+from kinetoken.scores import expected_calibration_error, with_interval
+from kinetoken.training.loop import index_batches
 
 BATCH = 16
 

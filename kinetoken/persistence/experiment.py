@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable
-from kinetoken.heads.scoring import with_interval
-from kinetoken.laws import Array
+from kinetoken.core.stage import Context
 from kinetoken.persistence.attention import attention_ratio, meets_candidate, token_weights
 from kinetoken.persistence.compute import count
 from kinetoken.persistence.evaluation import Trial, Watched, watch
@@ -17,12 +15,14 @@ from kinetoken.persistence.extractors import Extractor, MagvitExtractor
 from kinetoken.persistence.network import Detector, PersistenceNetwork, build_network
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.stopping import best_thresholds, decide, fitted_temperatures, steps_seen
-from kinetoken.persistence.tracks import Truth
 from kinetoken.persistence.training import Targets, targets, train_network
-from kinetoken.stage import Context
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.candidates import Truth
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import Tracks
+from kinetoken.scores import with_interval
 from kinetoken.tokenizer.network import Tokenizer
-from kinetoken.tracks import Tracks
-from kinetoken.training import History, fabric_device, index_batches
+from kinetoken.training.loop import History, fabric_device, index_batches
 
 ENCODED = 64  # clips at once
 CONTROL = 240  # test tracks that the network sees before its training, for attention's control

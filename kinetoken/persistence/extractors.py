@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from kinetoken.backbones.resnet3d import Streams, streaming
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 from kinetoken.persistence.params import ExtractorParams, MagvitParams, ResNet3dParams, TransformerParams
 from kinetoken.tokenizer.network import STRIDE, Past, Tokenizer
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinetoken.artifacts import load_weights, read_config, save_model
-from kinetoken.errors import UserError
-from kinetoken.params import build
+from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import build
 from kinetoken.persistence.extractors import CELL, Extractor, State, build_extractor
 from kinetoken.persistence.params import HeadParams, PersistenceParams
 from kinetoken.tokenizer.network import Tokenizer

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinetoken.clips import Pixels
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 from kinetoken.persistence.network import Detector, HeadState, load_detector
 from kinetoken.persistence.stopping import sigmoid
+from kinetoken.scenes.clips import Pixels
 from kinetoken.tokenizer.network import load_tokenizer
 
 Status = Literal["undecided", "persistent", "transient"]

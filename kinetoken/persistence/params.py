@@ -4,8 +4,8 @@ import dataclasses
 from typing import Annotated, Literal
 
 from kinetoken.backbones.params import FourDepths
-from kinetoken.params import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Range
-from kinetoken.training import TrainingParams
+from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Range
+from kinetoken.training.loop import TrainingParams
 
 ExtractorName = Literal["magvit", "transformer", "i3d_causal", "slowfast_causal"]
 

@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from kinetoken.laws import Array
 from kinetoken.persistence.stopping import sigmoid
+from kinetoken.physics.laws import Array
 
 PRESENT = 0.5  # presence above which the candidate counts as in sight
 SMOOTH, ROUGH = 0.8, 1.1  # of `roughness`: below the one and above the other it is said so; diffusion has √2

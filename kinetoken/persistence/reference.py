@@ -7,10 +7,10 @@ reference is the ceiling of every model that sees pixels, and regret is counted 
 
 import numpy as np
 
-from kinetoken.laws import Array
-from kinetoken.persistence.process import log_likelihoods, paths
 from kinetoken.persistence.stopping import Steps, StoppingRegions, backward_induction
-from kinetoken.persistence.tracks import CandidateMotion, Truth
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.candidates import CandidateMotion, Truth
+from kinetoken.scenes.process import log_likelihoods, paths
 
 CERTAIN = 50.0  # log-odds that stand for certainty
 SIMULATED = 30000  # tracks, for the backward induction

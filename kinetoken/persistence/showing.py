@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.artifacts import write_csv
-from kinetoken.laws import Array
+from kinetoken.charts.figures import figure_style, save_png
+from kinetoken.core.artifacts import write_csv
 from kinetoken.persistence.attention import token_weights
 from kinetoken.persistence.experiment import Material, Outcome
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.reasons import reason_of, sentence
 from kinetoken.persistence.tables import REFERENCE, compute_rows
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.physics.laws import Array
 
 if TYPE_CHECKING:
     import pandas as pd

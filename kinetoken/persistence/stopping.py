@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.errors import UserError
-from kinetoken.laws import Array
+from kinetoken.core.errors import UserError
+from kinetoken.physics.laws import Array
 
 Flags = NDArray[np.bool_]
 Steps = NDArray[np.int64]
@@ -93,7 +93,7 @@ def best_thresholds(
 
 def fitted_temperatures(logits: Array, persistent: Flags) -> Array:
     """(S,) for logits (N, S) on held-out tracks: the temperature of each step, Guo et al. (2017, arXiv 1706.04599)."""
-    from kinetoken.heads.scoring import fitted_temperature
+    from kinetoken.scores import fitted_temperature
 
     target = persistent.astype(np.int64)
     return np.array([

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinetoken.laws import Array
 from kinetoken.persistence.evaluation import Trial
 from kinetoken.persistence.stopping import Flags, Steps, curve
-from kinetoken.persistence.tracks import PERSISTENT, TRANSIENT, Truth
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.candidates import PERSISTENT, TRANSIENT, Truth
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.laws import Array
+from kinetoken.core.stage import Context
 from kinetoken.persistence.evaluation import Watched, watch
 from kinetoken.persistence.network import Evidence, PersistenceNetwork
 from kinetoken.persistence.params import ExtractorParams, HeadParams
-from kinetoken.rendering import Scene
-from kinetoken.stage import Context
-from kinetoken.training import Batch, Batches, History, Step, fit
+from kinetoken.physics.laws import Array
+from kinetoken.scenes.rendering import Scene
+from kinetoken.training.loop import Batch, Batches, History, Step, fit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from kinetoken.params import NonNegative, Positive
+from kinetoken.core.params import NonNegative, Positive
 from kinetoken.report.results import Results
 
 Unit = Literal["share", "dB", "px", "%", "×", "points", "of 1", ""]

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kinetoken.charts.prose import to_html
+from kinetoken.charts.sprites import Card
 from kinetoken.report import persistence, sections
 from kinetoken.report.gaps import not_run
 from kinetoken.report.headline import BuildReport, answer, chain, headline_rows, shown
-from kinetoken.report.prose import to_html
 from kinetoken.report.results import Numbers, Results
-from kinetoken.report.sprites import Card
 from kinetoken.report.words import words
 
 TEMPLATES = Path(__file__).parent / "templates"

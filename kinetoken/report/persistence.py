@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from kinetoken.report import charts
-from kinetoken.report.charts import Series
+from kinetoken.charts import svg
+from kinetoken.charts.pictures import Picture, picture
+from kinetoken.charts.prose import to_html
+from kinetoken.charts.svg import Series
 from kinetoken.report.headline import Unit, shown
-from kinetoken.report.pictures import Picture, picture
-from kinetoken.report.prose import to_html
 from kinetoken.report.results import Results, read_rows, spread
 from kinetoken.report.sections import Confusion, Figure, counted
 
@@ -277,9 +277,9 @@ def operating(results: Results) -> Figure | None:
                 series.append(Series(f"{name}, {rule}", frames, right, (), (), colour, rule == FIXED, rule == OWN))
     series.sort(key=lambda one: one.points)  # on top
     bounds = (CHANCE, 1.0) if table["accuracy"].min() > CHANCE - ROOM else None
-    ticks = [tick for tick in charts.nice_ticks(0.0, table["frames"].max(), TICKS) if tick <= table["frames"].max()]
-    drawing = charts.line_chart(
-        series, "frames watched, mean", "accuracy", bounds=bounds, x_ticks=ticks, size=charts.WIDE
+    ticks = [tick for tick in svg.nice_ticks(0.0, table["frames"].max(), TICKS) if tick <= table["frames"].max()]
+    drawing = svg.line_chart(
+        series, "frames watched, mean", "accuracy", bounds=bounds, x_ticks=ticks, size=svg.WIDE
     )
     about = ("Dashed: all tracks decided at one fixed frame. Lines: each stops at a confidence, from low to high. "
              "Large dots: the thresholds that were chosen on validation tracks.")
@@ -304,7 +304,7 @@ def decision_frames(decisions: "pd.DataFrame") -> Figure:
         frames = decisions["frames"][decisions["extractor"] == name]
         at, tracks = np.unique(frames, return_counts=True)
         series.append(Series(name, at.tolist(), (100 * tracks / len(frames)).tolist(), colour=place))
-    return Figure("When do decisions fall?", charts.bar_chart(series, "frame of the decision", "% of test tracks"))
+    return Figure("When do decisions fall?", svg.bar_chart(series, "frame of the decision", "% of test tracks"))
 
 
 def confusions(decisions: "pd.DataFrame") -> dict[str, Confusion]:
@@ -318,7 +318,7 @@ def attention(results: Results) -> dict[str, Figure]:
     if table is None:
         return {}
     figures = {}
-    step = charts.nice_ticks(0.0, float(table["attention"].max()), BINS)[1]
+    step = svg.nice_ticks(0.0, float(table["attention"].max()), BINS)[1]
     edges = step * np.arange(int(table["attention"].max() / step) + 2)
     for name in _in_order(table):
         series = []
@@ -326,9 +326,9 @@ def attention(results: Results) -> dict[str, Figure]:
             share = 100 * np.histogram(rows["attention"], edges)[0] / max(len(rows), 1)
             middles = (edges[1:] + edges[:-1]) / 2
             series.append(Series(str(kind), middles.tolist(), share.tolist(), colour=place))
-        drawing = charts.bar_chart(
+        drawing = svg.bar_chart(
             series, "attention on the candidate over uniform", "% of tracks", rule=(1.0, "uniform = 1"),
-            size=charts.HALF,
+            size=svg.HALF,
         )
         figures[name] = Figure(f"Attention of {name}", drawing)
     return figures
@@ -349,7 +349,7 @@ def cost(results: Results) -> Picture | None:
     """The stage's own figure, which also holds how the compute is spread."""
     path = results.file(f"{STAGE}/efficiency.png")
     about = "Accuracy over frames, frames of decisions, and the share of a whole clip's multiply-adds that they took"
-    return None if path is None else picture(path, "Frames, accuracy and compute", about, widest=2 * charts.WIDE[0])
+    return None if path is None else picture(path, "Frames, accuracy and compute", about, widest=2 * svg.WIDE[0])
 
 
 def budgets(results: Results) -> Markup | None:

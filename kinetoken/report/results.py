@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.clips import Clips, ClipStore, Pixels
+from kinetoken.charts.sprites import Card, sprite
 from kinetoken.codes import CodesTable, Indices
-from kinetoken.errors import UserError
-from kinetoken.rendering import to_bytes
-from kinetoken.report.sprites import Card, sprite
-from kinetoken.tracking import Floats, track_ball
+from kinetoken.core.errors import UserError
+from kinetoken.scenes.clips import Clips, ClipStore, Pixels
+from kinetoken.scenes.rendering import to_bytes
+from kinetoken.scenes.tracking import Floats, track_ball
 
 DIFFERENCE_GAIN = 4  # differences are shown this much stronger
 NOISE = 0.03  # deviation from the background, of full scale, that a path does not show

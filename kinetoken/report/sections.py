@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from kinetoken.report import charts
-from kinetoken.report.charts import Series
+from kinetoken.charts import svg
+from kinetoken.charts.svg import Series
 from kinetoken.report.results import Results
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def vitals(results: Results) -> list[Vital]:
     for key, name, about in VITALS:
         value, *ends = (results.number("diagnose_codes", key + end) for end in ("", "_floor", "_ceiling"))
         if value is not None:
-            low, high = ("" if end is None else charts.short(end) for end in ends)
+            low, high = ("" if end is None else svg.short(end) for end in ends)
             found.append(Vital(name, f"{value:.3g}", f"{low} … {high}" if low or high else "", about))
     return found
 
@@ -113,7 +113,7 @@ def _curve(table: "pd.DataFrame", column: str) -> Figure:
     values = np.array([value for line in lines for value in line.y])
     log = bool((values > 0).all() and values.max() > 20 * values.min())
     name = column.replace("_", " ")
-    return Figure(name, charts.line_chart(lines, "epoch", name, log=log))
+    return Figure(name, svg.line_chart(lines, "epoch", name, log=log))
 
 
 def prefix(results: Results) -> Figure | None:
@@ -123,7 +123,7 @@ def prefix(results: Results) -> Figure | None:
         return None
     lines = _lines(table, "pooling", "slices", "accuracy")
     ticks = sorted(set(table["slices"]))
-    drawing = charts.line_chart(lines, "time slices read", "accuracy", bounds=(0, 1), x_ticks=ticks)
+    drawing = svg.line_chart(lines, "time slices read", "accuracy", bounds=(0, 1), x_ticks=ticks)
     return Figure("Accuracy by what has been seen", drawing)
 
 
@@ -133,7 +133,7 @@ def reliability(results: Results) -> Figure | None:
     if table is None:
         return None
     lines = _lines(table, "pooling", "confidence", "accuracy")
-    drawing = charts.line_chart(lines, "confidence", "accuracy", bounds=(0, 1), diagonal=True)
+    drawing = svg.line_chart(lines, "confidence", "accuracy", bounds=(0, 1), diagonal=True)
     return Figure("Is its confidence deserved?", drawing, "On the dashed line it is.")
 
 
@@ -151,11 +151,11 @@ def horizons(results: Results) -> list[Figure]:
         for place, name in enumerate(sorted(rows_of, key=lambda name: (name not in learned, name)))
     ]
     ticks = sorted(set(table["step"]))
-    figures = [Figure("Error by frames ahead", charts.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks))]
+    figures = [Figure("Error by frames ahead", svg.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks))]
     if learned:
         best = min(sorted(learned), key=lambda name: rows_of[name]["centroid_error_px"].mean())
         lines = _lines(by_class[by_class["model"] == best], "class", "step", "centroid_error_px")
-        drawing = charts.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks)
+        drawing = svg.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks)
         figures.append(Figure(f"{best}, by class", drawing))
     return figures
 
@@ -176,7 +176,7 @@ def forecasts(results: Results) -> list[Figure]:
     ]
     classes = _lines(by_class[by_class["forecast"] == own], "class", "step", measure)
     about = "Floors are carried on from the true past, the network's from what it reads off frames and codes."
-    drawn = [charts.line_chart(each, "frames ahead", SHARE_OF_EXTENT, x_ticks=ticks) for each in (lines, classes)]
+    drawn = [svg.line_chart(each, "frames ahead", SHARE_OF_EXTENT, x_ticks=ticks) for each in (lines, classes)]
     return [Figure("Error by frames ahead", drawn[0], about), Figure("The same by class", drawn[1])]
 
 
@@ -188,7 +188,7 @@ def errors_by_frame(results: Results) -> list[Figure]:
         return []
     titles = {"error_px": "Error of the ball's place by frame", "error_depth_percent": "Error of its depth by frame"}
     return [
-        Figure(titles[column], charts.line_chart(_lines(table, "split", "frame", column), "frame", unit))
+        Figure(titles[column], svg.line_chart(_lines(table, "split", "frame", column), "frame", unit))
         for column, unit in columns.items()
     ]
 
@@ -203,7 +203,7 @@ def embeddings(results: Results) -> tuple[list[Figure], list[str]]:
         by_class = panel.groupby("class", sort=True)
         groups = [(str(label), list(zip(part["x"], part["y"], strict=True))) for label, part in by_class]
         title = f"{features}, {method}".replace("_", " ")
-        figures.append(Figure(title, charts.scatter(groups, f"{title}, coloured by class")))
+        figures.append(Figure(title, svg.scatter(groups, f"{title}, coloured by class")))
     return figures, sorted(set(table["class"].astype(str)))
 
 
@@ -216,7 +216,7 @@ def usage(results: Results) -> list[Figure]:
     figures = []
     for name, rows in table.groupby("slice", sort=True):
         grid = rows.pivot(index="row", columns="column", values="perplexity").to_numpy().tolist()
-        figures.append(Figure(f"slice {name}", charts.heat_grid(grid, peak, f"perplexity by place, slice {name}")))
+        figures.append(Figure(f"slice {name}", svg.heat_grid(grid, peak, f"perplexity by place, slice {name}")))
     return figures
 
 

@@ -1,12 +1,19 @@
-"""Foreground-weighted reconstruction: what moves is a few per cent of the pixels and all of the message."""
+"""What the tokenizer is trained by: foreground-weighted reconstruction, and a contrast between views of a clip.
+
+What moves is a few per cent of the pixels and all of the message, so it weighs more than the background.
+"""
 
 import dataclasses
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 
-from kinetoken.params import NonNegative, NonNegativeFloat, PositiveFloat
+from kinetoken.core.params import NonNegative, NonNegativeFloat, PositiveFloat
+
+CONTRAST_TEMPERATURE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,3 +82,22 @@ class _WeightedError(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
         (gradient,) = ctx.saved_tensors
         return gradient * upstream, None, None, None
+
+
+def contrastive_loss(latents: Tensor, others: Tensor) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018, arXiv:1807.03748), both ways round as in SimCLR (arXiv:2002.05709).
+
+    Latents (B, D, T, H, W) of two views → (). A time slice, all its places kept, must be told from every other
+    slice of the batch by its other view. What all slices share (the background) is taken off first: it would
+    make all of them alike.
+    """
+    left, right = _directions(latents), _directions(others)
+    similarity = left @ right.T / CONTRAST_TEMPERATURE  # (B T, B T)
+    same = torch.arange(len(similarity), device=similarity.device)
+    return (F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)) / 2
+
+
+def _directions(latents: Tensor) -> Tensor:
+    """(B, D, T, H, W) → (B T, D H W) of unit length, mean taken off."""
+    slices = rearrange(latents.float(), "b d t h w -> (b t) (d h w)")
+    return F.normalize(slices - slices.mean(0), dim=-1)

@@ -23,14 +23,14 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinetoken.artifacts import hash_path, load_weights, read_config, save_model
-from kinetoken.errors import UserError
-from kinetoken.params import Positive, Range, build
-from kinetoken.tokenizer.contrast import contrastive_loss
+from kinetoken.core.artifacts import hash_path, load_weights, read_config, save_model
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Positive, Range, build
+from kinetoken.tokenizer.losses import contrastive_loss
 from kinetoken.tokenizer.quantizers import Quantizer, QuantizerParams, build_quantizer
 
 if TYPE_CHECKING:
-    from kinetoken.clips import ClipStore
+    from kinetoken.scenes.clips import ClipStore
 
 PATCH = (2, 4, 4)  # frames, rows, columns of the stem
 STRIDE = (4, 8, 8)  # of a token, after the downsampling

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from einops import rearrange
 from torch import Tensor, nn
 
-from kinetoken.params import NonNegativeFloat, Positive, Range
+from kinetoken.core.params import NonNegativeFloat, Positive, Range
 
 QuantizerKind = Literal["fsq", "lfq", "vq", "simvq"]
 

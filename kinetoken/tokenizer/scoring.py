@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.clips import Clips, Pixels
-from kinetoken.per_track import rows_by_track
-from kinetoken.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.core.per_track import rows_by_track
+from kinetoken.scenes.clips import Clips, Pixels
+from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.scenes.tracking import Tracked, distances, track_ball
+from kinetoken.scenes.tracks import Tracks
 from kinetoken.tokenizer.network import Tokenizer
-from kinetoken.tracking import Tracked, distances, track_ball
-from kinetoken.tracks import Tracks
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]

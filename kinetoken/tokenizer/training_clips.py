@@ -14,19 +14,13 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinetoken.clips import Pixels
-from kinetoken.muon import MuonParams
-from kinetoken.params import Fraction, NonNegativeFloat, Positive
+from kinetoken.core.params import Fraction, NonNegativeFloat, Positive
+from kinetoken.scenes.clips import Pixels
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
 from kinetoken.tokenizer.network import STRIDE, NetworkParams, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
-from kinetoken.training import (
-    Batch,
-    CpuPrecision,
-    Step,
-    Validate,
-    index_batches,
-)
+from kinetoken.training.loop import Batch, CpuPrecision, Step, Validate, index_batches
+from kinetoken.training.muon import MuonParams
 
 SHAPES = 3  # at most, in a clip that gets some
 SHAPE_REACH = (1.5, 4.0)  # px, half the side or the radius

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
-from kinetoken.report.figures import figure_style, save_png
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.charts.figures import figure_style, save_png
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
 
 if TYPE_CHECKING:
     import pandas as pd

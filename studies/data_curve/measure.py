@@ -14,21 +14,21 @@ from typing import Annotated
 
 import numpy as np
 
-from kinetoken.artifacts import write_csv
-from kinetoken.clips import ClipStore
 from kinetoken.codes import read_codes
-from kinetoken.errors import UserError
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import NonNegative, Positive
+from kinetoken.core.per_track import PerTrack
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.coordinates import forest_correct, path_table
 from kinetoken.heads.poolings import code_coordinates
-from kinetoken.heads.scoring import Array, majority_accuracy, with_interval
 from kinetoken.heads.video_classifier import BaselinesParams
-from kinetoken.params import NonNegative, Positive
-from kinetoken.per_track import PerTrack
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import read_tracks
+from kinetoken.scores import Array, majority_accuracy, with_interval
 from kinetoken.tokenizer.network import load_tokenizer
-from kinetoken.tracks import read_tracks
-from kinetoken.training import TrainingParams
+from kinetoken.training.loop import TrainingParams
 from stages.train_baselines import train_network
 from stages.train_classifier import train_head
 

@@ -19,18 +19,18 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 
-from kinetoken.artifacts import write_metrics
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.core.artifacts import write_metrics
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import diagnose
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.text import verdict_page
 from kinetoken.heads.classifier import ClassifierParams
-from kinetoken.heads.scoring import majority_accuracy, with_interval
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scores import majority_accuracy, with_interval
 from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
-from kinetoken.training import fabric_device
+from kinetoken.training.loop import fabric_device
 from stages.train_classifier import train_head
 
 BATCH = 16  # clips encoded at once

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
 
 PLOTS = Path("plots/first_team")
 CODES = "codes"

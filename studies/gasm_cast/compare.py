@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.variants import markdown_row, ranged, read_metrics, require_each_once, tell
 
 PLOTS = Path("plots/gasm_cast")

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from unittest.mock import patch
 
-from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.equations.params import DescribeMotion
-from kinetoken.errors import UserError
-from kinetoken.stage import Context, Input, Output, run_stage
 from stages import describe_motion
 from studies.language_model.stand_in import MODEL, serving
 from studies.variants import markdown_row

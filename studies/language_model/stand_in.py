@@ -18,8 +18,8 @@ import numpy as np
 
 from kinetoken.equations import reasons
 from kinetoken.equations.facts import facts_of, render_sentence
-from kinetoken.equations.language_model import STAND_IN
-from kinetoken.laws import CLASSES, Array
+from kinetoken.llm.language_model import STAND_IN
+from kinetoken.physics.laws import CLASSES, Array
 
 MODEL = f"{STAND_IN}-1"
 DIGITS = 3  # significant ones of its constants

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
-from kinetoken.params import PositiveFloat
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import PositiveFloat
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.persistence.evaluation import harmonic_mean
-from kinetoken.stage import Context, Input, Output, run_stage
 from studies.variants import read_metrics, require_each_once
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def markdown(
 
 def draw(path: Path, operating: "pd.DataFrame", teaser: Mapping[str, float]) -> None:
     """Accuracy over earliness: every rule of every extractor, the optimum's posterior, and TEASER."""
-    from kinetoken.report.figures import figure_style, save_png
+    from kinetoken.charts.figures import figure_style, save_png
 
     figure_style()
     from matplotlib import pyplot as plt

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_table
-from kinetoken.clips import ClipStore
+from kinetoken.core.artifacts import write_table
 from kinetoken.persistence.evaluation import watch
 from kinetoken.persistence.extractors import MagvitExtractor
 from kinetoken.persistence.network import load_detector
-from kinetoken.persistence.tracks import PERSISTENT
+from kinetoken.scenes.candidates import PERSISTENT
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import load_tokenizer
 
 

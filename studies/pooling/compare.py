@@ -12,8 +12,8 @@ from typing import Annotated
 
 import numpy as np
 
-from kinetoken.report.figures import figure_style, save_png
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.charts.figures import figure_style, save_png
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
 
 PLOTS = Path("plots/pooling")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from kinetoken.artifacts import write_csv
-from kinetoken.errors import UserError
-from kinetoken.params import Positive
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Positive
+from kinetoken.core.stage import Context, Input, Output, run_stage
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import yaml
 
-from kinetoken.errors import UserError
-from kinetoken.params import read_yaml
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import read_yaml
+from kinetoken.core.stage import Context, Input, Output, run_stage
 
 STRIDE = 1000  # between one run's seeds and the next's, so that no two stages ever share one
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kinetoken.artifacts import write_csv, write_metrics
-from kinetoken.errors import UserError
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
 
 PLOTS = Path("plots/seeds")
 

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from kinetoken.artifacts import write_json
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.core.artifacts import write_json
+from kinetoken.core.progress import Progress
+from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import CHAIN
 from kinetoken.diagnosis.history import late_fall
 from kinetoken.diagnosis.measures import FEW_CLIPS, halved, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Reading, read_all
-from kinetoken.muon import muon_and_adamw
-from kinetoken.progress import Progress
-from kinetoken.stage import CPU, Context
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
@@ -30,8 +30,8 @@ from kinetoken.tokenizer.training_clips import (
     training_step,
     validation,
 )
-from kinetoken.tracks import Tracks, read_tracks
-from kinetoken.training import Batch, fabric_device, fit, with_cpu_precision
+from kinetoken.training.loop import Batch, fabric_device, fit, with_cpu_precision
+from kinetoken.training.muon import muon_and_adamw
 from stages.extract_codes import encoded
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Ward, changed, split_changes

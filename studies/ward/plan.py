@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from kinetoken.core.params import NonNegative, Positive, Range, build
 from kinetoken.diagnosis.chain import Diagnosis
-from kinetoken.params import NonNegative, Positive, Range, build
 from kinetoken.tokenizer.training_clips import TokenizerParams
 
 Half = Literal["setting", "scoring"]

@@ -14,9 +14,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
-from kinetoken.artifacts import write_json
-from kinetoken.progress import replace_text
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_json
+from kinetoken.core.progress import replace_text
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.ward.case import run_case, save_twin
 from studies.ward.plan import HEALTHY, Case, Ward, fault_cases
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kinetoken.artifacts import write_json
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_json
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.ward.plan import Ward, healthy_cases
 from studies.ward.run_cases import run_all
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from kinetoken.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.diagnosis.causes import judge
 from kinetoken.diagnosis.measures import Measures
-from kinetoken.stage import Context, Input, Output, run_stage
 from studies.ward.plan import HALVES, HEALTHY, Ward
 
 if TYPE_CHECKING:

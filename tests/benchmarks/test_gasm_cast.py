@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks import gasm_cast
-from kinetoken.fusion.full_size import FULL
+from kinetoken.gasm_cast.full_size import FULL
 
 
 @pytest.mark.parametrize("frozen", [False, True])

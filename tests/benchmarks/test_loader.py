@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import loader
 from kinetoken.actions.generation import generate
-from tests.action_set import TINY
+from tests.support.action_set import TINY
 
 
 def test_every_way_reads_the_clips(

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from benchmarks import persistence
-from kinetoken.params import load_params
-from kinetoken.persistence.clutter import ClutteredRendering
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import Context
 from kinetoken.persistence.network import Detector, build_network, save_detector
 from kinetoken.persistence.params import PersistenceParams
-from kinetoken.persistence.tracks import CandidateCounts, CandidateTracks, draw_candidates
-from kinetoken.stage import Context
-from kinetoken.tracks import write_tracks
+from kinetoken.scenes.candidates import CandidateCounts, CandidateTracks, draw_candidates
+from kinetoken.scenes.clutter import ClutteredRendering
+from kinetoken.scenes.tracks import write_tracks
 from stages import render_videos
 
 ROOT = Path(__file__).parents[2]

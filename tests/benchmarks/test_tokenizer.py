@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import tokenizer as benchmark
 from benchmarks.exchange import Result, Training, code_clips
-from kinetoken.clips import ClipStore
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.scoring import points_of
-from kinetoken.tracks import read_tracks
 
 GRID = (4, 8, 8)
 

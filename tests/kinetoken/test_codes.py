@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
 
 META = CodesMeta(grid=(2, 3, 4), codebook_size=50, quantizer="fsq", levels=(5, 10), tokenizer="ab" * 32)
 

@@ -12,18 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.generator import Generator, GeneratorShape
-from kinetoken.heads.predictor import Predictor, PredictorShape
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context
+from kinetoken.generation.generator import Generator, GeneratorShape
+from kinetoken.prediction.network import Predictor, PredictorShape
 from kinetoken.report.headline import BuildReport
-from kinetoken.stage import Context
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import build_report
 from stages.build_report import Paths
-from tests.generators import MASKED, PLAN_SHAPE
-from tests.quantizers import FSQ
+from tests.support.generators import MASKED, PLAN_SHAPE
+from tests.support.quantizers import FSQ
 
 PARAMS = BuildReport(
     seed=0, clips_per_class=1, descriptions=1,

@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from kinetoken.clips import ClipStore, shard_path, write_shard
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context
 from kinetoken.equations import reading
 from kinetoken.equations.grammar import parse
-from kinetoken.equations.language_model import LanguageModel, Price
 from kinetoken.equations.params import DescribeMotion
-from kinetoken.errors import UserError
-from kinetoken.laws import CLASSES
-from kinetoken.stage import Context
+from kinetoken.i3d_magvit.network import load_i3d_magvit
+from kinetoken.i3d_magvit.past import Trust, in_metres
+from kinetoken.i3d_magvit.training import read
+from kinetoken.llm.language_model import LanguageModel, Price
+from kinetoken.physics.laws import CLASSES
+from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
+from kinetoken.scenes.motion import Trajectories, draw_tracks
+from kinetoken.scenes.tracks import Tracks, read_tracks, write_tracks
 from kinetoken.tokenizer.network import load_tokenizer
-from kinetoken.tracks import Tracks, read_tracks, write_tracks
-from kinetoken.trajectories import Trajectories, draw_tracks
-from kinetoken.two_stream.network import load_two_stream
-from kinetoken.two_stream.past import Trust, in_metres
-from kinetoken.two_stream.training import read
 from stages import describe_motion, train_i3d_magvit
 from stages.describe_motion import Paths
-from tests.two_stream import code_clips, variant
+from tests.support.i3d_magvit import code_clips, variant
 
 MODEL = LanguageModel(
     model="asked-for", mode="live", temperature=None, max_tokens=500, token_limit="max_completion_tokens",
@@ -239,7 +239,7 @@ def told_from(paths: Paths, out: Path) -> tuple[list[dict], dict[str, float]]:
 def test_points_and_classes_are_those_that_the_network_reads(filmed: Paths, tmp_path: Path) -> None:
     rows, metrics = told_from(filmed, tmp_path)
     assert metrics["source_is_video"] == 1 and metrics["is_llm"] == 0 and len(rows) == metrics["clips"] == 8
-    network, store, codes = load_two_stream(filmed.i3d_magvit), ClipStore(filmed.videos), read_codes(filmed.codes)
+    network, store, codes = load_i3d_magvit(filmed.i3d_magvit), ClipStore(filmed.videos), read_codes(filmed.codes)
     place = {int(track): row for row, track in enumerate(codes.track_id)}
     chosen = np.array([place[row["track_id"]] for row in rows])
     frames = torch.from_numpy(store.read().pixels[chosen][:, :12])
@@ -322,7 +322,7 @@ def test_a_network_that_does_not_fit_is_named(filmed: Paths, tiny_data: Path, tm
     refused("config.json has no fitting 'trust'; run train_i3d_magvit again", i3d_magvit=tmp_path / "shorter")
     network.save(tmp_path / "shorter", dataclasses.asdict(TRUST))
     refused("reads pasts of 2 slices, and motion is described from 3", i3d_magvit=tmp_path / "shorter")
-    network = load_two_stream(filmed.i3d_magvit)
+    network = load_i3d_magvit(filmed.i3d_magvit)
     network.tokenizer_hash = "0" * 64
     network.save(tmp_path / "foreign", dataclasses.asdict(TRUST))
     refused("made by tokenizer", i3d_magvit=tmp_path / "foreign")

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kinetoken.core.errors import UserError
+from kinetoken.core.progress import Progress
+from kinetoken.core.stage import Context
 from kinetoken.equations import reading, reasons
-from kinetoken.errors import UserError
-from kinetoken.progress import Progress
-from kinetoken.stage import Context
-from kinetoken.tracks import Tracks
+from kinetoken.scenes.tracks import Tracks
 from stages import describe_motion
 from studies.language_model import stand_in
-from tests.llm_server import BEHAVIOURS, Behaviour, LlmServer, completion, good, says, written
 from tests.stages.test_describe_motion import MODEL, PARAMS, Reader, lay_out, run_with, tracks  # noqa: F401
+from tests.support.llm_server import BEHAVIOURS, Behaviour, LlmServer, completion, good, says, written
 
 KEY = "sk-secret/0123456789+abcdef"
 ASKING = dataclasses.replace(PARAMS, provider="openai", examined=0)  # which takes most of the time

@@ -11,23 +11,23 @@ import pandas as pd
 import pytest
 import torch
 
-from kinetoken.artifacts import read_table, write_table
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, write_codes
-from kinetoken.errors import UserError
-from kinetoken.params import load_params
-from kinetoken.persistence.clutter import ClutteredRendering
+from kinetoken.core.artifacts import read_table, write_table
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import CPU, Context
 from kinetoken.persistence.network import load_detector
 from kinetoken.persistence.online import OnlineDetector
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
 from kinetoken.persistence.reasons import Reason, sentence
-from kinetoken.persistence.tracks import CandidateCounts, CandidateTracks
-from kinetoken.stage import CPU, Context
+from kinetoken.scenes.candidates import CandidateCounts, CandidateTracks
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.clutter import ClutteredRendering
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import detect_persistence, generate_trajectories, render_videos
 from stages.detect_persistence import Paths
-from tests.quantizers import FSQ
-from tests.same_bytes import assert_same_outputs
+from tests.support.quantizers import FSQ
+from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 ALL: tuple[ExtractorName, ...] = ("magvit", "transformer", "i3d_causal", "slowfast_causal")

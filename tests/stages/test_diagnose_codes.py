@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from kinetoken.codes import CodesTable, read_codes, write_codes
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import CPU, Context, Output, marked_paths
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
 from kinetoken.diagnosis.probes import MomentsParams
-from kinetoken.errors import UserError
-from kinetoken.stage import CPU, Context, Output, marked_paths
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, save_tokenizer
 from stages import diagnose_codes, extract_codes
-from tests.quantizers import FSQ
+from tests.support.quantizers import FSQ
 
 PARAMS = Diagnosis(
     seed=1, train_clips=48, val_clips=16, test_clips=20, shown_clips=16, reconstructed_clips=4,

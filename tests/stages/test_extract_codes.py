@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from kinetoken.artifacts import hash_path
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.errors import UserError
-from kinetoken.stage import Context
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import extract_codes
 from stages.extract_codes import Extraction, Paths, run
-from tests.quantizers import FSQ
+from tests.support.quantizers import FSQ
 
 NETWORK = NetworkParams(
     stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=16, coarse_blocks=1,

@@ -13,10 +13,10 @@ from kinetoken.actions.generation import ActionCounts, Actions, clip_action, cli
 from kinetoken.actions.inspection import inspect
 from kinetoken.actions.layout import VIDEOS, read_actions
 from kinetoken.actions.webm import read_frames, write_webm
-from kinetoken.artifacts import hash_path
-from kinetoken.errors import UserError
-from kinetoken.params import build
-from kinetoken.stage import Context
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import build
+from kinetoken.core.stage import Context
 from stages import generate_actions
 
 PARAMS = Actions(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from kinetoken.stage import Context
-from kinetoken.trajectories import Trajectories
+from kinetoken.core.stage import Context
+from kinetoken.scenes.motion import Trajectories
 from stages import generate_trajectories
 from tests.conftest import ROOT
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kinetoken.clips import ClipStore
-from kinetoken.rendering import Rendering
-from kinetoken.stage import Context
+from kinetoken.core.stage import Context
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.rendering import Rendering
 from stages import render_videos
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kinetoken.clips import ClipStore, shard_path, write_shard
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import CPU, Context
 from kinetoken.heads.video_classifier import BaselinesParams, load_video_classifier
-from kinetoken.stage import CPU, Context
-from kinetoken.tracks import read_tracks
+from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
+from kinetoken.scenes.tracks import read_tracks
 from stages import train_baselines
 from stages.train_baselines import Paths
-from tests.same_bytes import assert_same_outputs
+from tests.support.same_bytes import assert_same_outputs
 
 PARAMS = BaselinesParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,

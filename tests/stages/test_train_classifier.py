@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import CPU, Context
 from kinetoken.heads.classifier import ClassifierParams, CodeClassifier, load_classifier
-from kinetoken.stage import CPU, Context
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.training import History, Validate
+from kinetoken.training.loop import History, Validate
 from stages import train_classifier
 from stages.train_classifier import Paths
-from tests.quantizers import FSQ
-from tests.same_bytes import assert_same_outputs
+from tests.support.quantizers import FSQ
+from tests.support.same_bytes import assert_same_outputs
 
 PARAMS = ClassifierParams(
     seed=1, epochs=2, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,

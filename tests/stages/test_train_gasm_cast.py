@@ -22,20 +22,20 @@ from kinetoken.actions.dataset import ActionClips, open_footage
 from kinetoken.actions.generation import generate
 from kinetoken.actions.layout import ANSWERS, VIDEOS
 from kinetoken.actions.sampling import Intake, Views
-from kinetoken.artifacts import hash_path
-from kinetoken.errors import UserError
-from kinetoken.fusion import evaluation
-from kinetoken.fusion.full_size import FULL
-from kinetoken.fusion.params import GasmCastParams
-from kinetoken.fusion.precision import Inference
-from kinetoken.fusion.system import build_system, load_gasm_cast
-from kinetoken.fusion.variants import VARIANTS
-from kinetoken.progress import Progress
-from kinetoken.stage import CPU, Context
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.progress import Progress
+from kinetoken.core.stage import CPU, Context
+from kinetoken.gasm_cast import evaluation
+from kinetoken.gasm_cast.full_size import FULL
+from kinetoken.gasm_cast.params import GasmCastParams
+from kinetoken.gasm_cast.system import build_system, load_gasm_cast
+from kinetoken.gasm_cast.variants import VARIANTS
+from kinetoken.training.precision import Inference
 from stages import train_gasm_cast
 from stages.train_gasm_cast import Paths
-from tests.action_set import TINY, break_clips
-from tests.same_bytes import assert_same_outputs
+from tests.support.action_set import TINY, break_clips
+from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 PARAMS = GasmCastParams(

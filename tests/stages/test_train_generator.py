@@ -14,20 +14,20 @@ import torch
 import yaml
 from PIL import Image
 
-from kinetoken.artifacts import save_model
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.generator import PRIORS, GeneratorParams, load_generator
-from kinetoken.heads.generator_scores import SCORES
+from kinetoken.core.artifacts import save_model
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import CPU, Context
+from kinetoken.generation.generator import PRIORS, GeneratorParams, load_generator
+from kinetoken.generation.scores import SCORES
 from kinetoken.heads.video_classifier import VideoClassifier
-from kinetoken.stage import CPU, Context
+from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_generator
 from stages.train_generator import Paths
-from tests.generators import MASKED, PLAN
-from tests.quantizers import FSQ
-from tests.same_bytes import assert_same_outputs
+from tests.support.generators import MASKED, PLAN
+from tests.support.quantizers import FSQ
+from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("circular", "helical", "linear", "parabolic")

@@ -15,23 +15,23 @@ import torch
 import yaml
 from PIL import Image
 
-from kinetoken.artifacts import hash_path
-from kinetoken.clips import ClipStore, shard_path, write_shard
 from kinetoken.codes import CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.paths import to_pixels
-from kinetoken.params import load_params
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.i3d_magvit.network import load_i3d_magvit
+from kinetoken.i3d_magvit.params import I3DMagvitParams
+from kinetoken.i3d_magvit.past import load_trust
+from kinetoken.i3d_magvit.training import read
+from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
+from kinetoken.scenes.paths import to_pixels
+from kinetoken.scenes.tracks import read_tracks, write_tracks
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.tracks import read_tracks, write_tracks
-from kinetoken.two_stream.network import load_two_stream
-from kinetoken.two_stream.params import TwoStreamParams
-from kinetoken.two_stream.past import load_trust
-from kinetoken.two_stream.training import read
 from stages import train_i3d_magvit
 from stages.train_i3d_magvit import Paths
-from tests.published_keys import numbers, r3d_18
-from tests.same_bytes import assert_same_outputs
-from tests.two_stream import COMPRESSION, I3D, PARAMS, QUIET, SLOWFAST, code_clips, variant
+from tests.support.i3d_magvit import COMPRESSION, I3D, PARAMS, QUIET, SLOWFAST, code_clips, variant
+from tests.support.published_keys import numbers, r3d_18
+from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = ("model", "metrics", "confusion", "curves", "forecast", "frames", "paths")
@@ -123,7 +123,7 @@ def test_plots_show_every_clip_epoch_and_step(done: Paths) -> None:
 
 
 def test_the_saved_model_reads_what_was_scored(done: Paths) -> None:
-    network, store, codes = load_two_stream(done.model), ClipStore(done.videos), read_codes(done.codes)
+    network, store, codes = load_i3d_magvit(done.model), ClipStore(done.videos), read_codes(done.codes)
     assert network.tokenizer_hash == codes.meta.tokenizer and network.shape.classes == codes.classes
     test = codes.split == "test"
     whole = read(
@@ -135,7 +135,7 @@ def test_the_saved_model_reads_what_was_scored(done: Paths) -> None:
 
 def test_what_each_stream_says_alone_is_scored(done: Paths) -> None:
     """Classes with the frames left open; places by the frames alone, beside the training clips' mean place."""
-    network, store, codes = load_two_stream(done.model), ClipStore(done.videos), read_codes(done.codes)
+    network, store, codes = load_i3d_magvit(done.model), ClipStore(done.videos), read_codes(done.codes)
     tracks, test, metrics = read_tracks(done.trajectories, done.track_params), codes.split == "test", metrics_of(done)
     tokens = torch.from_numpy(codes.codes[test].astype(np.int64))
     bare, whole = read(network, None, tokens), read(network, torch.from_numpy(store.read("test").pixels), tokens)
@@ -152,7 +152,7 @@ def test_what_each_stream_says_alone_is_scored(done: Paths) -> None:
 
 
 def test_the_model_says_how_far_its_readings_are_off_on_validation_clips(done: Paths) -> None:
-    network, store, codes = load_two_stream(done.model), ClipStore(done.videos), read_codes(done.codes)
+    network, store, codes = load_i3d_magvit(done.model), ClipStore(done.videos), read_codes(done.codes)
     tracks, val = read_tracks(done.trajectories, done.track_params), codes.split == "val"
     told = read(
         network, torch.from_numpy(store.read("val").pixels[:, :PAST].copy()),
@@ -196,7 +196,7 @@ def test_the_future_of_test_clips_changes_no_forecast(
     same = {key for key in before if key.startswith(("forecast_", "sigma", "past", "floors"))}
     assert len(same) > 20 and all(before[key] == after[key] for key in same)
     assert before["frame_psnr_db_ceiling"] != after["frame_psnr_db_ceiling"], "the future was not replaced"
-    network, readings = load_two_stream(done.model), []
+    network, readings = load_i3d_magvit(done.model), []
     for frames, tokens in ((clips.pixels, table.codes), (pixels, codes)):
         rows = torch.from_numpy(frames[held_out]), torch.from_numpy(tokens[held_out].astype(np.int64))
         readings.append((read(network, rows[0][:, :PAST], rows[1][:, :SLICES], tokens=True), read(network, *rows)))
@@ -246,11 +246,11 @@ def test_every_variant_runs_to_its_numbers(
     train_i3d_magvit.run(params, paths, QUIET)
     metrics = metrics_of(paths)
     assert set(NUMBERS) <= set(metrics) and all(np.isfinite(value) for value in leaves(metrics))
-    assert load_two_stream(paths.model).params == params
+    assert load_i3d_magvit(paths.model).params == params
 
 
 def test_the_project_s_own_section_is_read_and_is_the_network_that_it_says() -> None:
-    params = load_params(ROOT / "params.yaml", "train_i3d_magvit", TwoStreamParams)
+    params = load_params(ROOT / "params.yaml", "train_i3d_magvit", I3DMagvitParams)
     assert params.backbone.name == "i3d" and params.compression.quantize and params.tokens
     assert (params.compression.size, params.embedding) == (256, 512)
     assert params.temporal.kind == "transformer" and params.forecast.past_slices == SLICES
@@ -263,7 +263,7 @@ def test_bad_input_is_named_before_training(
     done: Paths, coded: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = read_codes(done.codes)
-    monkeypatch.setattr(train_i3d_magvit, "train_two_stream", lambda *_: pytest.fail("it went on to training"))
+    monkeypatch.setattr(train_i3d_magvit, "train_network", lambda *_: pytest.fail("it went on to training"))
     paths = stage_paths(coded, tiny_data, tmp_path / "out")
 
     def refused(match: str, change: CodesTable | None = None, **params: Any) -> None:
@@ -303,7 +303,7 @@ def test_bad_input_is_named_before_training(
 def test_codes_with_other_splits_than_the_clips_are_refused(
     done: Paths, coded: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_i3d_magvit, "train_two_stream", lambda *_: pytest.fail("it went on to training"))
+    monkeypatch.setattr(train_i3d_magvit, "train_network", lambda *_: pytest.fail("it went on to training"))
     table = read_codes(done.codes)
     split = table.split.copy()
     swapped = [np.flatnonzero((split == name) & (table.label == "linear"))[0] for name in ("train", "val")]
@@ -324,4 +324,4 @@ def test_wrong_sections_are_named(tmp_path: Path, key: str, value: dict[str, Any
     section = json.loads(json.dumps({**dataclasses.asdict(PARAMS), key: value}))
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train_i3d_magvit": section}), encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        load_params(tmp_path / "params.yaml", "train_i3d_magvit", TwoStreamParams)
+        load_params(tmp_path / "params.yaml", "train_i3d_magvit", I3DMagvitParams)

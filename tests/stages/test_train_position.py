@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import CPU, Context
 from kinetoken.heads.position import PositionParams, load_position_head, position_errors, sigma_by_frame
-from kinetoken.stage import CPU, Context
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.tracks import read_tracks
 from stages import train_position
 from stages.train_position import Paths
-from tests.quantizers import FSQ
-from tests.same_bytes import assert_same_outputs
+from tests.support.quantizers import FSQ
+from tests.support.same_bytes import assert_same_outputs
 
 PARAMS = PositionParams(
     seed=1, epochs=30, batch_size=8, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,

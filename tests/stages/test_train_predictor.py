@@ -14,23 +14,23 @@ import torch
 import yaml
 from PIL import Image
 
-from kinetoken.artifacts import hash_path
-from kinetoken.clips import Clips, ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
-from kinetoken.heads.forecast_scores import Scores
-from kinetoken.heads.generator import Generator, GeneratorShape, load_generator
-from kinetoken.heads.predictor import DYNAMICS, PredictorParams, load_predictor
-from kinetoken.heads.predictor_training import train_predictor as train_on
-from kinetoken.stage import CPU, Context
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import CPU, Context
+from kinetoken.generation.generator import Generator, GeneratorShape, load_generator
+from kinetoken.prediction.network import DYNAMICS, PredictorParams, load_predictor
+from kinetoken.prediction.scores import Scores
+from kinetoken.prediction.training import train_predictor as train_on
+from kinetoken.scenes.clips import Clips, ClipStore
+from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.tracks import Tracks, read_tracks
-from kinetoken.training import TrainingParams
+from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
-from tests.generators import MASKED, PLAN_SHAPE
-from tests.quantizers import FSQ
-from tests.same_bytes import assert_same_outputs
+from tests.support.generators import MASKED, PLAN_SHAPE
+from tests.support.quantizers import FSQ
+from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {

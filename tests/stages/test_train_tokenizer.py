@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from kinetoken.artifacts import hash_path
-from kinetoken.clips import Clips, ClipStore, write_shard
 from kinetoken.codes import read_codes
-from kinetoken.errors import UserError
-from kinetoken.muon import muon_and_adamw
-from kinetoken.stage import Context
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context
+from kinetoken.scenes.clips import Clips, ClipStore, write_shard
 from kinetoken.tokenizer.losses import LossParams
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
 from kinetoken.tokenizer.quantizers import QUANTIZERS
@@ -29,10 +28,11 @@ from kinetoken.tokenizer.training_clips import (
     training_step,
     validation,
 )
-from kinetoken.training import Batch, Step, fit
+from kinetoken.training.loop import Batch, Step, fit
+from kinetoken.training.muon import muon_and_adamw
 from stages import extract_codes
 from stages.train_tokenizer import Paths, run
-from tests.quantizers import FSQ, quantizer_params
+from tests.support.quantizers import FSQ, quantizer_params
 
 PARAMS = TokenizerParams(
     seed=1, epochs=14, batch_size=8, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,

@@ -11,20 +11,20 @@ import torch
 import yaml
 from PIL import Image
 
-from kinetoken.clips import ClipStore
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import CPU, Context, Hardware
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.video_classifier import BaselinesParams
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params
-from kinetoken.rendering import Rendering
-from kinetoken.stage import CPU, Context, Hardware
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.motion import Trajectories, draw_tracks
+from kinetoken.scenes.rendering import Rendering
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.trajectories import Trajectories, draw_tracks
 from stages.extract_codes import Extraction
 from studies.data_curve import draw, measure
-from tests.quantizers import FSQ
+from tests.support.quantizers import FSQ
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/data_curve"
@@ -85,7 +85,7 @@ def test_every_size_takes_as_many_steps(curve: measure.Curve) -> None:
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/data_curve/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/data_curve/dvc.yaml`"
 
 
 # ---- the readers, for real

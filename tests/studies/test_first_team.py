@@ -11,21 +11,21 @@ import pytest
 import torch
 import yaml
 
-from kinetoken.clips import ClipStore
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import CPU, Context, Hardware
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.columns import load_arrays
-from kinetoken.errors import UserError
 from kinetoken.heads.classifier import ClassifierParams
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params
-from kinetoken.rendering import Rendering
-from kinetoken.stage import CPU, Context, Hardware
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.motion import Trajectories, draw_tracks
+from kinetoken.scenes.rendering import Rendering
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.training_clips import TokenizerParams
-from kinetoken.trajectories import Trajectories, draw_tracks
 from stages.extract_codes import Extraction
 from studies.first_team import examine_features, tell
-from tests.quantizers import FSQ
+from tests.support.quantizers import FSQ
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/first_team"
@@ -74,7 +74,7 @@ def test_the_few_clips_are_the_first_of_the_many_and_the_test_clips_the_same() -
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/first_team/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/first_team/dvc.yaml`"
 
 
 def test_every_step_of_the_story_is_run_as_it_is_told() -> None:

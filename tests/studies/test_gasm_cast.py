@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from kinetoken.errors import UserError
-from kinetoken.fusion.params import GasmCastParams
-from kinetoken.fusion.variants import VARIANTS
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params, read_yaml
-from kinetoken.stage import Context, Hardware
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params, read_yaml
+from kinetoken.core.stage import Context, Hardware
+from kinetoken.gasm_cast.params import GasmCastParams
+from kinetoken.gasm_cast.variants import VARIANTS
 from studies.gasm_cast import compare
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/gasm_cast"
@@ -56,7 +56,7 @@ def test_the_first_is_the_main_pipelines() -> None:
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/gasm_cast/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/gasm_cast/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

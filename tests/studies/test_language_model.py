@@ -5,15 +5,15 @@ import urllib.request
 
 import numpy as np
 
+from kinetoken.core.params import load_params
 from kinetoken.equations import prompt, reasons
 from kinetoken.equations.answers import read_answer
 from kinetoken.equations.evidence import Evidence
-from kinetoken.equations.language_model import LanguageModel
-from kinetoken.equations.outcomes import Outcome
 from kinetoken.equations.params import DescribeMotion
-from kinetoken.equations.replies import read_reply
-from kinetoken.laws import CLASSES
-from kinetoken.params import load_params
+from kinetoken.llm.language_model import LanguageModel
+from kinetoken.llm.outcomes import Outcome
+from kinetoken.llm.replies import read_reply
+from kinetoken.physics.laws import CLASSES
 from studies.language_model.stand_in import MISTAKES, MODEL, completion, serving
 
 PARAMS = load_params("studies/language_model/params.yaml", "describe_motion", DescribeMotion)

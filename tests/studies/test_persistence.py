@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from kinetoken.errors import UserError
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params, read_yaml
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params, read_yaml
+from kinetoken.core.stage import Context, Hardware
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
-from kinetoken.stage import Context, Hardware
 from studies.persistence import compare
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/persistence"
@@ -42,7 +42,7 @@ def test_a_run_is_the_main_pipelines_but_for_extractors_and_seed(seed: int) -> N
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/persistence/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/persistence/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from kinetoken.errors import UserError
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params, read_yaml
+from kinetoken.core.stage import Context, Hardware
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.poolings import POOLINGS
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params, read_yaml
-from kinetoken.stage import Context, Hardware
 from studies.pooling import compare
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/pooling"
@@ -56,7 +56,7 @@ def test_a_variant_differs_from_the_main_pipeline_by_what_its_name_says_only(nam
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/pooling/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/pooling/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

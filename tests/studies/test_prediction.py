@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from kinetoken.errors import UserError
-from kinetoken.heads.predictor import PredictorParams
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params
-from kinetoken.stage import Context, Hardware
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import Context, Hardware
+from kinetoken.prediction.network import PredictorParams
 from studies.prediction import tell
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/prediction"
@@ -32,7 +32,7 @@ def test_the_study_differs_from_the_pipeline_by_what_is_given_and_foretold_only(
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/prediction/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/prediction/dvc.yaml`"
 
 
 def horizon() -> pd.DataFrame:

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from kinetoken.errors import UserError
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params
-from kinetoken.stage import Context
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import Context
 from studies.seeds import reseed, tell
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/seeds"

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from kinetoken.errors import UserError
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params, read_yaml
-from kinetoken.stage import Context, Hardware
-from kinetoken.two_stream.params import TwoStreamParams
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params, read_yaml
+from kinetoken.core.stage import Context, Hardware
+from kinetoken.i3d_magvit.params import I3DMagvitParams
 from studies.two_stream import compare
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/two_stream"
@@ -23,8 +23,8 @@ STAGES = yaml.safe_load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stag
 VARIANTS = STAGES["two_stream_networks"]["foreach"]
 
 
-def settings(name: str) -> TwoStreamParams:
-    return load_params(PARAMS, f"train_i3d_magvit.{name}", TwoStreamParams)
+def settings(name: str) -> I3DMagvitParams:
+    return load_params(PARAMS, f"train_i3d_magvit.{name}", I3DMagvitParams)
 
 
 # ---- params and pipeline
@@ -39,7 +39,7 @@ def test_every_variant_is_run_and_told() -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_differs_from_the_main_pipeline_by_what_its_name_says_only(name: str) -> None:
-    main, found = load_params(ROOT / "params.yaml", "train_i3d_magvit", TwoStreamParams), settings(name)
+    main, found = load_params(ROOT / "params.yaml", "train_i3d_magvit", I3DMagvitParams), settings(name)
     differing: dict[str, Any] = {
         "default": {},
         "unquantized": {"compression": dataclasses.replace(main.compression, quantize=False)},
@@ -54,7 +54,7 @@ def test_a_variant_differs_from_the_main_pipeline_by_what_its_name_says_only(nam
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/two_stream/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/two_stream/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

@@ -10,15 +10,15 @@ import yaml
 from scipy.stats import t as student
 
 from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.core.params import load_params
+from kinetoken.core.stage import Context
 from kinetoken.diagnosis.rules import RULES, USE_RULES
-from kinetoken.imports import code_deps
-from kinetoken.params import load_params
-from kinetoken.rendering import Rendering
-from kinetoken.stage import Context
-from kinetoken.trajectories import Trajectories
+from kinetoken.scenes.motion import Trajectories
+from kinetoken.scenes.rendering import Rendering
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Halves, Ward, changed, fault_cases, healthy_cases, split_changes
 from studies.ward.score import clopper_pearson, cures, judged, ward_numbers, welch
+from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "studies/ward/params.yaml"
@@ -80,7 +80,7 @@ def test_every_change_is_one_of_the_tokenizers_params_or_a_breakage(ward: Ward) 
 @pytest.mark.parametrize("name", sorted(PIPELINE))
 def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
     listed, right = code_deps(PIPELINE[name], ROOT)
-    assert listed == right, "run `python -m kinetoken.imports --write studies/ward/dvc.yaml`"
+    assert listed == right, "run `python -m tools.imports --write studies/ward/dvc.yaml`"
 
 
 # ---- the breakages

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.exchange import Data, Training, clock, code_clips, peak_mib, runner_options
-from kinetoken.muon import muon_and_adamw
-from kinetoken.params import load_params
-from kinetoken.progress import Progress
-from kinetoken.stage import CPU, Context
+from kinetoken.core.params import load_params
+from kinetoken.core.progress import Progress
+from kinetoken.core.stage import CPU, Context
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.tokenizer.training_clips import ClipBatches, TokenizerParams, training_step
-from kinetoken.training import Batch, fabric_device, fit, with_cpu_precision
+from kinetoken.training.loop import Batch, fabric_device, fit, with_cpu_precision
+from kinetoken.training.muon import muon_and_adamw
 
 WARM_UP = (10, 40)  # steps: the first ones are slow, so both lengths are timed and the difference counts
 

@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def read_weighting(path: Path) -> LossParams:
-    from kinetoken.params import load_params
+    from kinetoken.core.params import load_params
 
     return load_params(path, "train_tokenizer.loss", LossParams)
 

@@ -1,0 +1,144 @@
+"""Files that stages leave behind: metrics, tables and models, the same bytes for the same content."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinetoken.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import torch
+
+METRIC_DIGITS = 6
+
+
+def write_json(path: Path, content: object) -> None:
+    """JSON with sorted keys and a final newline."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """A DVC metrics file: nested numbers only, to six significant digits, sorted.
+
+    Raises ValueError naming the key for NaN, infinity, None, lists or text: DVC drops those from its
+    tables without a word.
+    """
+    write_json(path, _checked_numbers(metrics, ""))
+
+
+def _checked_numbers(node: Mapping[str, Any], where: str) -> dict[str, Any]:
+    checked: dict[str, Any] = {}
+    for key, value in node.items():
+        here = f"{where}.{key}".lstrip(".")
+        if isinstance(value, Mapping):
+            checked[key] = _checked_numbers(value, here)
+        elif isinstance(value, str) or not hasattr(value, "__float__") or getattr(value, "ndim", False):
+            raise ValueError(f"metric {here} is not a number: {value!r}")
+        elif not math.isfinite(float(value)):
+            raise ValueError(f"metric {here} is {value}")
+        else:
+            number = float(value)
+            checked[key] = int(number) if number.is_integer() else float(f"{number:.{METRIC_DIGITS}g}")
+    return checked
+
+
+def write_table(path: Path, table: "pa.Table", row_group_rows: int = 65536) -> None:
+    """A Parquet file whose bytes depend on its content only: zstd, page checksums, fixed row groups."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        table, path, compression="zstd", row_group_size=row_group_rows, write_page_checksum=True
+    )
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
+    """The Parquet file with page checksums verified; UserError naming a damaged or missing file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged or not a Parquet file: {_first_line(error)}") from None
+
+
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
+    """A small plot table: six significant digits, Unix line ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False, float_format=f"%.{METRIC_DIGITS}g", lineterminator="\n")
+
+
+def save_model(folder: Path, module: "torch.nn.Module", config: Mapping[str, Any]) -> None:
+    """`model.safetensors` and `config.json`, enough to rebuild the module with no other file.
+
+    `config` is extended by the versions of the libraries that the weights depend on.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, str(folder / "model.safetensors"))
+    # the build tag (+cpu, +cu132) is left out: it does not change what is computed
+    write_json(folder / "config.json", {**config, "versions": {"torch": torch.__version__.split("+")[0]}})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The model folder's config; UserError if the folder is no model."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: not a model folder (config.json: {_first_line(error)})") from None
+    return config
+
+
+def load_weights(folder: Path, module: "torch.nn.Module") -> None:
+    """Fill `module` from the folder's weights and put it in eval mode.
+
+    Raises UserError listing missing and unexpected keys; nothing is ever loaded in part.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(str(folder / "model.safetensors"))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{folder}/model.safetensors: {_first_line(error)}") from None
+    expected, found = set(module.state_dict()), set(tensors)
+    if expected != found:
+        raise UserError(
+            f"{folder}/model.safetensors: missing keys {sorted(expected - found)[:5]}, "
+            f"unexpected keys {sorted(found - expected)[:5]}"
+        )
+    for name, tensor in module.state_dict().items():
+        if tensor.shape != tensors[name].shape:
+            raise UserError(
+                f"{folder}/model.safetensors: {name} has shape {tuple(tensors[name].shape)}, "
+                f"expected {tuple(tensor.shape)}"
+            )
+    module.load_state_dict(tensors)
+    module.eval()
+
+
+def hash_path(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's names and contents, as 64 hex digits."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as source:
+            digest.update(hashlib.file_digest(source, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

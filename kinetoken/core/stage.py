@@ -1,0 +1,285 @@
+"""A stage's process: flags, lock, progress, and outputs that appear whole or not at all.
+
+A stage script declares its files in a frozen dataclass and hands its `run` to `run_stage`::
+
+    @dataclass(frozen=True)
+    class Paths:
+        codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
+        model: Annotated[Path, Output("the trained head")] = Path("models/classifier")
+        metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_classifier.json")
+
+    def run(params: ClassifierParams, paths: Paths, context: Context) -> None: ...
+
+Every field becomes a flag (`--codes`), so the script runs with no DVC and with other files. `run`
+sees each output under a temporary name beside its place; all are moved there when it returns, and
+none if it fails. Fields without Input or Output (`export: int = 0`) become plain flags.
+"""
+
+import argparse
+import dataclasses
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import psutil
+
+from kinetoken.core.artifacts import hash_path
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Positive, load_params
+from kinetoken.core.progress import Progress
+
+P = TypeVar("P")
+F = TypeVar("F")
+
+ORPHAN_CHECK_SECONDS = 1.0
+ORPHAN_GRACE_SECONDS = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A file or folder that the stage reads; it must exist before any work starts."""
+
+    help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """A file or folder that the stage writes whole."""
+
+    help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """Section `hardware`: what Lightning Fabric and PyTorch run on, shared by all stages."""
+
+    accelerator: Literal["auto", "cpu", "cuda"]
+    devices: Positive
+    strategy: Literal["auto", "ddp"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]  # auto: bf16 on a GPU, else 32 bit
+    threads: Positive  # of PyTorch on the CPU; part of what makes a result repeatable to the bit
+
+
+CPU = Hardware(accelerator="cpu", devices=1, strategy="auto", precision="32-true", threads=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What surrounds a run: progress, hardware, and where a crashed run may be resumed from."""
+
+    progress: Progress
+    hardware: Hardware = CPU
+    run_info: Path | None = None  # untracked notes of this run: times, curves while they grow
+    checkpoints: Path | None = None  # None: no checkpoints; else a folder bound to params and inputs
+
+    @classmethod
+    def silent(cls) -> "Context":
+        """A context that leaves no trace, for tests and notebooks."""
+        return cls(progress=Progress.silent())
+
+
+def run_stage(
+    run: Callable[[P, F, Context], None],
+    params_class: type[P],
+    paths_class: type[F],
+    *,
+    hardware: bool = False,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run a stage from its command line; the exit code: 0, 1 after one clear message, 128 + signal if stopped.
+
+    `hardware` says that the stage reads params section `hardware` too (dvc.yaml must then list it).
+    """
+    name = Path(sys.modules[run.__module__].__file__ or run.__module__).stem
+    options = _parse(name, run.__module__, paths_class, argv)
+    label = options.section.replace(".", "_")
+    run_info = Path(options.run_info) / label
+    leader = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    signal.signal(signal.SIGTERM, _stop)
+    _end_with_dvc()
+    try:
+        with _only_one(run_info / "lock", label), Progress(label, run_info if leader else None) as progress:
+            params = load_params(options.params, options.section, params_class)
+            chosen = load_params(options.params, "hardware", Hardware) if hardware else CPU
+            paths = _given_paths(paths_class, options)
+            _check_inputs(paths)
+            checkpoints = Path(".ckpt") / label / _fingerprint(run, params, chosen, paths)
+            with _staged(paths, keep=leader) as staged:
+                run(params, staged, Context(progress, chosen, run_info, checkpoints))
+            if leader:
+                shutil.rmtree(checkpoints.parent, ignore_errors=True)
+    except UserError as error:
+        print(f"error: {name}: {error}", file=sys.stderr)
+        return 1
+    except Stopped as error:
+        print(f"error: {name}: {error}", file=sys.stderr)
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        print(f"error: {name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _parse(name: str, module: str, paths_class: type[Any], argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{name}", description=sys.modules[module].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--params", default="params.yaml", help="parameter file (default: params.yaml)")
+    parser.add_argument("--section", default=name, help=f"its section (default: {name})")
+    parser.add_argument("--run-info", default="run_info", help="where status and notes go (default: run_info)")
+    hints = typing.get_type_hints(paths_class, include_extras=True)
+    for field in dataclasses.fields(paths_class):
+        kind, marks = _unwrap(hints[field.name])
+        required = field.default is dataclasses.MISSING
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"), type=kind, required=required,
+            default=None if required else field.default, metavar=kind.__name__.upper(),
+            help="; ".join(mark if isinstance(mark, str) else mark.help for mark in marks)
+            + ("" if required else f" (default: {field.default})"),
+        )
+    return parser.parse_args(argv)
+
+
+def _unwrap(hint: Any) -> tuple[type, tuple[Any, ...]]:  # noqa: ANN401 - a type hint is any object
+    if get_origin(hint) is Annotated:
+        kind, *marks = get_args(hint)
+        return kind, tuple(marks)
+    return hint, ()
+
+
+def _given_paths(paths_class: type[F], options: argparse.Namespace) -> F:
+    return paths_class(**{f.name: getattr(options, f.name) for f in dataclasses.fields(paths_class)})  # type: ignore[arg-type]
+
+
+def marked_paths(paths: object, mark: type[Input] | type[Output]) -> dict[str, Path]:
+    """The fields of a Paths dataclass that carry the mark, name to path."""
+    hints = typing.get_type_hints(type(paths), include_extras=True)
+    return {
+        name: getattr(paths, name)
+        for name, hint in hints.items()
+        if any(isinstance(m, mark) for m in _unwrap(hint)[1])
+    }
+
+
+def _check_inputs(paths: object) -> None:
+    for name, path in marked_paths(paths, Input).items():
+        if not path.exists():
+            raise UserError(f"--{name.replace('_', '-')} {path}: no such file or folder; run what makes it first")
+
+
+def _fingerprint(run: Callable[..., None], params: object, hardware: Hardware, paths: object) -> str:
+    """Hash of everything a run depends on: a checkpoint is resumed only by the very same run."""
+    script = Path(sys.modules[run.__module__].__file__ or "")
+    digest = hashlib.sha256(repr((script.name, params, hardware)).encode() + script.read_bytes())
+    for key, path in sorted(marked_paths(paths, Input).items()):
+        digest.update(f"{key}={hash_path(path)}".encode())
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _staged(paths: F, *, keep: bool) -> Iterator[F]:
+    """The paths with each output under a temporary name; moved into place only if all went well."""
+    outputs = marked_paths(paths, Output)
+    if not keep:  # a further rank of a distributed run: what it writes is thrown away
+        with tempfile.TemporaryDirectory() as folder:
+            yield dataclasses.replace(paths, **{n: Path(folder) / p.name for n, p in outputs.items()})  # type: ignore[type-var]
+        return
+    partial = {name: path.with_name(f".partial-{path.name}") for name, path in outputs.items()}
+    try:
+        for name, path in partial.items():
+            _remove(path)
+            outputs[name].parent.mkdir(parents=True, exist_ok=True)
+        yield dataclasses.replace(paths, **partial)  # type: ignore[type-var]
+        if missing := [str(outputs[name]) for name, path in partial.items() if not path.exists()]:
+            raise RuntimeError(f"the stage did not write {', '.join(missing)}")
+        for name, path in partial.items():
+            _remove(outputs[name])
+            os.replace(path, outputs[name])
+    finally:
+        for path in partial.values():
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _only_one(lock: Path, label: str) -> Iterator[None]:
+    """Hold the stage's lock; UserError naming the holder if another process has it."""
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            raise UserError(f"{label} is already running here as process {handle.read().strip() or '?'}") from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def _end_with_dvc() -> None:
+    """End this process when the `dvc` that started it is gone: DVC, killed, leaves its stage running."""
+    if "DVC_STAGE" not in os.environ:  # DVC sets it for the commands it runs
+        return
+    parents = psutil.Process().parents()
+    dvc = next((p for p in parents if any(Path(word).name == "dvc" for word in _command(p)[:4])), None)
+    if dvc is None:
+        return
+
+    def watch() -> None:
+        while _alive(dvc):
+            time.sleep(ORPHAN_CHECK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # a long library call did not let the signal through
+
+    threading.Thread(target=watch, daemon=True, name="orphan-watch").start()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+class Stopped(BaseException):
+    """The process was asked to end; like KeyboardInterrupt, no `except Exception` holds it up."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+def _stop(signum: int, frame: object) -> None:
+    raise Stopped(signum)

@@ -1,0 +1,85 @@
+"""Forecasts for people: drawn on the frames, and as paths in space."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.charts.figures import figure_style, save_png
+
+Array = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+
+ENLARGED = 3
+TRUE, TOLD = (60, 220, 90), (255, 70, 60)  # colours of the crosses
+
+
+def draw_frames(
+    path: Path, past: Pixels, truth: Pixels, told: Pixels, true_place: Array, told_place: Array
+) -> None:
+    """A row a clip: the last frame seen, the true frames to come, the foretold ones; crosses where the ball is.
+
+    past (N, H, W, 3), truth and told (N, F, H, W, 3); places (N, F, 2) u, v px. Green is true, red foretold.
+    """
+    from PIL import Image
+
+    rows = []
+    for clip in range(len(past)):
+        tiles = [_enlarged(past[clip])]
+        for frames in (truth, told):
+            for step, frame in enumerate(frames[clip]):
+                tile = _enlarged(frame)
+                _cross(tile, true_place[clip, step], TRUE)
+                _cross(tile, told_place[clip, step], TOLD)
+                tiles.append(tile)
+            tiles.insert(len(tiles) - len(frames[clip]), np.full((tiles[0].shape[0], 6, 3), 255, np.uint8))
+        rows.append(np.concatenate(tiles, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows, 0)).save(path)
+
+
+def _enlarged(frame: Pixels) -> Pixels:
+    return np.ascontiguousarray(frame.repeat(ENLARGED, 0).repeat(ENLARGED, 1))
+
+
+def _cross(tile: Pixels, place: Array, colour: tuple[int, int, int]) -> None:
+    size = len(tile)
+    u, v = (int(np.clip(ENLARGED * (each + 0.5), 4, size - 5)) for each in place)
+    tile[v, u - 4 : u + 5] = colour
+    tile[v - 4 : v + 5, u] = colour
+
+
+def draw_paths(path: Path, titles: list[str], points: Array, read: Array, ahead: Array) -> None:
+    """A panel a clip, in metres: points (N, T, 3) true, read (N, P, 3) from the past, ahead (N, F, 3) foretold."""
+    figure_style()
+    from matplotlib import pyplot as plt
+
+    columns = min(4, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = plt.figure(figsize=(3.4 * columns, 3.4 * rows))
+    for index, title in enumerate(titles):
+        axes = figure.add_subplot(rows, columns, index + 1, projection="3d")
+        past = read.shape[1]
+        for line, style, name in (
+            (points[index], {"color": "0.7", "lw": 3}, "true"),
+            (read[index], {"color": "#1f77b4", "marker": "o", "ms": 2.5, "lw": 1}, "read from the past"),
+            (np.concatenate([read[index, -1:], ahead[index]]), {"color": "#d62728", "marker": "o", "ms": 2.5, "lw": 1},
+             "foretold"),
+            (points[index, past:], {"color": "#2ca02c", "marker": "x", "ms": 4, "lw": 0}, "what happened"),
+        ):
+            x, y, z = line.T
+            axes.plot(x, z, y, label=name, **style)
+        _equal(axes, points[index])
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelsize=6)
+        axes.set_box_aspect(None, zoom=0.85)  # room for the labels
+    figure.axes[0].legend(fontsize=6, loc="upper left")
+    save_png(figure, path)
+
+
+def _equal(axes: object, points: Array) -> None:
+    """One scale for all three axes; drawn x right, z (depth) into the page, y up."""
+    middle, reach = (points.max(0) + points.min(0)) / 2, max(float(np.ptp(points, axis=0).max()) / 2, 0.05) * 1.1
+    for axis, index in (("x", 0), ("y", 2), ("z", 1)):
+        getattr(axes, f"set_{axis}lim")(middle[index] - reach, middle[index] + reach)
+        getattr(axes, f"set_{axis}label")("xzy"["xyz".index(axis)] + ", m", fontsize=7)

@@ -1,0 +1,309 @@
+"""How well the next frames were foretold: against floors that know no law and an oracle that knows it.
+
+Everything that foretells is a `Forecaster`, given the codes of the past alone: `past_codes` is the only way in, and
+floors and oracle read the ball tracked in frames decoded from those codes.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinetoken.physics import laws
+from kinetoken.physics.fitting import camera_whitening, predict_known_law
+from kinetoken.scenes.paths import FLOORS, Array, extrapolate
+from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.scenes.tracking import Tracked, centroid_errors, track_ball
+from kinetoken.scores import bootstrap_interval
+from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.training.loop import index_batches
+
+Pixels = NDArray[np.uint8]
+Codes = NDArray[np.int32]
+
+# codes so far (N, K, H', W') and how many slices to foretell → those slices (N, slices, H', W') int32
+Forecaster = Callable[[Codes, int], Codes]
+
+Rows = slice | NDArray[np.intp]  # some of the clips
+EVERY, AFTER_FIRST = slice(None), slice(1, None)
+
+DECODE_BATCH = 16  # clips; what a few need stays in the processor's cache
+
+
+@dataclasses.dataclass
+class Truth:
+    """What really happened next, for N clips of one split; H frames ahead."""
+
+    label: np.ndarray
+    frames: Pixels  # (N, H, H', W', 3)
+    points: Array  # (N, T, 3) m, the whole clip up to the last of those frames
+    past_frames: int
+
+    def of_frames(self, first: int, last: int) -> "Truth":
+        """What happened in the frames ahead `first` to `last` (from 0, without the last), after all before them."""
+        return dataclasses.replace(
+            self, frames=self.frames[:, first:last], points=self.points[:, : self.past_frames + last],
+            past_frames=self.past_frames + first,
+        )
+
+
+@dataclasses.dataclass
+class Forecast:
+    """One forecaster's result on N clips: where the ball is seen, and how far off, (N, H) px each.
+
+    Velocities are what the ball moved since the frame before; in the first frame ahead, since its true place in the
+    last of the past.
+    """
+
+    u: Array
+    v: Array
+    centroid: Array
+    velocity: Array  # error of it, px a frame
+    speed: Array  # the true one, px a frame
+
+
+@dataclasses.dataclass
+class DrawnForecast(Forecast):
+    """That of a forecaster that draws frames, (N, H) each; squared errors of values in [0, 1]."""
+
+    missed: NDArray[np.bool_]
+    squared: Array  # error, mean over pixels and colours
+    squared_foreground: Array  # summed over the true ball's mask
+    foreground: Array  # values in that mask
+
+
+class Oracle:
+    """A reader that knows each clip's true law and fits it to the ball tracked in the past.
+
+    The tracker's errors (pixels across, share of the depth, bias of the radius) are measured once on clips
+    whose truth is known, so that the fit trusts each measurement as far as it deserves.
+    """
+
+    def __init__(self, scene: Scene, tracked: tuple[Array, Array, Array], truth: Array) -> None:
+        """tracked: u, v, radius (N, T) px, where a lost ball has radius 0; truth: positions (N, T, 3) m."""
+        self._scene = scene
+        u, v, radius = scene.project(truth)
+        seen = tracked[2] > 0
+        across = np.concatenate([(tracked[0] - u)[seen], (tracked[1] - v)[seen]])
+        size = np.log(tracked[2][seen] / radius[seen])
+        # the median is unmoved by the few frames in which the ball was not the thing found
+        self.bias = float(np.median(size)) if seen.any() else 0.0
+        self.across_px = max(1.4826 * float(np.median(np.abs(across))), 1e-3) if seen.any() else 1.0
+        self.depth_fraction = max(1.4826 * float(np.median(np.abs(size - self.bias))), 1e-3) if seen.any() else 1.0
+
+    def predict(
+        self, tracked: tuple[Array, Array, Array], label: np.ndarray, times: Array, at: Array
+    ) -> tuple[Array, Array]:
+        """u, v (N, len(at)) px, kept inside the image, from the past's u, v, radius (N, len(times)) px."""
+        scene, size = self._scene, self._scene.look.image_size
+        # a lost ball still needs a depth: the farthest there is
+        radius = np.maximum(tracked[2] / np.exp(self.bias), scene.focal * scene.world.ball_radius / scene.world.far / 2)
+        points = scene.unproject(tracked[0], tracked[1], radius)
+        whitening = camera_whitening(points, self.across_px, self.depth_fraction, scene.focal)
+        ahead = predict_known_law(label, times, points, at, whitening)
+        ahead[..., 2] = np.maximum(ahead[..., 2], 1e-2)
+        u, v, _ = scene.project(ahead)
+        return np.clip(u, 0, size - 1), np.clip(v, 0, size - 1)
+
+    @staticmethod
+    def knows(classes: tuple[str, ...]) -> bool:
+        """Are all classes laws of motion that can be fitted?"""
+        return set(classes) <= set(laws.CLASSES)
+
+
+def past_codes(codes: Codes, past_slices: int) -> Codes:
+    """The slices that may be seen, (N, past_slices, H', W'), copied: nothing later is reachable from them."""
+    return codes[:, :past_slices].copy()
+
+
+def decode_in_batches(
+    tokenizer: Tokenizer, codes: Codes, last: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, frames (B, T, H, W, 3) float32 in [0, 1]) batch by batch; only the `last` frames if given."""
+    device = next(tokenizer.parameters()).device
+    for rows in index_batches(len(codes), DECODE_BATCH):
+        yield rows, tokenizer.decode(torch.from_numpy(codes[rows].astype(np.int64)).to(device), last).cpu().numpy()
+
+
+def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.float32]) -> Tracked:
+    """The ball tracked in every frame decoded from the codes: (N, T) each."""
+    return _joined([track_ball(frames, background) for _, frames in decode_in_batches(tokenizer, codes)])
+
+
+def _joined(parts: list[Tracked]) -> Tracked:
+    return Tracked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Tracked)))
+
+
+def judge_past(
+    tokenizer: Tokenizer, past: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
+) -> tuple[Tracked, DrawnForecast]:
+    """The ball tracked in the frames decoded from the past, (N, P) each, and the last of them shown again and again."""
+    tracked, parts = [], []
+    for rows, frames in decode_in_batches(tokenizer, past):
+        tracked.append(track_ball(frames, background))
+        again = np.repeat(frames[:, -1:], truth.frames.shape[1], axis=1)
+        parts.append(_judge_batch(again, rows, truth, scene, background))
+    return _joined(tracked), DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def judge_frames(
+    tokenizer: Tokenizer, codes: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
+) -> DrawnForecast:
+    """Decode whole clips of codes (N, K, H', W') and compare their last frames with what happened."""
+    horizon = truth.frames.shape[1]
+    parts = [
+        _judge_batch(frames, rows, truth, scene, background)
+        for rows, frames in decode_in_batches(tokenizer, codes, horizon)
+    ]
+    return DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _judge_batch(
+    frames: NDArray[np.float32], rows: np.ndarray, truth: Truth, scene: Scene, background: NDArray[np.float32]
+) -> tuple[np.ndarray, ...]:
+    """The fields of a DrawnForecast for frames (B, H, H', W', 3) of the clips `rows`."""
+    original = truth.frames[rows].astype(np.float32) / 255
+    points = truth.points[rows, truth.past_frames :]
+    true_u, true_v, _ = scene.project(points)
+    found = track_ball(frames, background)
+    centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
+    velocity, speed = _velocities(found.u, found.v, truth.points[rows, truth.past_frames - 1 :], scene)
+    squared = np.square(frames - original)
+    mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
+    inside = (squared.sum(-1) * mask).sum((-1, -2))
+    return (
+        found.u, found.v, centroid, velocity, speed, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))
+    )
+
+
+def _velocities(u: Array, v: Array, points: Array, scene: Scene) -> tuple[Array, Array]:
+    """Error of the image velocity and its true size, (N, H) px a frame each; points (N, 1 + H, 3) m."""
+    true_u, true_v, _ = scene.project(points)
+    moved = [np.diff(true, axis=1) for true in (true_u, true_v)]
+    seen = [
+        np.diff(np.concatenate([true[:, :1], found], 1), axis=1) for true, found in ((true_u, u), (true_v, v))
+    ]
+    return np.hypot(seen[0] - moved[0], seen[1] - moved[1]), np.hypot(*moved)
+
+
+def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:
+    """The same for a forecaster that tells positions (N, H) px and draws nothing."""
+    true_u, true_v, _ = scene.project(truth.points[:, truth.past_frames :])
+    velocity, speed = _velocities(u, v, truth.points[:, truth.past_frames - 1 :], scene)
+    return Forecast(u, v, np.hypot(u - true_u, v - true_v), velocity, speed)
+
+
+def teacher_forced(
+    forecaster: Forecaster, codes: Codes, past_slices: int, slice_frames: int,
+    judge: Callable[[Codes, Truth], DrawnForecast], truth: Truth,
+) -> DrawnForecast:
+    """Each slice ahead foretold from the true codes (N, K, H', W') of all slices before it, and judged after them."""
+    parts = []
+    for step in range(truth.frames.shape[1] // slice_frames):
+        before = past_codes(codes, past_slices + step)
+        whole = np.concatenate([before, forecaster(before, 1)], 1)
+        parts.append(judge(whole, truth.of_frames(step * slice_frames, (step + 1) * slice_frames)))
+    return DrawnForecast(*(
+        np.concatenate([getattr(part, field.name) for part in parts], 1) for field in dataclasses.fields(DrawnForecast)
+    ))
+
+
+def trivial_forecasts(past: Tracked, truth: Truth, scene: Scene) -> dict[str, Forecast]:
+    """The floors: each rule of FLOORS carried on from the ball tracked in the decoded past."""
+    horizon, size = truth.frames.shape[1], scene.look.image_size
+    path = np.stack([past.u, past.v], -1)  # (N, P, 2)
+    ahead = {rule: np.clip(extrapolate(path, rule, horizon), 0, size - 1) for rule in FLOORS}
+    return {rule: judge_positions(where[..., 0], where[..., 1], truth, scene) for rule, where in ahead.items()}
+
+
+def oracle_forecast(oracle: Oracle, past: Tracked, truth: Truth, scene: Scene) -> Forecast:
+    """The fit of each clip's true law to the ball tracked in the decoded past."""
+    times = scene.world.times
+    u, v = oracle.predict(
+        (past.u, past.v, past.radius), truth.label, times[: truth.past_frames], times[truth.past_frames :]
+    )
+    return judge_positions(u, v, truth, scene)
+
+
+def velocity_error(forecast: Forecast, rows: Rows = EVERY, steps: slice = AFTER_FIRST) -> float:
+    """|v̂ − v| / |v| of the image velocity between foretold frames, the means taken before the quotient.
+
+    So a clip whose ball stands still in the image for a moment does not decide the figure.
+    """
+    return float(forecast.velocity[rows][:, steps].mean() / forecast.speed[rows][:, steps].mean())
+
+
+def pixel_metrics(forecast: DrawnForecast, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+    """mse, foreground_mse and missed_rate of a forecaster that draws."""
+    inside, foreground = (part[rows][:, steps].sum() for part in (forecast.squared_foreground, forecast.foreground))
+    return {
+        "mse": float(forecast.squared[rows][:, steps].mean()),
+        "foreground_mse": float(inside / max(foreground, 1)),
+        "missed_rate": float(forecast.missed[rows][:, steps].mean()),
+    }
+
+
+def centroid_metrics(forecast: Forecast, draws: int, seed: int) -> dict[str, float]:
+    """centroid_error_px with its interval over clips."""
+    low, high = bootstrap_interval(forecast.centroid, seed, draws)
+    return {
+        "centroid_error_px": float(forecast.centroid.mean()),
+        "centroid_error_px_ci95_low": low, "centroid_error_px_ci95_high": high,
+    }
+
+
+def measures(forecast: Forecast, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+    """centroid_error_px and velocity_error of some clips and steps; mse and foreground_mse of one that draws.
+
+    The velocity is that between foretold frames, unless a single step is asked for.
+    """
+    between = AFTER_FIRST if steps == EVERY else steps
+    found = {
+        "centroid_error_px": float(forecast.centroid[rows][:, steps].mean()),
+        "velocity_error": velocity_error(forecast, rows, between),
+    }
+    if isinstance(forecast, DrawnForecast):
+        pixels = pixel_metrics(forecast, rows, steps)
+        found |= {name: pixels[name] for name in ("mse", "foreground_mse")}
+    return found
+
+
+@dataclasses.dataclass
+class Floors:
+    """What foretells without learning: the rules of FLOORS, and the last frame of the past shown again."""
+
+    rules: dict[str, Forecast]
+    copied: DrawnForecast
+
+    def least(self, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+        """The `measures` of the best rule for those clips and steps; squared errors are those of the copied frame."""
+        of_rules = [measures(rule, rows, steps) for rule in self.rules.values()]
+        return measures(self.copied, rows, steps) | {
+            name: min(found[name] for found in of_rules) for name in ("centroid_error_px", "velocity_error")
+        }
+
+
+def beside_floor(forecast: Forecast, floors: Floors, rows: Rows = EVERY, steps: slice = EVERY) -> dict[str, float]:
+    """`measures` of some clips and steps, each with its `_floor`."""
+    found, least = measures(forecast, rows, steps), floors.least(rows, steps)
+    return found | {f"{name}_floor": least[name] for name in found}
+
+
+def groups_of(label: np.ndarray) -> dict[str, Rows]:
+    """Clips by class, all of them first."""
+    return {"all": EVERY, **{str(name): np.flatnonzero(label == name) for name in sorted(set(label))}}
+
+
+def horizon_rows(
+    name: str, kind: str, forecast: Forecast, floors: Floors, label: np.ndarray
+) -> list[dict[str, object]]:
+    """Rows model, kind (model, teacher_forced, floor, oracle, ceiling), step (from 1), class ('all' first), and
+    `beside_floor` of those clips in that step."""
+    return [
+        {"model": name, "kind": kind, "step": step + 1, "class": group,
+         **beside_floor(forecast, floors, rows, slice(step, step + 1))}
+        for group, rows in groups_of(label).items()
+        for step in range(forecast.centroid.shape[1])
+    ]

@@ -1,0 +1,161 @@
+"""One split's forecasts by every model, floor and bound, and the metrics made of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kinetoken.codes import CodesTable
+from kinetoken.core.stage import Context
+from kinetoken.prediction import judging
+from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster, Truth
+from kinetoken.prediction.network import PredictorShape
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracking import Tracked
+from kinetoken.scenes.tracks import Tracks
+from kinetoken.tokenizer.network import Tokenizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PICTURES_PER_CLASS = 2
+CALIBRATION_CLIPS = 240  # of val, on which the tracker's errors are measured for the oracle
+
+
+class Scores:
+    """Forecasts of one split by every model, floor, the oracle, and the tokenizer with the true codes."""
+
+    def __init__(
+        self, forecasters: Mapping[str, Forecaster], shape: PredictorShape, tokenizer: Tokenizer, codes: CodesTable,
+        store: ClipStore, tracks: Tracks, split: str, context: Context,
+    ) -> None:
+        self.scene, self.progress, self.tokenizer = store.scene, context.progress, tokenizer
+        self.background = self.scene.background()
+        rows = np.flatnonzero(codes.split == split)
+        first, last = shape.past_frames, shape.past_frames + shape.future_frames
+        self.clips = store.read(split).pixels[:, :last]
+        self.truth = Truth(codes.label[rows], self.clips[:, first:], tracks.points[rows, :last], first)
+        true_codes = codes.codes[rows, : shape.slices]
+        self.past = judging.past_codes(true_codes, shape.past_slices)
+        forced = len(forecasters) if shape.future_slices > 1 else 0
+        self.progress.phase(f"scoring {split}", len(forecasters) + forced + 2, "forecasts")
+        self.foretold = {name: each(self.past, shape.future_slices) for name, each in forecasters.items()}
+        self.models = {
+            name: self.judge(np.concatenate([self.past, ahead], 1), self.truth) for name, ahead in self.foretold.items()
+        }
+        self.teacher_forced = {
+            name: judging.teacher_forced(
+                each, true_codes, shape.past_slices, shape.slice_frames, self.judge, self.truth)
+            for name, each in forecasters.items() if forced
+        }
+        self.ceiling = self.judge(true_codes, self.truth)
+        tracked, copied = judging.judge_past(tokenizer, self.past, self.truth, self.scene, self.background)
+        self.progress.advance()
+        self.floors = judging.Floors(judging.trivial_forecasts(tracked, self.truth, self.scene), copied)
+        self.oracle = self._oracle(codes, tracks, tracked, shape)
+
+    def judge(self, whole: Codes, truth: Truth) -> DrawnForecast:
+        """Clips of codes (N, K, H', W') decoded, their last frames against what happened in them."""
+        judged = judging.judge_frames(self.tokenizer, whole, truth, self.scene, self.background)
+        self.progress.advance()
+        return judged
+
+    def _oracle(self, codes: CodesTable, tracks: Tracks, tracked: Tracked, shape: PredictorShape) -> Forecast | None:
+        """None for motions whose law is not among the known ones."""
+        if not judging.Oracle.knows(codes.classes):
+            return None
+        held = np.flatnonzero(codes.split == "val")[:CALIBRATION_CLIPS]
+        seen = judging.track_decoded(
+            self.tokenizer, judging.past_codes(codes.codes[held], shape.past_slices), self.background
+        )
+        points = tracks.points[held][:, : shape.past_frames]
+        oracle = judging.Oracle(self.scene, (seen.u, seen.v, seen.radius), points)
+        return judging.oracle_forecast(oracle, tracked, self.truth, self.scene)
+
+    def named(self) -> dict[str, tuple[str, Forecast]]:
+        """Everything that was scored: name to (kind, forecast)."""
+        rows: dict[str, tuple[str, Forecast]] = {name: ("model", each) for name, each in self.models.items()}
+        rows |= {f"{name} teacher-forced": ("teacher_forced", each) for name, each in self.teacher_forced.items()}
+        rows |= {name: ("floor", each) for name, each in self.floors.rules.items()}
+        rows["true_codes"] = ("ceiling", self.ceiling)
+        return rows if self.oracle is None else {**rows, "oracle": ("oracle", self.oracle)}
+
+    def horizon_table(self) -> "pd.DataFrame":
+        """See `judging.horizon_rows`; squared errors are empty where no frames are drawn."""
+        import pandas as pd
+
+        return pd.DataFrame([
+            row for name, (kind, each) in self.named().items()
+            for row in judging.horizon_rows(name, kind, each, self.floors, self.truth.label)
+        ])
+
+    def draw(self, path: Path, model: str) -> None:
+        """Two clips a class: the last past frames, what happened, what the model foretold."""
+        from PIL import Image
+
+        chosen = np.concatenate([
+            np.flatnonzero(self.truth.label == name)[:PICTURES_PER_CLASS] for name in sorted(set(self.truth.label))
+        ])
+        whole = np.concatenate([self.past[chosen], self.foretold[model][chosen]], 1)
+        first = self.truth.past_frames
+        ahead = np.concatenate([frames for _, frames in judging.decode_in_batches(
+            self.tokenizer, whole, self.clips.shape[1] - first)])
+        ahead = np.asarray(np.clip(ahead, 0, 1) * 255 + 0.5).astype(np.uint8)
+        past = self.clips[chosen, max(first - 4, 0) : first]
+        strip = np.concatenate([past, self.clips[chosen, first:], ahead], 1)  # (M, F, H, W, 3)
+        Image.fromarray(np.concatenate(list(np.concatenate(list(strip.swapaxes(0, 1)), 2)), 0)).save(path)
+
+
+def all_metrics(scores: Mapping[str, Scores], draws: int, seed: int) -> dict[str, Any]:
+    """Every model, floor and bound on `test`; keys with ood_ where there are such clips."""
+    test, ood = scores["test"], scores.get("ood")
+    metrics: dict[str, Any] = {
+        "true_codes": judging.pixel_metrics(test.ceiling) | judging.centroid_metrics(test.ceiling, draws, seed),
+        "floor": {name: judging.centroid_metrics(each, draws, seed) for name, each in test.floors.rules.items()},
+        **{name: model_metrics(test, name, draws, seed) for name in test.models},
+    }
+    if test.oracle is not None:
+        metrics["oracle"] = judging.centroid_metrics(test.oracle, draws, seed)
+        metrics["oracle"]["velocity_error"] = judging.velocity_error(test.oracle)
+        for name, each in test.models.items():
+            metrics[name]["error_over_oracle"] = float(each.centroid.mean() / test.oracle.centroid.mean())
+    for name in test.models if ood is not None else ():
+        assert ood is not None
+        metrics[name]["ood_centroid_error_px"] = float(ood.models[name].centroid.mean())
+        if test.oracle is not None:
+            metrics[name]["ood_ratio"] = ood_ratio(name, test, ood)
+    return metrics
+
+
+def model_metrics(test: Scores, name: str, draws: int, seed: int) -> dict[str, Any]:
+    """One model's numbers with floors and ceilings: over all clips, by class and by step ahead."""
+    each, ceiling, floors = test.models[name], test.ceiling, test.floors
+    pixels, best = judging.pixel_metrics(each), judging.pixel_metrics(ceiling)
+    metrics: dict[str, Any] = {
+        **pixels, **judging.centroid_metrics(each, draws, seed), **judging.beside_floor(each, floors),
+        "mse_ceiling": best["mse"], "foreground_mse_ceiling": best["foreground_mse"],
+        "mse_ratio_to_reconstruction": pixels["mse"] / best["mse"],
+        "centroid_error_px_ceiling": float(ceiling.centroid.mean()),
+        "per_class": {
+            group: judging.beside_floor(each, floors, rows)
+            for group, rows in judging.groups_of(test.truth.label).items() if group != "all"
+        },
+        "per_step": {
+            f"{step + 1:02d}": judging.beside_floor(each, floors, steps=slice(step, step + 1))
+            for step in range(each.centroid.shape[1])
+        },
+    }
+    if name in test.teacher_forced:
+        forced = test.teacher_forced[name]
+        metrics["teacher_forced"] = judging.pixel_metrics(forced) | judging.centroid_metrics(forced, draws, seed)
+    return metrics
+
+
+def ood_ratio(name: str, test: Scores, ood: Scores) -> float:
+    """Relative velocity error on ood over that on test, divided by the oracle's own ratio."""
+    def ratio(each: str) -> float:
+        far, near = (judging.velocity_error(scores.named()[each][1]) for scores in (ood, test))
+        return far / near
+
+    return ratio(name) / ratio("oracle")

@@ -1,0 +1,158 @@
+"""The clip store: video clips as raw RGB in a few Parquet shards, zstd-compressed, checksummed.
+
+A folder of `part-*.parquet`; each row is one clip (track_id, class, split, num_frames, height, width, fps,
+frames = uint8 RGB bytes in T, H, W, C order). The scene that was drawn, if known, is in the schema metadata.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinetoken.core.artifacts import read_table, write_table
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import PerTrack
+from kinetoken.scenes.rendering import Scene, to_scene
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Pixels = NDArray[np.uint8]
+
+COLUMNS = ("track_id", "class", "split", "num_frames", "height", "width", "fps", "frames")
+SHARD_GROUP_ROWS = 256
+
+
+@dataclasses.dataclass
+class Clips(PerTrack):
+    """N clips in memory: pixels (N, T, H, W, 3) uint8, and who they are."""
+
+    track_id: NDArray[np.int32]
+    label: np.ndarray
+    split: np.ndarray
+    pixels: Pixels
+    fps: float
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    return folder / f"part-{index:05d}.parquet"
+
+
+def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
+    """One shard of the store."""
+    import pyarrow as pa
+
+    count, frames, height, width, _ = clips.pixels.shape
+    content = np.ascontiguousarray(clips.pixels)
+    offsets = np.arange(count + 1, dtype=np.int64) * (content.nbytes // max(count, 1))
+    table = pa.table({
+        "track_id": pa.array(clips.track_id, pa.int32()),
+        "class": clips.label.tolist(), "split": clips.split.tolist(),
+        "num_frames": pa.array(np.full(count, frames), pa.int16()),
+        "height": pa.array(np.full(count, height), pa.int16()),
+        "width": pa.array(np.full(count, width), pa.int16()),
+        "fps": pa.array(np.full(count, clips.fps), pa.float32()),
+        "frames": pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(content)]
+        ),
+    })
+    meta = {} if scene is None else {"scene": json.dumps(dataclasses.asdict(scene), sort_keys=True)}
+    write_table(path, table.replace_schema_metadata(meta), row_group_rows=SHARD_GROUP_ROWS)
+
+
+class ClipStore(PerTrack):
+    """A folder of shards, read by split or streamed; every page's checksum is verified on reading."""
+
+    def __init__(self, folder: Path) -> None:
+        """UserError if the folder holds no shard, or shards that are no clips."""
+        self.folder = folder
+        self.shards = sorted(folder.glob("part-*.parquet"))
+        if not self.shards:
+            raise UserError(f"{folder}: no part-*.parquet; run render_videos first")
+        index = [self._read(path, COLUMNS[:-1]) for path in self.shards]
+        self.lengths = [len(table) for table in index]
+        first = index[0]
+        self.shape = tuple(int(first[name][0].as_py()) for name in ("num_frames", "height", "width"))
+        self.fps = float(first["fps"][0].as_py())
+        self.track_id: NDArray[np.int32] = np.concatenate([table["track_id"].to_numpy() for table in index])
+        self.label = np.concatenate([np.array(table["class"].to_pylist()) for table in index])
+        self.split = np.concatenate([np.array(table["split"].to_pylist()) for table in index])
+        scene = (first.schema.metadata or {}).get(b"scene")
+        self._scene = None if scene is None else to_scene(json.loads(scene))
+
+    @property
+    def scene(self) -> Scene:
+        """How the clips were drawn; UserError for clips that Kinetoken did not draw."""
+        if self._scene is None:
+            raise UserError(f"{self.folder}: these clips do not say how they were drawn (no scene in their metadata)")
+        return self._scene
+
+    def require(self, *splits: str) -> None:
+        """UserError naming the first of the splits that has no clip."""
+        for split in splits:
+            if not (self.split == split).any():
+                raise UserError(f"{self.folder}: split '{split}' is empty")
+
+    def read(self, *splits: str, limit: int | None = None) -> Clips:
+        """The clips of the splits (all if none is named), at most the first `limit` of them, in order."""
+        wanted = np.isin(self.split, splits) if splits else np.ones(len(self), bool)
+        return self.take(np.flatnonzero(wanted)[:limit])
+
+    def take(self, rows: np.ndarray) -> Clips:
+        """The clips at these ascending rows of the store; shards that hold none of them are not read."""
+        frames, height, width = self.shape
+        pixels = np.empty((len(rows), frames, height, width, 3), np.uint8)
+        start = filled = 0
+        for path, length in zip(self.shards, self.lengths, strict=True):
+            inside = rows[(rows >= start) & (rows < start + length)] - start
+            if len(inside):
+                pixels[filled : filled + len(inside)] = self._pixels(path, self._read(path, ("frames",)), inside)
+                filled += len(inside)
+            start += length
+        return Clips(self.track_id[rows], self.label[rows], self.split[rows], pixels, self.fps)
+
+    def stream(self) -> Iterator[Clips]:
+        """Shard by shard, so that memory holds one at a time."""
+        start = 0
+        for path, length in zip(self.shards, self.lengths, strict=True):
+            rows = slice(start, start + length)
+            pixels = self._pixels(path, self._read(path, ("frames",)), np.arange(length))
+            yield Clips(self.track_id[rows], self.label[rows], self.split[rows], pixels, self.fps)
+            start += length
+
+    def _read(self, path: Path, columns: Sequence[str]) -> "pa.Table":
+        try:
+            return read_table(path, list(columns))
+        except KeyError as error:
+            raise UserError(f"{path}: no clip shard ({error})") from None
+
+    def _pixels(self, path: Path, table: "pa.Table", rows: np.ndarray) -> Pixels:
+        frames, height, width = self.shape
+        size = frames * height * width * 3
+        pixels = np.empty((len(rows), size), np.uint8)
+        column = table["frames"].combine_chunks()
+        for place, row in enumerate(rows):
+            content = np.frombuffer(column[int(row)].as_buffer(), np.uint8)
+            if content.size != size:
+                raise UserError(f"{path}: row {row} holds {content.size} bytes, {size} expected")
+            pixels[place] = content
+        return pixels.reshape(-1, frames, height, width, 3)
+
+
+def export_webm(path: Path, pixels: Pixels, fps: float, scale: int = 4) -> None:
+    """One clip (T, H, W, 3) uint8 as a playable VP9 WebM, each pixel enlarged `scale` times."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    large = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=round(fps))
+        stream.height, stream.width, stream.pix_fmt = large.shape[1], large.shape[2], "yuv420p"
+        stream.options = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "0"}
+        for image in large:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())

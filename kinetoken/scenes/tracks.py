@@ -1,0 +1,77 @@
+"""The tables of tracks: where the ball is in every frame, and what was drawn.
+
+Two tidy tables go together. `trajectories.parquet` has one row a frame (track_id, class, split, frame, t,
+x, y, z); `track_params.parquet` has one row a track: what was drawn. The world they live in (camera,
+floor, ball) travels in the schema metadata of both, so that later stages need no second source.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kinetoken.core.artifacts import read_table, write_table
+from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import PerTrack
+from kinetoken.physics.laws import Array
+from kinetoken.physics.world import World
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = ("train", "val", "test", "ood")
+
+
+@dataclasses.dataclass
+class Tracks(PerTrack):
+    """N tracks of T frames in order of track_id.
+
+    points (N, T, 3) m; label (N,) class names; split (N,) names; drawn: one row a track.
+    """
+
+    world: World
+    track_id: np.ndarray
+    label: np.ndarray
+    split: np.ndarray
+    points: Array
+    drawn: "pd.DataFrame"
+
+
+def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None:
+    """Both Parquet tables, the world in their metadata."""
+    import pyarrow as pa
+
+    count, frames = tracks.points.shape[:2]
+    meta = {"world": json.dumps(dataclasses.asdict(tracks.world), sort_keys=True)}
+    rows = pa.table({
+        "track_id": pa.array(np.repeat(tracks.track_id, frames), pa.int32()),
+        "class": np.repeat(tracks.label, frames).tolist(), "split": np.repeat(tracks.split, frames).tolist(),
+        "frame": pa.array(np.tile(np.arange(frames), count), pa.int16()),
+        "t": pa.array(np.tile(tracks.world.times, count), pa.float32()),
+        **{a: pa.array(tracks.points[..., i].ravel(), pa.float32()) for i, a in enumerate("xyz")},
+    })
+    write_table(trajectories, rows.replace_schema_metadata(meta))
+    once: dict[str, object] = {
+        "track_id": pa.array(tracks.track_id, pa.int32()),
+        "class": tracks.label.tolist(), "split": tracks.split.tolist(),
+    }
+    for name, values in tracks.drawn.items():
+        once[str(name)] = pa.array(values.to_numpy(), pa.float32())
+    write_table(track_params, pa.table(once).replace_schema_metadata(meta))
+
+
+def read_tracks(trajectories: Path, track_params: Path) -> Tracks:
+    """The two tables back; points to float32 precision. UserError for a file that is neither."""
+    rows, once = read_table(trajectories), read_table(track_params)
+    for path, table, needed in ((trajectories, rows, "frame"), (track_params, once, "ball_radius")):
+        if needed not in table.column_names or b"world" not in (table.schema.metadata or {}):
+            raise UserError(f"{path}: not a {path.stem} table of Kinetoken")
+    world = World(**json.loads(rows.schema.metadata[b"world"]))
+    points = np.stack([rows[a].to_numpy() for a in "xyz"], -1).astype(np.float64)
+    drawn = once.drop_columns(["track_id", "class", "split"]).to_pandas()
+    return Tracks(
+        world, once["track_id"].to_numpy(), np.array(once["class"].to_pylist()), np.array(once["split"].to_pylist()),
+        points.reshape(-1, world.num_frames, 3), drawn,
+    )

@@ -1,0 +1,1 @@
+"""One training loop for every stage, its checkpoints, its optimizer and its precision."""

@@ -1,0 +1,38 @@
+"""The page that shows all stages."""
+
+import io
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from kinetoken.core.progress import Progress
+from tools.watch import STALE_SECONDS, page, read_statuses, shown_state
+
+
+def shown(run_info: Path, now: float) -> str:
+    console = Console(width=160, file=io.StringIO())
+    console.print(page(read_statuses(run_info), now))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_page_shows_running_done_and_silent_stages(tmp_path: Path) -> None:
+    with Progress("first", tmp_path / "first", quiet=True) as first:
+        first.phase("drawing", 10, "tracks")
+    second = Progress("second", tmp_path / "second", quiet=True)
+    second.phase("train", 100, "steps", done=0)
+    second.advance(25)
+    second.update(epoch=3, metrics={"loss": 0.5})
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/status.json").write_text("{")
+    text = shown(tmp_path, time.time())
+    lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("│")}
+    assert "done" in lines["first"] and "broken" not in text
+    assert all(word in lines["second"] for word in ("running", "epoch 3", "25/100 steps (25%)", "loss 0.5", "s ago"))
+    assert "no heartbeat" in shown(tmp_path, time.time() + STALE_SECONDS + 1)
+
+
+def test_a_finished_stage_is_never_stale() -> None:
+    assert shown_state({"state": "failed", "heartbeat": 0.0}, 1e9) == "failed"
+    assert shown_state({"state": "running", "heartbeat": 100.0}, 100.0 + STALE_SECONDS - 1) == "running"
+    assert shown_state({"state": "running", "heartbeat": 100.0}, 100.0 + STALE_SECONDS + 1) == "no heartbeat"
