@@ -11,7 +11,7 @@ folder of templates beside a module that names it in a string counts too, file b
 import argparse
 import ast
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,70 +135,13 @@ def _lazy_names(package: Path) -> frozenset[str]:
     return frozenset()
 
 
-def stage_script(command: str) -> str | None:
-    """The script behind ``python -m stages.NAME …``, or one of a study; None for any other command."""
-    words = command.split()
-    if words[:2] == ["python", "-m"] and len(words) > 2 and words[2].startswith(("stages.", "studies.")):
-        return words[2].replace(".", "/") + ".py"
-    return None
-
-
-def is_code(dep: object) -> bool:
-    """Whether an entry of deps is one of the project's own files rather than data."""
-    return isinstance(dep, str) and dep.split("/")[0] in PACKAGES
-
-
-def code_deps(stage: MutableMapping[str, Any], root: str | Path = ".") -> tuple[list[str], list[str]]:
-    """(the project's own files that a stage of dvc.yaml lists, those that it should list)."""
-    body = stage.get("do", stage)
-    listed = [dep for dep in body.get("deps", []) if is_code(dep)]
-    script = stage_script(str(body["cmd"]))
-    return listed, closure(script, root) if script else listed
-
-
-def write_deps(pipeline: Path, root: Path | None = None) -> list[str]:
-    """Put the right code files first into each stage's deps, in place, comments kept; the stages changed.
-
-    They are relative to `root`, by default the pipeline's folder.
-    """
-    from ruamel.yaml import YAML  # a comment-preserving round trip
-
-    round_trip = YAML()
-    round_trip.width = 4096
-    round_trip.indent(mapping=2, sequence=4, offset=2)
-    tree = round_trip.load(pipeline.read_text(encoding="utf-8"))
-    changed = []
-    for name, stage in tree["stages"].items():
-        listed, right = code_deps(stage, root or pipeline.parent)
-        if listed == right:
-            continue
-        body = stage.get("do", stage)
-        deps = body.setdefault("deps", [])
-        for position in reversed(range(len(deps))):
-            if is_code(deps[position]):
-                del deps[position]
-        for position, dep in enumerate(right):
-            deps.insert(position, dep)
-        changed.append(str(name))
-    if changed:
-        with pipeline.open("w", encoding="utf-8") as sink:
-            round_trip.dump(tree, sink)
-    return changed
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scripts", nargs="*", help="stage scripts whose files to print")
-    parser.add_argument("--write", type=Path, metavar="DVC_YAML", help="rewrite this file's deps instead")
+    parser.add_argument("scripts", nargs="+", help="scripts whose files to print")
     options = parser.parse_args()
-    if not options.scripts and options.write is None:
-        parser.error("name a script, or --write dvc.yaml")
     try:
         for script in options.scripts:
-            print("\n".join(f"      - {file}" for file in closure(script)))
-        if options.write is not None:
-            changed = write_deps(options.write, Path("."))
-            print(f"{options.write}: " + (f"deps rewritten for {', '.join(changed)}" if changed else "nothing to do"))
+            print("\n".join(closure(script)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

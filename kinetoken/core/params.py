@@ -42,6 +42,11 @@ class Range:
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if not math.isinf(bound))
 
 
+@dataclasses.dataclass(frozen=True)
+class NoParams:
+    """Of a stage that has none, and so no section in params.yaml."""
+
+
 Positive = Annotated[int, Range(ge=1)]
 PositiveFloat = Annotated[float, Range(gt=0)]
 NonNegative = Annotated[int, Range(ge=0)]
@@ -55,6 +60,8 @@ def load_params(path: str | Path, section: str, cls: type[T]) -> T:
     Of a union of dataclasses (`A | B`) the one is taken that has most of the section's keys. Raises UserError naming
     the file, the section and the key for anything unknown, missing, of the wrong type or out of range.
     """
+    if cls is NoParams:
+        return cls()
     node = read_yaml(path)
     for depth, key in enumerate(section.split("."), 1):
         if not isinstance(node, Mapping) or key not in node:

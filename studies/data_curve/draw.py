@@ -1,7 +1,7 @@
 """The data curve in one plot and one table, from what was measured of each reader.
 
 Reads    params data_curve_table; one table a reader
-Writes   metrics/data_curve.json; plots/data_curve/ curve.csv, curve.png, table.md (also printed)
+Writes   studies/data_curve/metrics.json; studies/data_curve/plots/ curve.csv, curve.png, table.md (also printed)
 
 Alone    python -m studies.data_curve.draw --params studies/data_curve/params.yaml --section data_curve_table
 """
@@ -18,7 +18,7 @@ from kinetoken.core.stage import Context, Input, Output, run_stage
 if TYPE_CHECKING:
     import pandas as pd
 
-PLOTS = Path("plots/data_curve")
+PLOTS = Path("studies/data_curve/plots")
 MEASURED = ("accuracy", "accuracy_ci95_low", "accuracy_ci95_high", "accuracy_floor", "worst_class")
 COLOURS = ("#4878a8", "#b06030", "#509050", "#805090")
 LEAST_ERROR = 0.02  # per cent: where a reader that is never wrong is drawn on a logarithmic axis
@@ -38,7 +38,7 @@ class Readers:
 @dataclass(frozen=True)
 class Paths:
     measured: Annotated[Path, Input("of each reader <reader>.csv")]
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/data_curve.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/data_curve/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     curve: Annotated[Path, Output("one row a reader and number of clips")] = PLOTS / "curve.csv"
     picture: Annotated[Path, Output("the same, drawn")] = PLOTS / "curve.png"

@@ -1,7 +1,7 @@
 """One table of the first team's run and of each step that cures it, from what the stages measured.
 
 Reads    params first_team; for each step the tokenizer's scores, the doctor's numbers and verdict, the heads' scores
-Writes   metrics/first_team.json; plots/first_team/ steps.csv, accuracy.csv (one row a bar), table.md (also printed)
+Writes   studies/first_team/metrics.json; studies/first_team/plots/ steps.csv, accuracy.csv (one row a bar), table.md (also printed)
 
 Alone    python -m studies.first_team.tell --params studies/first_team/params.yaml --section first_team
 """
@@ -15,7 +15,7 @@ from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Input, Output, run_stage
 
-PLOTS = Path("plots/first_team")
+PLOTS = Path("studies/first_team/plots")
 CODES = "codes"
 READINGS = {  # name in the table → name in metrics: what is read, and by whom
     "averaged, doctor": "averaged", "place kept, doctor": "place_kept",
@@ -59,7 +59,7 @@ class Story:
 class Paths:
     scores: Annotated[Path, Input("each tokenizer's reconstruction, <tokenizer>.json")]
     steps: Annotated[Path, Input("of each step doctor.json, verdict.md and heads.json")]
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/first_team.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/first_team/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     rows: Annotated[Path, Output("one row a step")] = PLOTS / "steps.csv"
     accuracy: Annotated[Path, Output("one row a step and reading")] = PLOTS / "accuracy.csv"

@@ -1,7 +1,7 @@
 """One table of the variants of GASM-CAST, from what train_gasm_cast measured of each.
 
 Reads    params gasm_cast; the metrics of each variant
-Writes   metrics/gasm_cast.json; plots/gasm_cast/ table.md (also printed), top1.csv
+Writes   studies/gasm_cast/metrics.json; studies/gasm_cast/plots/ table.md (also printed), top1.csv
 
 Alone    python -m studies.gasm_cast.compare --params studies/gasm_cast/params.yaml --section gasm_cast
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.variants import markdown_row, ranged, read_metrics, require_each_once, tell
 
-PLOTS = Path("plots/gasm_cast")
+PLOTS = Path("studies/gasm_cast/plots")
 KEPT = (
     "top1", "top1_ci95_low", "top1_ci95_high", "top1_floor", "top5", "ece", "trainable_parameters",
     "trainable_parameters_full", "fusion_macs_saved", "end_to_end_macs_saved",
@@ -42,7 +42,7 @@ class Comparison:
 @dataclass(frozen=True)
 class Paths:
     variants: Annotated[Path, Input("of each variant metrics.json")]
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/gasm_cast.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/gasm_cast/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     top1: Annotated[Path, Output("one row a variant")] = PLOTS / "top1.csv"
 

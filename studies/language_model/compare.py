@@ -5,7 +5,7 @@ table says so. With one at hand, `describe_motion.provider: hybrid` in params.ya
 in plots/describe_motion/ladder.csv.
 
 Reads    params describe_motion of the study; what describe_motion reads
-Writes   metrics/language_model.json; plots/language_model/ table.md (also printed), ladder.csv (every rung by provider
+Writes   studies/language_model/metrics.json; studies/language_model/plots/ table.md (also printed), ladder.csv (every rung by provider
          and class), failures.csv (why equations were not correct, by provider)
 
 Alone    python -m studies.language_model.compare --params studies/language_model/params.yaml --section describe_motion
@@ -32,7 +32,7 @@ from studies.variants import markdown_row
 if TYPE_CHECKING:
     import pandas as pd
 
-PLOTS = Path("plots/language_model")
+PLOTS = Path("studies/language_model/plots")
 RUNGS = {
     "parsed": "parsed", "finite": "finite", "form_match": "law", "equation_correct": "right on the unseen quarter",
     "description_correct": "sentence right",
@@ -57,7 +57,7 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn, beside them")] = Path("data/motion/track_params.parquet")
     records: Annotated[Path, Input("early decisions")] = Path("plots/detect_persistence/reasons.jsonl")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/language_model.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/language_model/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     ladder: Annotated[Path, Output("each rung by provider and class")] = PLOTS / "ladder.csv"
     failures: Annotated[Path, Output("why equations were not correct")] = PLOTS / "failures.csv"

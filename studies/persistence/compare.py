@@ -2,7 +2,7 @@
 
 Reads    params persistence; what detect_persistence left of each seed; TEASER's decisions on the first seed's readings
          (studies/persistence/teaser.csv, made by benchmarks/teaser.py in an environment of its own)
-Writes   metrics/persistence.json; plots/persistence/ table.md (also printed), figures.csv (a row a seed and extractor),
+Writes   studies/persistence/metrics.json; studies/persistence/plots/ table.md (also printed), figures.csv (a row a seed and extractor),
          accuracy_over_earliness.png
 
 Alone    python -m studies.persistence.compare --params studies/persistence/params.yaml --section persistence
@@ -25,7 +25,7 @@ from studies.variants import read_metrics, require_each_once
 if TYPE_CHECKING:
     import pandas as pd
 
-PLOTS = Path("plots/persistence")
+PLOTS = Path("studies/persistence/plots")
 EXTRACTORS = ("magvit", "transformer", "i3d_causal", "slowfast_causal")
 TOLD = {  # key → (title, digits, in per cent, mark)
     "accuracy": ("right at the stop, %", 1, True, "≥ 95"), "early_stop_rate": ("stopped early, %", 1, True, "≥ 90"),
@@ -50,9 +50,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Paths:
-    runs: Annotated[Path, Input("a folder a seed")] = Path("data/persistence_study")
+    runs: Annotated[Path, Input("a folder a seed")] = Path("studies/persistence/data")
     teaser: Annotated[Path, Input("TEASER's decisions")] = Path("studies/persistence/teaser.csv")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/persistence.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/persistence/metrics.json")
     figures: Annotated[Path, Output("one row a seed and extractor")] = PLOTS / "figures.csv"
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     picture: Annotated[Path, Output("all rules in one picture")] = PLOTS / "accuracy_over_earliness.png"

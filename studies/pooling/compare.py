@@ -1,7 +1,7 @@
 """One table of the poolings, and of the ways a code enters, from what train_classifier measured of each.
 
 Reads    params pooling; the metrics of each variant
-Writes   metrics/pooling.json; plots/pooling/ table.md (also printed), accuracy.csv, accuracy.png
+Writes   studies/pooling/metrics.json; studies/pooling/plots/ table.md (also printed), accuracy.csv, accuracy.png
 
 Alone    python -m studies.pooling.compare --params studies/pooling/params.yaml --section pooling
 """
@@ -16,7 +16,7 @@ from kinetoken.charts.figures import figure_style, save_png
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
 
-PLOTS = Path("plots/pooling")
+PLOTS = Path("studies/pooling/plots")
 KEPT = ("accuracy", "accuracy_ci95_low", "accuracy_ci95_high", "accuracy_floor", "ece")
 
 
@@ -43,7 +43,7 @@ class Comparison:
 @dataclass(frozen=True)
 class Paths:
     variants: Annotated[Path, Input("of each variant metrics.json")]
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/pooling.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/pooling/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     accuracy: Annotated[Path, Output("one row a variant")] = PLOTS / "accuracy.csv"
     picture: Annotated[Path, Output("the same as bars")] = PLOTS / "accuracy.png"

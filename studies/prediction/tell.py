@@ -1,7 +1,7 @@
 """Twelve frames foretold from four, in two tables: how the error grows with the horizon, and who foretells which class.
 
 Reads    the errors at each step ahead that train_predictor wrote
-Writes   plots/prediction/spans.csv, one row a forecaster, class and span of frames; table.md (also printed)
+Writes   studies/prediction/plots/spans.csv, one row a forecaster, class and span of frames; table.md (also printed)
 
 Alone    python -m studies.prediction.tell --params studies/prediction/params.yaml --section prediction
 """
@@ -18,7 +18,7 @@ from kinetoken.core.stage import Context, Input, Output, run_stage
 if TYPE_CHECKING:
     import pandas as pd
 
-PLOTS = Path("plots/prediction")
+PLOTS = Path("studies/prediction/plots")
 EVERY_CLASS = "all"
 BEST_RULE = "best rule"
 KINDS = ("model", "teacher_forced", "floor", "oracle", "ceiling")  # in the order of the tables

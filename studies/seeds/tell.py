@@ -1,7 +1,7 @@
 """Every headline over several trainings: mean, standard deviation, least and greatest.
 
 Reads    params tell; the metrics that the stages wrote, a folder a seed
-Writes   metrics/seeds.json; plots/seeds/ headlines.csv (one row a headline), table.md (also printed)
+Writes   studies/seeds/metrics.json; studies/seeds/plots/ headlines.csv (one row a headline), table.md (also printed)
 
 Alone    python -m studies.seeds.tell --params studies/seeds/params.yaml --section tell --runs data/seeds
 """
@@ -18,7 +18,7 @@ from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Input, Output, run_stage
 
-PLOTS = Path("plots/seeds")
+PLOTS = Path("studies/seeds/plots")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Telling:
 @dataclass(frozen=True)
 class Paths:
     runs: Annotated[Path, Input("<seed>/metrics/<stage>.json of every seed")]
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/seeds.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/seeds/metrics.json")
     rows: Annotated[Path, Output("one row a headline")] = PLOTS / "headlines.csv"
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
 

@@ -1,7 +1,7 @@
 """One table of I3D + MAGVIT and of each change to it, from what train_i3d_magvit measured of each.
 
 Reads    params two_stream; the metrics of each variant
-Writes   metrics/two_stream.json; plots/two_stream/ table.md (also printed), figures.csv (one row a variant)
+Writes   studies/two_stream/metrics.json; studies/two_stream/plots/ table.md (also printed), figures.csv (one row a variant)
 
 Alone    python -m studies.two_stream.compare --params studies/two_stream/params.yaml --section two_stream
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
 
-PLOTS = Path("plots/two_stream")
+PLOTS = Path("studies/two_stream/plots")
 KEPT = (
     *(f"{name}{end}" for name in ("accuracy", "forecast_mae_percent", "forecast_rmse_percent")
       for end in (*ENDS, "_floor")),
@@ -42,8 +42,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Paths:
-    variants: Annotated[Path, Input("of each variant metrics.json")] = Path("data/two_stream/variants")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/two_stream.json")
+    variants: Annotated[Path, Input("of each variant metrics.json")] = Path("studies/two_stream/data/variants")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/two_stream/metrics.json")
     figures: Annotated[Path, Output("one row a variant")] = PLOTS / "figures.csv"
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
 

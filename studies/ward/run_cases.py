@@ -23,10 +23,10 @@ from studies.ward.plan import HEALTHY, Case, Ward, fault_cases
 
 @dataclass(frozen=True)
 class Paths:
-    clear: Annotated[Path, Input("clips that show every class")] = Path("data/ward/clear")
-    flat: Annotated[Path, Input("clips whose helices are circles")] = Path("data/ward/flat")
-    twins: Annotated[Path, Input("healthy tokenizers")] = Path("data/ward/tokenizers")
-    cases: Annotated[Path, Output("measures of every case")] = Path("data/ward/cases.json")
+    clear: Annotated[Path, Input("clips that show every class")] = Path("studies/ward/data/clear")
+    flat: Annotated[Path, Input("clips whose helices are circles")] = Path("studies/ward/data/flat")
+    twins: Annotated[Path, Input("healthy tokenizers")] = Path("studies/ward/data/tokenizers")
+    cases: Annotated[Path, Output("measures of every case")] = Path("studies/ward/data/cases.json")
     group: Annotated[str, "which faults"] = ""
 
 

@@ -18,9 +18,9 @@ from studies.ward.run_cases import run_all
 
 @dataclass(frozen=True)
 class Paths:
-    clear: Annotated[Path, Input("clips that show every class")] = Path("data/ward/clear")
-    twins: Annotated[Path, Output("healthy tokenizers")] = Path("data/ward/tokenizers")
-    cases: Annotated[Path, Output("measures of every case")] = Path("data/ward/healthy.json")
+    clear: Annotated[Path, Input("clips that show every class")] = Path("studies/ward/data/clear")
+    twins: Annotated[Path, Output("healthy tokenizers")] = Path("studies/ward/data/tokenizers")
+    cases: Annotated[Path, Output("measures of every case")] = Path("studies/ward/data/healthy.json")
 
 
 def run(params: Ward, paths: Paths, context: Context) -> None:

@@ -6,7 +6,7 @@ other severities, quantizers and seeds. Cured runs have seeds of their own and a
 half's healthy runs of their quantizer: one run by itself, and the mean of a severity's runs with its interval.
 
 Reads    section ward.faults of the study's params; the measures of all cases
-Writes   metrics/ward.json; in plots/ward the cases, the confusion of causes, each measure's range by cause, the cures
+Writes   studies/ward/metrics.json; in plots/ward the cases, the confusion of causes, each measure's range by cause, the cures
 
 Alone    python -m studies.ward.score --params studies/ward/params.yaml --section ward
 """
@@ -32,17 +32,17 @@ CURED = 0.02  # of accuracy: a cure brings the codes back to within this of the 
 
 @dataclass(frozen=True)
 class Paths:
-    healthy: Annotated[Path, Input("healthy cases")] = Path("data/ward/healthy.json")
-    codebook: Annotated[Path, Input("cases of the codebook's faults")] = Path("data/ward/codebook.json")
-    training: Annotated[Path, Input("cases of the training's faults")] = Path("data/ward/training.json")
-    data: Annotated[Path, Input("cases of the data's faults")] = Path("data/ward/data.json")
-    pipeline: Annotated[Path, Input("cases of broken pipelines")] = Path("data/ward/pipeline.json")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/ward.json")
-    cases: Annotated[Path, Output("one row a case")] = Path("plots/ward/cases.csv")
-    confusion: Annotated[Path, Output("true and named cause")] = Path("plots/ward/confusion.csv")
-    margins: Annotated[Path, Output("ranges of the measures")] = Path("plots/ward/margins.csv")
-    cures: Annotated[Path, Output("cured against healthy, by severity")] = Path("plots/ward/cures.csv")
-    picture: Annotated[Path, Output("the confusion, drawn")] = Path("plots/ward/confusion.png")
+    healthy: Annotated[Path, Input("healthy cases")] = Path("studies/ward/data/healthy.json")
+    codebook: Annotated[Path, Input("cases of the codebook's faults")] = Path("studies/ward/data/codebook.json")
+    training: Annotated[Path, Input("cases of the training's faults")] = Path("studies/ward/data/training.json")
+    data: Annotated[Path, Input("cases of the data's faults")] = Path("studies/ward/data/data.json")
+    pipeline: Annotated[Path, Input("cases of broken pipelines")] = Path("studies/ward/data/pipeline.json")
+    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/ward/metrics.json")
+    cases: Annotated[Path, Output("one row a case")] = Path("studies/ward/plots/cases.csv")
+    confusion: Annotated[Path, Output("true and named cause")] = Path("studies/ward/plots/confusion.csv")
+    margins: Annotated[Path, Output("ranges of the measures")] = Path("studies/ward/plots/margins.csv")
+    cures: Annotated[Path, Output("cured against healthy, by severity")] = Path("studies/ward/plots/cures.csv")
+    picture: Annotated[Path, Output("the confusion, drawn")] = Path("studies/ward/plots/confusion.png")
 
 
 def run(params: Ward, paths: Paths, context: Context) -> None:
