@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from kinetoken.core.params import load_params, overlay
+from kinetoken.core.params import NoParams, load_params, overlay
 from kinetoken.core.stage import Hardware, Input, Output, marked_paths
-from tools.imports import closure, code_deps, is_code, stage_script
+from tools import fingerprints
+from tools.imports import closure, is_code
 from tools.relock import stale
 from tools.smoke import clone, differences, dvc_process, output_hashes, run_all
 
@@ -26,7 +27,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
-NO_METRICS = {"generate_trajectories", "render_videos", "generate_actions", "build_report"}
+NO_METRICS = {"fingerprint_code", "generate_trajectories", "render_videos", "generate_actions", "build_report"}
 each_stage = pytest.mark.parametrize("name", sorted(STAGES))
 
 
@@ -88,8 +89,8 @@ def test_scripts_and_stages_are_the_same() -> None:
 
 @each_stage
 def test_stage_has_its_name_in_every_place(name: str) -> None:
-    assert stage_script(body(name)["cmd"]) == f"stages/{name}.py"
-    assert name in PARAMS, f"params.yaml has no section {name}"
+    assert body(name)["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
+    assert (name in PARAMS) == (params_class(name) is not NoParams), f"params.yaml has no section {name}"
     assert (ROOT / "tests" / "stages" / f"test_{name}.py").is_file()
     assert body(name)["desc"]
     if name not in NO_METRICS:
@@ -100,31 +101,22 @@ def test_stage_has_its_name_in_every_place(name: str) -> None:
 
 
 @each_stage
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, (
-        f"dvc.yaml, {name}: code deps differ; run `python -m tools.imports --write dvc.yaml`, or paste:\n"
-        + "\n".join(f"      - {file}" for file in right)
-    )
+def test_code_is_one_dep(name: str) -> None:
+    code = [dep for dep in body(name)["deps"] if is_code(dep)]
+    assert code == (["kinetoken", "stages", "tools"] if name == "fingerprint_code" else [f"code/{name}.txt"])
 
 
 @each_stage
-def test_code_deps_are_what_is_really_imported(name: str) -> None:
-    """Every project file that importing the script loads is in its closure."""
-    program = (
-        f"import sys, stages.{name}; "
-        "print([m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('kinetoken', 'stages')])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = {Path(file).relative_to(ROOT).as_posix() for file in ast.literal_eval(done.stdout) if file}
-    assert f"stages/{name}.py" in loaded
-    assert loaded <= set(closure(f"stages/{name}.py", ROOT))
+def test_fingerprints_are_of_the_code_as_it_stands(name: str) -> None:
+    recorded = (ROOT / "code" / f"{name}.txt").read_text(encoding="utf-8").strip()
+    assert recorded == fingerprints.fingerprint(f"stages/{name}.py", ROOT), "run `dvc repro fingerprint_code`"
 
 
 @each_stage
 def test_params_are_the_stages_own_section(name: str) -> None:
     section = f"{name}.${{key}}" if "foreach" in STAGES[name] else name
-    assert body(name)["params"] == [section, *(["hardware"] if uses_hardware(name) else [])]
+    own = [] if params_class(name) is NoParams else [section]
+    assert body(name).get("params", []) == [*own, *(["hardware"] if uses_hardware(name) else [])]
     if "foreach" in STAGES[name]:
         assert f"--section {section} " in body(name)["cmd"] + " "
         assert set(PARAMS[name]) == set(datasets(name)), f"params.yaml, {name}: one section a dataset"
@@ -140,7 +132,8 @@ def test_params_load(profile: str | None, tmp_path: Path) -> None:
     for name in STAGES:
         for dataset in datasets(name):
             load_params(params, f"{name}.{dataset}".rstrip("."), params_class(name))
-    assert set(PARAMS) == {*STAGES, "hardware"}, "a section that no stage reads"
+    with_params = {name for name in STAGES if params_class(name) is not NoParams}
+    assert set(PARAMS) == {*with_params, "hardware"}, "a section that no stage reads"
 
 
 @each_stage
@@ -153,6 +146,8 @@ def test_flags_and_recorded_paths_agree(name: str) -> None:
         names = {field.name for field in dataclasses.fields(paths_class)}
         assert set(flags) <= names | {"section"}, f"unknown flags {set(flags) - names}"
         paths = paths_class(**{n: Path(v) for n, v in flags.items() if n in names})
+        if name == "fingerprint_code":
+            continue  # it reads what the scripts import, wherever that lies
         inputs = {flags.get(n) for n in marked_paths(paths, Input)}
         outputs = {flags.get(n) for n in marked_paths(paths, Output)}
         assert None not in inputs | outputs, "every input and output is a flag of the command"
@@ -264,6 +259,30 @@ def test_every_stage_ends_done(smoke: tuple[Path, Path]) -> None:
 def test_nothing_changed_nothing_reruns(smoke: tuple[Path, Path]) -> None:
     output = dvc(smoke[0], "repro")
     assert "up to date" in output and not reran(output)
+
+
+def imported_by(name: str, folder: Path) -> set[str]:
+    """The project's files that a stage had really imported when its run ended."""
+    labels = [f"{name}_{dataset}".rstrip("_") for dataset in datasets(name)]
+    lists = [json.loads((folder / "run_info" / label / "imported.json").read_text(encoding="utf-8")) for label in labels]
+    return {file for each in lists for file in each}
+
+
+def test_an_edited_module_changes_the_stages_that_import_it(
+    smoke: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant is edited in every module in turn; the stages whose hash changes are those that may run it."""
+    imported = {name: imported_by(name, smoke[0]) for name in STAGES}
+    plain = fingerprints._file_hash
+    before = {name: fingerprints.fingerprint(f"stages/{name}.py", ROOT) for name in STAGES}
+    closures = {name: set(closure(f"stages/{name}.py", ROOT)) for name in STAGES}
+    for path in sorted((ROOT / "kinetoken").rglob("*.py")):
+        edited = fingerprints.tree_hash(path.read_text(encoding="utf-8") + "\nEDITED = 1\n")
+        monkeypatch.setattr(fingerprints, "_file_hash", lambda file, p=path, e=edited: e if file == p else plain(file))
+        changed = {name for name in STAGES if fingerprints.fingerprint(f"stages/{name}.py", ROOT) != before[name]}
+        module = path.relative_to(ROOT).as_posix()
+        assert {name for name in STAGES if module in imported[name]} <= changed, module
+        assert changed == {name for name in STAGES if module in closures[name]}, module
 
 
 def test_one_param_reruns_its_stage_and_its_readers(smoke: tuple[Path, Path]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kinetoken.core.errors import UserError
-from tools.imports import closure
+from tools.imports import closure, syntax_tree
 
 LAZY_TABLES = ("_LOADERS", "__all__")
 
@@ -42,11 +42,7 @@ def _file_hash(file: Path) -> str:
 
 def tree_hash(source: str, name: str = "<source>") -> str:
     """The hash of a module's syntax tree, equal for sources that run alike but for their docstrings."""
-    try:
-        tree = ast.parse(source, name)
-    except SyntaxError as error:
-        raise UserError(f"{name}:{error.lineno}: not Python: {error.msg}") from None
-    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+    return hashlib.sha256(repr(_plain(syntax_tree(source, name))).encode()).hexdigest()
 
 
 def _plain(node: Any) -> object:  # noqa: ANN401 - a syntax tree holds anything

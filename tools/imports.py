@@ -45,7 +45,7 @@ def closure(script: str | Path, root: str | Path = ".") -> list[str]:
 
 @cache
 def _imported_files(file: Path, root: Path) -> tuple[Path, ...]:
-    tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+    tree = syntax_tree(file.read_text(encoding="utf-8"), file.relative_to(root).as_posix())
     files: list[Path] = []
     for node in _running_nodes(tree):
         for module, name in _imports_of(node, file, root):
@@ -53,6 +53,14 @@ def _imported_files(file: Path, root: Path) -> tuple[Path, ...]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             files += _files_beside(file, node.value)
     return tuple(files)
+
+
+def syntax_tree(source: str, name: str) -> ast.Module:
+    """The tree of a module's source; UserError naming the line of a fault."""
+    try:
+        return ast.parse(source, name)
+    except SyntaxError as error:
+        raise UserError(f"{name}:{error.lineno}: not Python: {error.msg}") from None
 
 
 def _files_beside(file: Path, name: str) -> list[Path]:
@@ -133,6 +141,11 @@ def _lazy_names(package: Path) -> frozenset[str]:
         if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "_LOADERS" for t in node.targets):
             return frozenset(ast.literal_eval(node.value))
     return frozenset()
+
+
+def is_code(dep: object) -> bool:
+    """Whether an entry of deps is of the project's own code, or a hash of it, rather than data."""
+    return isinstance(dep, str) and dep.split("/")[0] in ("code", *PACKAGES)
 
 
 def main() -> int:

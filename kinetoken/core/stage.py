@@ -34,7 +34,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import psutil
 
-from kinetoken.core.artifacts import hash_path
+from kinetoken.core.artifacts import hash_path, write_json
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, load_params
 from kinetoken.core.progress import Progress
@@ -118,6 +118,7 @@ def run_stage(
             with _staged(paths, keep=leader) as staged:
                 run(params, staged, Context(progress, chosen, run_info, checkpoints))
             if leader:
+                write_json(run_info / "imported.json", imported_files())
                 shutil.rmtree(checkpoints.parent, ignore_errors=True)
     except UserError as error:
         print(f"error: {name}: {error}", file=sys.stderr)
@@ -129,6 +130,14 @@ def run_stage(
         print(f"error: {name}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def imported_files() -> list[str]:
+    """The project's own files that this process has imported, relative to the project's folder."""
+    root = Path(__file__).parents[2]
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    ours = (Path(file) for file in files if file is not None and Path(file).is_relative_to(root))
+    return sorted({path.relative_to(root).as_posix() for path in ours if ".venv" not in path.parts})
 
 
 def _parse(name: str, module: str, paths_class: type[Any], argv: Sequence[str] | None) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """One table of the first team's run and of each step that cures it, from what the stages measured.
 
 Reads    params first_team; for each step the tokenizer's scores, the doctor's numbers and verdict, the heads' scores
-Writes   studies/first_team/metrics.json; studies/first_team/plots/ steps.csv, accuracy.csv (one row a bar), table.md (also printed)
+Writes   in the study's folder metrics.json; plots/ steps.csv, accuracy.csv (one row a bar), table.md (also printed)
 
 Alone    python -m studies.first_team.tell --params studies/first_team/params.yaml --section first_team
 """

@@ -5,7 +5,7 @@ table says so. With one at hand, `describe_motion.provider: hybrid` in params.ya
 in plots/describe_motion/ladder.csv.
 
 Reads    params describe_motion of the study; what describe_motion reads
-Writes   studies/language_model/metrics.json; studies/language_model/plots/ table.md (also printed), ladder.csv (every rung by provider
+Writes   in the study's folder metrics.json; plots/ table.md (also printed), ladder.csv (every rung by provider
          and class), failures.csv (why equations were not correct, by provider)
 
 Alone    python -m studies.language_model.compare --params studies/language_model/params.yaml --section describe_motion

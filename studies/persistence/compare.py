@@ -2,7 +2,7 @@
 
 Reads    params persistence; what detect_persistence left of each seed; TEASER's decisions on the first seed's readings
          (studies/persistence/teaser.csv, made by benchmarks/teaser.py in an environment of its own)
-Writes   studies/persistence/metrics.json; studies/persistence/plots/ table.md (also printed), figures.csv (a row a seed and extractor),
+Writes   in the study's folder metrics.json; plots/ table.md (also printed), figures.csv (a row a seed and extractor),
          accuracy_over_earliness.png
 
 Alone    python -m studies.persistence.compare --params studies/persistence/params.yaml --section persistence

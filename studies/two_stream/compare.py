@@ -1,7 +1,7 @@
 """One table of I3D + MAGVIT and of each change to it, from what train_i3d_magvit measured of each.
 
 Reads    params two_stream; the metrics of each variant
-Writes   studies/two_stream/metrics.json; studies/two_stream/plots/ table.md (also printed), figures.csv (one row a variant)
+Writes   in the study's folder metrics.json; plots/ table.md (also printed), figures.csv (one row a variant)
 
 Alone    python -m studies.two_stream.compare --params studies/two_stream/params.yaml --section two_stream
 """
