@@ -8,7 +8,6 @@ import json
 import operator
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,8 +263,8 @@ def test_nothing_changed_nothing_reruns(smoke: tuple[Path, Path]) -> None:
 def imported_by(name: str, folder: Path) -> set[str]:
     """The project's files that a stage had really imported when its run ended."""
     labels = [f"{name}_{dataset}".rstrip("_") for dataset in datasets(name)]
-    lists = [json.loads((folder / "run_info" / label / "imported.json").read_text(encoding="utf-8")) for label in labels]
-    return {file for each in lists for file in each}
+    lists = [(folder / "run_info" / label / "imported.json").read_text(encoding="utf-8") for label in labels]
+    return {file for each in lists for file in json.loads(each)}
 
 
 def test_an_edited_module_changes_the_stages_that_import_it(

@@ -1,12 +1,20 @@
 """What every stage is doing, on one terminal page: run_info/*/status.json, read again each second.
 
+The page is as high as the terminal and follows the stage that runs; with more stages than lines, the arrow keys (or j
+and k) scroll, and q ends.
+
     python -m tools.watch [--run-info run_info] [--once]     # or: make watch
 """
 
 import argparse
 import json
+import select
+import sys
+import termios
 import time
-from collections.abc import Mapping
+import tty
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
 
 STALE_SECONDS = 30.0
 COLOURS = {"running": "cyan", "done": "green", "failed": "red", "no heartbeat": "yellow"}
+FRAME_LINES = 5  # of the page, beside its rows: title, heading, rules
+KEYS = {"k": -1, "j": 1, "\x1b[A": -1, "\x1b[B": 1, "\x1b[5~": -10, "\x1b[6~": 10}
 
 
 def read_statuses(run_info: Path) -> list[dict[str, Any]]:
@@ -38,20 +48,65 @@ def shown_state(status: Mapping[str, Any], now: float) -> str:
     return "no heartbeat" if silent else str(status["state"])
 
 
-def page(statuses: list[dict[str, Any]], now: float) -> "Table":
-    """One row a stage: state, elapsed time, what it is doing, seconds since it was last heard of."""
+def window(count: int, height: int, first: int) -> range:
+    """Which of `count` rows are shown in `height` lines, the first of them `first` as far as that can be had."""
+    first = max(0, min(first, count - height))
+    return range(first, min(count, first + height))
+
+
+def page(statuses: list[dict[str, Any]], now: float, lines: int | None = None, scrolled: int = 0) -> "Table":
+    """One line a stage: state, elapsed time, what it is doing, seconds since it was last heard of.
+
+    In `lines` lines at most (None: as many as it takes); the last stage that began is in sight, `scrolled` rows on.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="Kinetoken", expand=True)
+    height = len(statuses) if lines is None else max(lines - FRAME_LINES, 1)
+    rows = window(len(statuses), height, len(statuses) - height + scrolled)
+    table = Table(title=heading(statuses, rows), expand=True)
     for name in ("stage", "state", "elapsed", "doing", "heard"):
-        table.add_column(name, no_wrap=name != "doing", overflow="fold")
-    for status in statuses:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for status in (statuses[row] for row in rows):
         state = shown_state(status, now)
         heard = f"{max(now - status['heartbeat'], 0):.0f} s ago" if state in ("running", "no heartbeat") else ""
         table.add_row(status["stage"], Text(state, COLOURS.get(state, "")), clock(status.get("elapsed_s", 0)),
                       Text(describe(status)), heard)
     return table
+
+
+def heading(statuses: list[dict[str, Any]], rows: range) -> str:
+    """Where the run stands, and which rows are out of sight."""
+    running = [status for status in statuses if status["state"] == "running" and status.get("place")]
+    words = ["Kinetoken", *(str(status["place"]) for status in running[-1:])]
+    if len(rows) < len(statuses):
+        words.append(f"rows {rows.start + 1}–{rows.stop} of {len(statuses)}, arrow keys scroll")
+    return ": ".join(words[:2]) + "".join(f" ({word})" for word in words[2:])
+
+
+@contextmanager
+def _keys() -> Iterator[None]:
+    """Keys are read as they are pressed."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _pressed(seconds: float) -> str:
+    """What was pressed within so many seconds; empty for nothing."""
+    import os
+
+    if not sys.stdin.isatty():
+        time.sleep(seconds)
+        return ""
+    ready, _, _ = select.select([sys.stdin], [], [], seconds)
+    return os.read(sys.stdin.fileno(), 16).decode(errors="ignore") if ready else ""
 
 
 def main() -> int:
@@ -62,15 +117,19 @@ def main() -> int:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    console, scrolled = Console(), 0
     if options.once or not console.is_terminal:
         console.print(page(read_statuses(options.run_info), time.time()))
         return 0
     try:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
+        with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(page(read_statuses(options.run_info), time.time()), refresh=True)
-                time.sleep(1.0)
+                statuses = read_statuses(options.run_info)
+                live.update(page(statuses, time.time(), console.height, scrolled), refresh=True)
+                key = _pressed(1.0)
+                if key == "q":
+                    return 0
+                scrolled = min(0, max(scrolled + KEYS.get(key, 0), -len(statuses)))
     except KeyboardInterrupt:
         return 0
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.schedule import Place
 
 HEARTBEAT_SECONDS = 5.0
 PLAIN_LINE_SECONDS = 10.0
@@ -28,7 +29,9 @@ class Progress:
     Any number of phases follow one another; `advance` counts units done in the current one.
     """
 
-    def __init__(self, stage: str, folder: Path | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, stage: str, folder: Path | None = None, *, quiet: bool = False, place: Place | None = None
+    ) -> None:
         self.stage = stage
         self._folder = folder
         self._quiet = quiet
@@ -43,7 +46,11 @@ class Progress:
         self._state: dict[str, Any] = {
             "stage": stage, "state": "running", "phase": "starting", "epoch": None, "done": 0, "total": None,
             "unit": "", "metrics": {}, "device": "cpu", "pid": os.getpid(), "reason": None,
+            "place": None, "run_left_s": None, "last_s": None if folder is None else last_seconds(folder),
         }
+        if place is not None:
+            self._state.update(place=str(place), run_left_s=place.left_s)
+            self.say(str(place))
 
     @classmethod
     def silent(cls) -> "Progress":
@@ -67,13 +74,15 @@ class Progress:
         with self._lock:
             self._state["state"] = "done" if error is None else "failed"
             self._state["reason"] = None if error is None else _reason(error)
+            if error is None:
+                self._state["last_s"] = round(time.time() - self._started, 1)
         self._write()
 
     def phase(self, name: str, total: int | None = None, unit: str = "", done: int = 0) -> None:
-        """Begin a phase of `total` units, of which `done` are already there (a resumed run)."""
+        """Begin a phase of `total` units, `done` of them there already (a resumed run); its metrics are its own."""
         self._close_bar()
         with self._lock:
-            self._state.update(phase=name, total=total, unit=unit, done=done, epoch=None)
+            self._state.update(phase=name, total=total, unit=unit, done=done, epoch=None, metrics={})
             self._phase_started, self._phase_base = time.time(), done
         if not self._quiet:
             if total is not None and sys.stderr.isatty():
@@ -96,7 +105,7 @@ class Progress:
     def update(
         self, *, epoch: int | None = None, metrics: Mapping[str, float] | None = None, device: str | None = None
     ) -> None:
-        """Record the epoch, the latest metrics (merged into those before) or the device."""
+        """Record the epoch, the latest metrics (merged into those of the phase so far) or the device."""
         with self._lock:
             if epoch is not None:
                 self._state["epoch"] = epoch
@@ -154,6 +163,15 @@ class Progress:
         status = self.status()
         replace_text(self._folder / "status.json", json.dumps(status, indent=2, sort_keys=True) + "\n")
         replace_text(self._folder / "PROGRESS.txt", f"{self.stage}: {status['state']}\n{describe(status)}\n")
+
+
+def last_seconds(folder: Path) -> float | None:
+    """How long the last run that succeeded took, from the status that it left in `folder`."""
+    try:
+        seconds = json.loads((folder / "status.json").read_text(encoding="utf-8"))["last_s"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if seconds is None else float(seconds)
 
 
 def describe(status: Mapping[str, Any]) -> str:

@@ -36,8 +36,10 @@ import psutil
 
 from kinetoken.core.artifacts import hash_path, write_json
 from kinetoken.core.errors import UserError
+from kinetoken.core.log import logged
 from kinetoken.core.params import Positive, load_params
 from kinetoken.core.progress import Progress
+from kinetoken.core.schedule import place
 
 P = TypeVar("P")
 F = TypeVar("F")
@@ -107,9 +109,13 @@ def run_stage(
     run_info = Path(options.run_info) / label
     leader = int(os.environ.get("LOCAL_RANK", "0")) == 0
     signal.signal(signal.SIGTERM, _stop)
-    _end_with_dvc()
+    began = _end_with_dvc()
+    here = place(label, Path("dvc.yaml"), run_info.parent, began) if began is not None and leader else None
     try:
-        with _only_one(run_info / "lock", label), Progress(label, run_info if leader else None) as progress:
+        with (
+            _only_one(run_info / "lock", label), logged(run_info / "log.txt" if leader else None),
+            Progress(label, run_info if leader else None, place=here) as progress,
+        ):
             params = load_params(options.params, options.section, params_class)
             chosen = load_params(options.params, "hardware", Hardware) if hardware else CPU
             paths = _given_paths(paths_class, options)
@@ -249,23 +255,27 @@ def _only_one(lock: Path, label: str) -> Iterator[None]:
         yield
 
 
-def _end_with_dvc() -> None:
-    """End this process when the `dvc` that started it is gone: DVC, killed, leaves its stage running."""
+def _end_with_dvc() -> float | None:
+    """End this process when the `dvc` that started it is gone: DVC, killed, leaves its stage running.
+
+    The Unix time at which that `dvc` began; None where there is none.
+    """
     if "DVC_STAGE" not in os.environ:  # DVC sets it for the commands it runs
-        return
+        return None
     parents = psutil.Process().parents()
     dvc = next((p for p in parents if any(Path(word).name == "dvc" for word in _command(p)[:4])), None)
     if dvc is None:
-        return
+        return None
 
-    def watch() -> None:
+    def end_with_it() -> None:
         while _alive(dvc):
             time.sleep(ORPHAN_CHECK_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(ORPHAN_GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)  # a long library call did not let the signal through
 
-    threading.Thread(target=watch, daemon=True, name="orphan-watch").start()
+    threading.Thread(target=end_with_it, daemon=True, name="orphan-watch").start()
+    return float(dvc.create_time())
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -6,7 +6,7 @@ other severities, quantizers and seeds. Cured runs have seeds of their own and a
 half's healthy runs of their quantizer: one run by itself, and the mean of a severity's runs with its interval.
 
 Reads    section ward.faults of the study's params; the measures of all cases
-Writes   in the study's folder metrics.json; plots/ the cases, the confusion of causes, each measure's range by cause, the cures
+Writes   in the study's folder metrics.json; plots/ the cases, the confusion of causes, each measure's range, the cures
 
 Alone    python -m studies.ward.score --params studies/ward/params.yaml --section ward
 """

@@ -11,7 +11,8 @@ import pytest
 
 from kinetoken.core import progress as module
 from kinetoken.core.errors import UserError
-from kinetoken.core.progress import Progress, clock, describe, replace_text
+from kinetoken.core.progress import Progress, clock, describe, last_seconds, replace_text
+from kinetoken.core.schedule import Place
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -142,3 +143,33 @@ def test_describe_and_clock() -> None:
     assert describe(base) == "train"
     full = {**base, "epoch": 2, "total": 4, "done": 1, "unit": "steps", "rate": 0.5, "remaining_s": 6.0}
     assert describe(full) == "train, epoch 2, 1/4 steps (25%), 0.5 steps/s, 0:06 left"
+
+
+def test_metrics_belong_to_their_phase(tmp_path: Path) -> None:
+    with Progress("stage", tmp_path, quiet=True) as progress:
+        progress.phase("train", 2)
+        progress.update(metrics={"accuracy": 0.9})
+        progress.update(metrics={"loss": 0.1})
+        assert status(tmp_path)["metrics"] == {"accuracy": 0.9, "loss": 0.1}
+        progress.phase("control", 2)
+        assert status(tmp_path)["metrics"] == {}
+        progress.update(metrics={"loss": 0.5})
+    assert status(tmp_path)["metrics"] == {"loss": 0.5}
+
+
+def test_how_long_the_last_run_took_survives_a_failure(tmp_path: Path) -> None:
+    assert last_seconds(tmp_path) is None
+    with Progress("stage", tmp_path, quiet=True):
+        time.sleep(0.2)
+    took = last_seconds(tmp_path)
+    assert took is not None and 0.2 <= took < 5
+    with pytest.raises(RuntimeError), Progress("stage", tmp_path, quiet=True):
+        raise RuntimeError
+    assert last_seconds(tmp_path) == took
+
+
+def test_the_place_in_the_run_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("stage", tmp_path, place=Place(5, 19, 1230.0)):
+        assert status(tmp_path)["place"] == "stage 5 of 19, about 20 min left"
+        assert status(tmp_path)["run_left_s"] == 1230.0
+    assert capsys.readouterr().err.splitlines() == ["stage: stage 5 of 19, about 20 min left"]

@@ -21,9 +21,9 @@ import os, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from kinetoken.errors import UserError
-from kinetoken.params import Positive
-from kinetoken.stage import Context, Input, Output, run_stage
+from kinetoken.core.errors import UserError
+from kinetoken.core.params import Positive
+from kinetoken.core.stage import Context, Input, Output, run_stage
 
 @dataclass(frozen=True)
 class Repeat:

@@ -124,8 +124,8 @@ KILLED = '''
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from kinetoken.training import fit
-from kinetoken.artifacts import save_model
+from kinetoken.training.loop import fit
+from kinetoken.core.artifacts import save_model
 from tests.kinetoken.training.test_loop import PARAMS, context, data, network, step, validate
 
 def slow(module, batch):
