@@ -66,7 +66,7 @@ def page(statuses: list[dict[str, Any]], now: float, lines: int | None = None, s
     rows = window(len(statuses), height, len(statuses) - height + scrolled)
     table = Table(title=heading(statuses, rows), expand=True)
     for name in ("stage", "state", "elapsed", "doing", "heard"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "doing" else None)
     for status in (statuses[row] for row in rows):
         state = shown_state(status, now)
         heard = f"{max(now - status['heartbeat'], 0):.0f} s ago" if state in ("running", "no heartbeat") else ""
