@@ -48,7 +48,7 @@ def examine(path: Path, config: Path, threads: int) -> None:
     from kinetoken.diagnosis.doctor import diagnose
     from kinetoken.diagnosis.intake import Files, take_in
 
-    hardware = Hardware("cpu", 1, "auto", "32-true", threads)
+    hardware = Hardware(accelerator="cpu", devices=1, precision="32-true", threads=threads)
     start = time.perf_counter()
     patient = take_in(Files(path, config=config), DEFAULT, Progress.silent())
     counted, after_count = time.perf_counter() - start, _peak_mib()

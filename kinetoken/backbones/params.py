@@ -19,8 +19,8 @@ class BackboneParams:
     name: str
     image_size: Positive  # side in pixels of the frames that come in
     frames: Positive  # of a clip that comes in
-    pretrained: bool  # download the published weights
-    checkpoint: str | None  # load them from this file instead
+    pretrained: bool = False  # download the published weights
+    checkpoint: str | None = None  # load them from this file instead
 
     def __post_init__(self) -> None:
         if self.pretrained and self.checkpoint is not None:
@@ -50,7 +50,7 @@ class I3dParams(BackboneParams):
     name: Literal["i3d", "i3d_causal"]
     width: Positive  # channels of the stem
     depths: FourDepths  # blocks of each stage
-    head: bool  # the classification head of 400 classes; without it the head's weights in a file are left out
+    head: bool = False  # the classification head of 400 classes; without it the head's weights in a file are left out
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +73,7 @@ class SlowFastParams(BackboneParams):
     depths: FourDepths  # blocks of each stage, in both pathways
     alpha: Positive  # frames of the fast pathway for one of the slow
     beta: Positive  # channels of the slow pathway for one of the fast
-    head: bool  # the classification head of 400 classes; without it the head's weights in a file are left out
+    head: bool = False  # the classification head of 400 classes; without it the head's weights in a file are left out
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,7 +96,7 @@ class R3dParams(BackboneParams):
     name: Literal["r3d"]
     width: Positive  # channels of the stem
     depths: FourDepths  # blocks of each stage
-    head: bool  # the classification head of 400 classes; without it the head's weights in a file are left out
+    head: bool = False  # the classification head of 400 classes; without it the head's weights in a file are left out
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Read one section of params.yaml into its frozen dataclass, strictly.
 
-A section's dataclass lives beside the noun it configures. Every key must be present and known; types
-and ranges are checked before any work starts, and each error names the section and the key.
+A section's dataclass lives beside the noun it configures. Every key must be known, and present unless its field has
+a default: params.yaml holds what a user would change, the rest stands beside its noun. Types and ranges are checked
+before any work starts, and each error names the section and the key.
 
 Overlay a profile onto params.yaml in place, comments kept:
 
@@ -80,7 +81,19 @@ def _closest(cls: Any, node: object) -> Any:  # noqa: ANN401 - a dataclass, or a
     if not isinstance(cls, types.UnionType):
         return cls
     keys = set(map(str, node)) if isinstance(node, Mapping) else set()
-    return min(get_args(cls), key=lambda each: len(keys ^ {field.name for field in dataclasses.fields(each)}))
+    return min(get_args(cls), key=lambda each: len(keys - set(_names(each))) + len(_required(each) - keys))
+
+
+def _names(cls: Any) -> list[str]:  # noqa: ANN401 - a dataclass
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def _required(cls: Any) -> set[str]:  # noqa: ANN401 - a dataclass
+    """The fields that have no default."""
+    missing = dataclasses.MISSING
+    return {
+        field.name for field in dataclasses.fields(cls) if field.default is missing and field.default_factory is missing
+    }
 
 
 def read_yaml(path: str | Path) -> Any:  # noqa: ANN401 - YAML holds anything
@@ -98,12 +111,12 @@ def build(cls: type[T], mapping: object, where: str) -> T:
     if not isinstance(mapping, Mapping):
         raise UserError(f"{where}: expected keys and values, found {_shown(mapping)}")
     hints = typing.get_type_hints(cls, include_extras=True)
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    names = _names(cls)
     if unknown := sorted(set(map(str, mapping)) - set(names)):
         raise UserError(f"{where}.{unknown[0]}: unknown key; known are {', '.join(sorted(names))}")
-    if missing := [name for name in names if name not in mapping]:
+    if missing := [name for name in names if name in _required(cls) - set(mapping)]:
         raise UserError(f"{where}.{missing[0]}: missing")
-    values = {name: _convert(mapping[name], hints[name], f"{where}.{name}") for name in names}
+    values = {name: _convert(mapping[name], hints[name], f"{where}.{name}") for name in names if name in mapping}
     try:
         return cls(**values)
     except ValueError as error:
@@ -182,7 +195,8 @@ def _shown(value: object) -> str:
 def overlay(profile: str | Path, params: str | Path) -> int:
     """Write every leaf of `profile` over `params` in place, comments kept; how many leaves changed.
 
-    Raises UserError for a key that params.yaml does not have: a profile tunes, it does not add.
+    A leaf that params.yaml leaves to its default is added to its section; whether it is known is checked when the
+    section is read. Raises UserError for a section that params.yaml does not have.
     """
     from ruamel.yaml import YAML  # a comment-preserving round trip, which PyYAML cannot do
 
@@ -199,14 +213,15 @@ def _overlay_node(tree: Any, patch: Mapping[str, Any], source: str, where: str) 
     changed = 0
     for key, value in patch.items():
         here = f"{where}.{key}".lstrip(".")
-        if not isinstance(tree, Mapping) or key not in tree:
+        absent = not isinstance(tree, Mapping) or key not in tree
+        if absent and (isinstance(value, Mapping) or not where):
             raise UserError(f"{source}: '{here}' is not in params.yaml")
-        if isinstance(value, Mapping) != isinstance(tree[key], Mapping):
+        if not absent and isinstance(value, Mapping) != isinstance(tree[key], Mapping):
             raise UserError(f"{source}: '{here}' is a section in one file and a value in the other")
         if isinstance(value, Mapping):
             changed += _overlay_node(tree[key], value, source, here)
-        elif tree[key] != value:
-            tree[key] = value  # type: ignore[index]
+        elif absent or tree[key] != value:
+            tree[key] = value
             changed += 1
     return changed
 

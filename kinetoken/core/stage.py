@@ -62,13 +62,13 @@ class Output:
     help: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Hardware:
     """Section `hardware`: what Lightning Fabric and PyTorch run on, shared by all stages."""
 
     accelerator: Literal["auto", "cpu", "cuda"]
     devices: Positive
-    strategy: Literal["auto", "ddp"]
+    strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]  # auto: bf16 on a GPU, else 32 bit
     threads: Positive  # of PyTorch on the CPU; part of what makes a result repeatable to the bit
 

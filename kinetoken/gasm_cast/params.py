@@ -21,16 +21,16 @@ class GasmCastParams(TrainingParams):
 
     semantic: Dinov3Params  # `frames` of those that motion is given, evenly chosen
     motion: R3dParams
-    frozen: bool  # the backbones keep their weights and the statistics of their norms
-    backbone_rate: Annotated[float, Range(gt=0, le=1)]  # the share of the learning rate that backbones train with
-    cache_tokens: bool  # frozen only: tokens are made once, from evaluation views, and training reads those
-    tokens_mib: Positive  # the most memory that they may take
+    frozen: bool = False  # the backbones keep their weights and the statistics of their norms
+    backbone_rate: Annotated[float, Range(gt=0, le=1)] = 1.0  # the share of the learning rate that backbones train with
+    cache_tokens: bool = False  # frozen only: tokens are made once, from evaluation views, and training reads those
+    tokens_mib: Positive = 1024  # the most memory that they may take
     fusion: FusionParams
     views: Views  # `segments` are motion's frames; both image sizes are averaged down from `crop`
     intake: Intake
     order_blind: bool  # train the variant order_blind beside it, to see what order is worth
     order_blind_epochs: NonNegative  # of its training; 0: as many
-    scoring_batch: Positive  # clips that are scored at once
+    scoring_batch: Positive = 32  # clips that are scored at once
 
     def __post_init__(self) -> None:
         if self.cache_tokens and not self.frozen:

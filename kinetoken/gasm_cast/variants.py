@@ -45,12 +45,12 @@ class FusionParams:
     heads: Positive  # of every attention
     bottleneck: Positive  # width of cross-attention
     graph_width: Positive  # of graph attention
-    patch_radius: NonNegativeFloat  # patches at most so many patches apart are neighbours
-    patch_similar: NonNegative  # and so many most similar ones of the frame
-    segment_radius: NonNegativeFloat  # the same for segments
-    segment_similar: NonNegative
-    maps: Positive  # that say where, a stream
-    curves: Positive  # of time that the head reads
+    patch_radius: NonNegativeFloat = 1.5  # patches at most so many patches apart are neighbours
+    patch_similar: NonNegative = 3  # and so many most similar ones of the frame
+    segment_radius: NonNegativeFloat = 1.0  # the same for segments
+    segment_similar: NonNegative = 2
+    maps: Positive = 8  # that say where, a stream
+    curves: Positive = 4  # of time that the head reads
     dropout: Share  # of the head's features
     label_smoothing: Share
-    gradient_checkpointing: bool
+    gradient_checkpointing: bool = False

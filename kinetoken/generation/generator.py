@@ -36,7 +36,7 @@ class GeneratorParams:
     masked: MaskedParams
     clips_per_class: Annotated[int, Range(ge=2)]  # drawn from each prior for the scoring
     neighbours: Positive  # k of coverage, density, precision and recall
-    bootstrap: Positive  # resamples of clips for intervals
+    bootstrap: Positive = 1000  # resamples of clips for intervals
 
 
 @dataclasses.dataclass(frozen=True)

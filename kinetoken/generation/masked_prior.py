@@ -42,8 +42,8 @@ class SamplingParams:
     steps: Positive  # passes through the network a clip
     order: Literal["unsure", "sure"]  # which patches come first
     temperature: Annotated[float, Range(ge=0, le=2)]  # of each draw; 0 takes the most probable level
-    final_temperature: Annotated[float, Range(ge=0, le=2)]  # at the last step; linear in between
-    guidance: Annotated[float, Range(ge=0, le=10)]  # classifier-free: how far beyond the class's own logits
+    final_temperature: Annotated[float, Range(ge=0, le=2)] = 0.0  # at the last step; linear in between
+    guidance: Annotated[float, Range(ge=0, le=10)] = 0.0  # classifier-free: how far beyond the class's own logits
     plan_spread: Annotated[float, Range(gt=0, le=1)]  # of each path component's spread, as much is drawn
 
 

@@ -22,10 +22,10 @@ class CompressionParams:
     quantize: bool  # each step to its nearest code; otherwise only narrowed
     kind: Literal["vq", "simvq"]
     codebook_size: Annotated[int, Range(ge=2)]
-    commitment: NonNegativeFloat  # pull of the narrowed features towards their codes
-    decay: Annotated[float, Range(ge=0, lt=1)]  # vq: of the codebook's moving averages
-    kmeans_start: bool  # vq: the codebook starts from the first batch, not at random
-    dead_code_threshold: NonNegativeFloat  # vq: steps a batch under which a code moves onto a step; 0 is off
+    commitment: NonNegativeFloat = 0.25  # pull of the narrowed features towards their codes
+    decay: Annotated[float, Range(ge=0, lt=1)] = 0.9  # vq: of the codebook's moving averages
+    kmeans_start: bool = True  # vq: the codebook starts from the first batch, not at random
+    dead_code_threshold: NonNegativeFloat = 0.1  # vq: steps a batch under which a code moves onto a step; 0 is off
 
     @property
     def quantizer(self) -> QuantizerParams:
@@ -63,11 +63,11 @@ class ForecastParams:
 class WeightParams:
     """What each part of the loss weighs beside the cross-entropy of the class."""
 
-    place: NonNegativeFloat  # the ball's place in the frames seen, a pixel; of both streams and of frames alone
-    forecast: NonNegativeFloat  # and in those to come
-    depth: NonNegativeFloat  # of both, pixels that an error of 1 in the logarithm of depth weighs as much as
-    tokens: NonNegativeFloat  # cross-entropy of the tokens to come
-    compression: NonNegativeFloat  # reconstruction of the features and commitment to their codes
+    place: NonNegativeFloat = 0.15  # the ball's place in the frames seen, a pixel; of both streams and of frames alone
+    forecast: NonNegativeFloat = 0.2  # and in those to come
+    depth: NonNegativeFloat = 30.0  # of both, pixels that an error of 1 in the logarithm of depth weighs as much as
+    tokens: NonNegativeFloat = 0.15  # cross-entropy of the tokens to come
+    compression: NonNegativeFloat = 0.2  # reconstruction of the features and commitment to their codes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class I3DMagvitParams(MuonParams):
     hidden: Positive  # of the classification head
     dropout: Fraction
     forecast: ForecastParams
-    weights: WeightParams
+    weights: WeightParams = WeightParams()
     frames_scored: Positive  # test clips whose foretold frames are drawn and compared
 
     def __post_init__(self) -> None:

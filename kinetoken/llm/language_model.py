@@ -24,7 +24,7 @@ class Price:
     completion: NonNegativeFloat
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageModel:
     """Section describe_motion.language_model."""
 
@@ -32,12 +32,13 @@ class LanguageModel:
     mode: Literal["live", "replay"]  # replay: answers come from the ledger alone; no key, no cost
     temperature: Annotated[float, Range(ge=0, le=2)] | None  # null: not sent; some models take only their own
     max_tokens: Positive  # of one answer, reasoning included
-    token_limit: Literal["max_completion_tokens", "max_tokens"]  # its name in the request; older servers: the latter
+    # its name in the request; older servers know the latter
+    token_limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     concurrency: Annotated[int, Range(ge=1, le=256)]  # requests in flight at once
-    attempts: Annotated[int, Range(ge=1, le=20)]  # of one row in one run, the first included
-    timeout_s: PositiveFloat  # of one attempt, from sending to the last byte
-    longest_wait_s: PositiveFloat  # between two attempts; a server that asks for more is not waited for
-    retry_failed: bool  # ask rows again that ended without an answer in an earlier run
+    attempts: Annotated[int, Range(ge=1, le=20)] = 6  # of one row in one run, the first included
+    timeout_s: PositiveFloat = 120.0  # of one attempt, from sending to the last byte
+    longest_wait_s: PositiveFloat = 60.0  # between two attempts; a server that asks for more is not waited for
+    retry_failed: bool = True  # ask rows again that ended without an answer in an earlier run
     spend_cap: PositiveFloat  # for one set of rows over all its runs, in the currency of the prices
     prices: dict[str, Price]  # by model id
 

@@ -50,10 +50,10 @@ class HeadParams:
 
     width: Annotated[int, Range(ge=8)]
     heads: Positive  # of attention over space and over time
-    place_weight: NonNegativeFloat  # of the error of the candidate's place, smooth L1 in px
-    presence_weight: NonNegativeFloat  # of the cross-entropy of whether it is in sight
-    short_frames: Positive  # of most clips in training
-    whole_share: Fraction  # of the batches that see whole clips
+    place_weight: NonNegativeFloat = 0.3  # of the error of the candidate's place, smooth L1 in px
+    presence_weight: NonNegativeFloat = 1.0  # of the cross-entropy of whether it is in sight
+    short_frames: Positive = 8  # of most clips in training
+    whole_share: Fraction = 0.125  # of the batches that see whole clips
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

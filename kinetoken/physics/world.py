@@ -9,14 +9,14 @@ from kinetoken.core.params import PositiveFloat, Range
 from kinetoken.physics.laws import Array
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class World:
     """What is the same for every clip: a camera at the origin looking along +z, a floor, one ball."""
 
-    field_of_view_degrees: Annotated[float, Range(gt=1, lt=170)]  # of the square image, side to side
+    field_of_view_degrees: Annotated[float, Range(gt=1, lt=170)] = 60.0  # of the square image, side to side
     floor_y: Annotated[float, Range(lt=0)]  # m, below the camera
-    near: PositiveFloat  # m, least depth of the ball's centre
-    far: PositiveFloat  # m, greatest
+    near: PositiveFloat = 2.1  # m, least depth of the ball's centre
+    far: PositiveFloat = 4.8  # m, greatest
     ball_radius: PositiveFloat  # m, known: from one camera, depth is only knowable through it
     fps: PositiveFloat
     num_frames: Annotated[int, Range(ge=2)]

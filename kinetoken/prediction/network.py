@@ -45,7 +45,7 @@ class PredictorParams(MuonParams):
     transformer_width: Annotated[int, Range(ge=8)]  # a multiple of 4
     copies: Positive  # paths derived from each training track by symmetry
     copy_scale: tuple[PositiveFloat, PositiveFloat]  # their least and greatest size, of the original's
-    bootstrap: Positive  # resamples of the test clips for intervals
+    bootstrap: Positive = 1000  # resamples of the test clips for intervals
 
     def __post_init__(self) -> None:
         if self.transformer_width % 4:

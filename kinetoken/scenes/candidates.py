@@ -59,7 +59,7 @@ class CandidateMotion:
         return Process(self.spread, self.step, memory_of(self.process_noise) if persistent else 0.0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CandidateTracks:
     """Section generate_trajectories.<dataset> of a dataset of candidates."""
 
@@ -69,7 +69,7 @@ class CandidateTracks:
     counts: CandidateCounts
     appears: tuple[NonNegative, NonNegative]  # frames, the first and the last at which a candidate may appear
     motion: CandidateMotion
-    laws: "FourLaws"
+    laws: "FourLaws" = dataclasses.field(default_factory=lambda: FourLaws())  # read where motion.law is four_laws
 
     def __post_init__(self) -> None:
         first, last = self.appears
@@ -77,18 +77,18 @@ class CandidateTracks:
             raise ValueError(f"appears: expected first <= last < {self.world.num_frames} frames, found {[first, last]}")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FourLaws:
     """What motion.law four_laws draws its persistent candidates from, as generate_trajectories.motion does."""
 
-    start_low: tuple[float, float, float]  # m
-    start_high: tuple[float, float, float]
-    speed: Band  # m/s
-    path_radius: Band  # m
-    gravity: Band  # m/s²
-    tilt_degrees: Annotated[float, Range(ge=0, le=89)]
-    pitch: Band  # m a turn
-    apex: tuple[Fraction, Fraction]
+    start_low: tuple[float, float, float] = (-0.5, -0.35, 2.5)  # m
+    start_high: tuple[float, float, float] = (0.5, 0.35, 3.2)
+    speed: Band = (0.7, 1.0)  # m/s
+    path_radius: Band = (0.2, 0.35)  # m
+    gravity: Band = (0.8, 1.6)  # m/s²
+    tilt_degrees: Annotated[float, Range(ge=0, le=89)] = 30.0
+    pitch: Band = (0.6, 1.0)  # m a turn
+    apex: tuple[Fraction, Fraction] = (0.35, 0.65)
 
 
 def draw_candidates(params: CandidateTracks) -> Tracks:

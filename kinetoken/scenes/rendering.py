@@ -25,18 +25,18 @@ MASK_COVERAGE = 0.5  # a pixel belongs to the ball's mask above this coverage
 SHADOW_REACH = 2.2  # a shadow ends this many times its softness from its middle
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Look:
     """How the world is drawn, the same for every clip."""
 
     image_size: Annotated[int, Range(ge=16)]  # pixels a side
-    background: Literal["room", "black"]  # black has no floor and no shadow
-    wall_shade: Fraction
-    floor_shade: Fraction
-    wall_depth: Annotated[float, Range(gt=0)]  # m; where the floor ends
+    background: Literal["room", "black"] = "room"  # black has no floor and no shadow
+    wall_shade: Fraction = 0.22
+    floor_shade: Fraction = 0.3
+    wall_depth: Annotated[float, Range(gt=0)] = 6.0  # m; where the floor ends
     shadow: Annotated[float, Range(ge=0, lt=0.1)]  # darkening at its core; below the tracker's threshold of 0.1
-    ambient: Fraction  # share of the ball's light that has no direction
-    noise: NonNegativeFloat  # standard deviation of Gaussian noise, of full scale 1
+    ambient: Fraction = 0.85  # share of the ball's light that has no direction
+    noise: NonNegativeFloat = 0.0  # standard deviation of Gaussian noise, of full scale 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,15 +25,15 @@ class QuantizerParams:
     kind: QuantizerKind
     levels: tuple[int, ...]  # fsq
     codebook_size: Annotated[int, Range(ge=2)]  # lfq (a power of two), vq, simvq
-    code_dim: Positive  # vq, simvq: latent channels
-    weight: NonNegativeFloat  # of the quantizer's own loss in the training loss
-    commitment: NonNegativeFloat  # lfq, vq, simvq: pull of the latents towards their codes
-    entropy: NonNegativeFloat  # lfq: weight of sure tokens and an even use of codes
-    decay: Annotated[float, Range(ge=0, lt=1)]  # vq: of the codebook's moving averages
-    kmeans_start: bool  # vq: the codebook starts from the first batch, not at random
-    dead_code_threshold: NonNegativeFloat  # vq: tokens a batch under which a code moves onto a token; 0 is off
-    rotation: bool  # vq, simvq: gradients by the rotation trick, not straight through
-    contrastive: NonNegativeFloat  # weight of InfoNCE between two noisy views' latents; 0 is off
+    code_dim: Positive = 8  # vq, simvq: latent channels
+    weight: NonNegativeFloat = 1.0  # of the quantizer's own loss in the training loss
+    commitment: NonNegativeFloat = 0.25  # lfq, vq, simvq: pull of the latents towards their codes
+    entropy: NonNegativeFloat = 0.02  # lfq: weight of sure tokens and an even use of codes
+    decay: Annotated[float, Range(ge=0, lt=1)] = 0.99  # vq: of the codebook's moving averages
+    kmeans_start: bool = True  # vq: the codebook starts from the first batch, not at random
+    dead_code_threshold: NonNegativeFloat = 0.1  # vq: tokens a batch under which a code moves onto a token; 0 is off
+    rotation: bool = True  # vq, simvq: gradients by the rotation trick, not straight through
+    contrastive: NonNegativeFloat = 0.0  # weight of InfoNCE between two noisy views' latents; 0 is off
 
     def __post_init__(self) -> None:
         """ValueError for FSQ without levels or fewer than 3 in one, and LFQ with a codebook that is no power of two."""

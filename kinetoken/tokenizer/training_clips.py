@@ -66,7 +66,7 @@ class WindowParams:
 class TokenizerParams(MuonParams):
     """Section train_tokenizer."""
 
-    cpu_precision: CpuPrecision  # where hardware.precision is auto
+    cpu_precision: CpuPrecision = "auto"  # where hardware.precision is auto
     network: NetworkParams
     quantizer: QuantizerParams
     loss: LossParams

@@ -35,11 +35,11 @@ class TrainingParams:
     epochs: Positive
     batch_size: Positive
     learning_rate: PositiveFloat  # the peak, after warm-up
-    warmup_fraction: Annotated[float, Range(ge=0, lt=1)]  # of all steps
-    weight_decay: NonNegativeFloat  # AdamW; matrices and kernels only, not biases and norms
-    gradient_clip: NonNegativeFloat  # of the global norm; 0 is off
-    ema_decay: Annotated[float, Range(ge=0, lt=1)]  # average of the weights used for validation; 0 is off
-    patience: NonNegative  # epochs without improvement before stopping; 0 is off
+    warmup_fraction: Annotated[float, Range(ge=0, lt=1)] = 0.1  # of all steps
+    weight_decay: NonNegativeFloat = 0.01  # AdamW; matrices and kernels only, not biases and norms
+    gradient_clip: NonNegativeFloat = 1.0  # of the global norm; 0 is off
+    ema_decay: Annotated[float, Range(ge=0, lt=1)] = 0.0  # average of the weights used for validation; 0 is off
+    patience: NonNegative = 0  # epochs without improvement before stopping; 0 is off
 
 
 class Batches(Protocol):

@@ -20,7 +20,7 @@ from kinetoken.training.loop import Optimizers, TrainingParams, adamw, multiplie
 class MuonParams(TrainingParams):
     """Training with Muon for the matrices between hidden layers and AdamW for the rest."""
 
-    muon_learning_rate: PositiveFloat  # the peak of Muon's; `learning_rate` is that of AdamW
+    muon_learning_rate: PositiveFloat = 0.02  # the peak of Muon's; `learning_rate` is that of AdamW
 
 
 class HasHiddenMatrices(Protocol):

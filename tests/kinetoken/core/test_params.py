@@ -9,7 +9,7 @@ import yaml
 
 from kinetoken.core import params as module
 from kinetoken.core.errors import UserError
-from kinetoken.core.params import Fraction, Positive, PositiveFloat, Range, load_params, overlay
+from kinetoken.core.params import Fraction, NoParams, Positive, PositiveFloat, Range, load_params, overlay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +198,7 @@ def test_overlay_changes_leaves_and_keeps_comments(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text, fault", [
-    ("train:\n  epoch: 2\n", "'train.epoch' is not in params.yaml"),
+    ("train:\n  deep:\n    a: 2\n", "'train.deep' is not in params.yaml"),
     ("none:\n  a: 1\n", "'none' is not in params.yaml"),
     ("train: 5\n", "'train' is a section in one file and a value in the other"),
     ("train:\n  epochs:\n    a: 1\n", "'train.epochs' is a section in one file and a value in the other"),
@@ -210,6 +210,52 @@ def test_overlay_refuses_what_params_do_not_have_and_changes_nothing(tmp_path: P
     with pytest.raises(UserError, match=fault):
         overlay(profile, params)
     assert params.read_text() == PARAMS
+
+
+def test_overlay_adds_what_a_section_leaves_to_its_default(tmp_path: Path) -> None:
+    params, profile = tmp_path / "params.yaml", tmp_path / "gpu.yaml"
+    params.write_text(PARAMS)
+    profile.write_text("train:\n  patience: 3\n")
+    assert overlay(profile, params) == 1
+    assert yaml.safe_load(params.read_text())["train"]["patience"] == 3
+    assert overlay(profile, params) == 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Frugal:
+    epochs: Positive
+    patience: Positive = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lavish(Frugal):
+    width: Positive
+    depth: Positive = 2
+
+
+def test_a_default_stands_for_what_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "train: {epochs: 2}\nchecked: {epochs: 2, patience: 3}\n"
+        "bad: {epochs: 2, patience: 0}\ntypo: {epochs: 2, patient: 1}\n"
+    )
+    assert load_params(path, "train", Frugal) == Frugal(epochs=2, patience=5)
+    assert load_params(path, "checked", Frugal) == Frugal(epochs=2, patience=3)
+    with pytest.raises(UserError, match=r"bad\.patience: must be >= 1"):
+        load_params(path, "bad", Frugal)
+    with pytest.raises(UserError, match=r"typo\.patient: unknown key"):
+        load_params(path, "typo", Frugal)
+
+
+def test_what_is_left_out_does_not_choose_among_dataclasses(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("few: {epochs: 2}\nmany: {epochs: 2, width: 4}\n")
+    assert load_params(path, "few", Frugal | Lavish) == Frugal(epochs=2)  # type: ignore[arg-type]
+    assert load_params(path, "many", Frugal | Lavish) == Lavish(epochs=2, width=4)  # type: ignore[arg-type]
+
+
+def test_a_stage_without_params_needs_no_file(tmp_path: Path) -> None:
+    assert load_params(tmp_path / "none.yaml", "any", NoParams) == NoParams()
 
 
 def test_overlay_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,8 @@ from tests.support.quantizers import FSQ
 ROOT = Path(__file__).parents[3]
 SIZE, FRAMES = 32, 16
 ALL = get_args(ExtractorName)
-SCENE = Scene(World(60.0, -1.75, 2.1, 4.8, 0.2, 16.0, FRAMES), Look(SIZE, "room", 0.2, 0.3, 6.0, 0.0, 0.8, 0.0))
+LOOK = Look(image_size=SIZE, wall_shade=0.2, floor_shade=0.3, shadow=0.0, ambient=0.8)
+SCENE = Scene(World(floor_y=-1.75, ball_radius=0.2, fps=16.0, num_frames=FRAMES), LOOK)
 each_extractor = pytest.mark.parametrize("name", ALL)
 
 
