@@ -1,6 +1,6 @@
 # Everything starts here. A bare clone needs only `make repro` and `make test`; `make` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test smoke relock verify study watch lint lock
+.PHONY: help setup repro test smoke relock verify study studies watch lint lock
 
 # `python` and `dvc`, here and in the commands of dvc.yaml, are those of .venv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -48,9 +48,11 @@ verify: setup  ## re-hash recorded outputs and the cache; what is damaged is nam
 	@python -m tools.verify
 
 study: setup  ## run a longer comparison: make study NAME=... (STAGE=... and what it needs, of it)
-	@[ -f "studies/$(NAME)/dvc.yaml" ] || { echo "error: make study NAME=..., one of:" \
-	  $$(ls studies 2>/dev/null || echo "(there are none yet)") >&2; exit 1; }
-	@dvc repro studies/$(NAME)/dvc.yaml$(if $(STAGE),:$(STAGE)) $(ARGS)
+	@[ -f "studies/$(NAME)/dvc.yaml" ] || { echo "error: make study NAME=..., one of:" $$(cd studies && ls -d */ | tr -d /) >&2; exit 1; }
+	@python -m tools.studies run $(NAME) $(STAGE)
+
+studies: setup  ## what the longer comparisons ask, which commit made them, which are stale
+	@python -m tools.studies
 
 watch: setup  ## what every stage is doing, on one page
 	@python -m tools.watch

@@ -24,7 +24,6 @@ from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
 from stages.extract_codes import Extraction
 from studies.data_curve import draw, measure
 from tests.support.quantizers import FSQ
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/data_curve"
@@ -80,12 +79,6 @@ def test_every_size_takes_as_many_steps(curve: measure.Curve) -> None:
         dataclasses.replace(curve, sizes=(1000,))
     with pytest.raises(ValueError, match="pixels.epochs: 4 cannot be shared out for 11520 clips"):
         dataclasses.replace(curve, sizes=(11520,))
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/data_curve/dvc.yaml`"
 
 
 # ---- the readers, for real

@@ -25,7 +25,6 @@ from kinetoken.tokenizer.training_clips import TokenizerParams
 from stages.extract_codes import Extraction
 from studies.first_team import examine_features, tell
 from tests.support.quantizers import FSQ
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/first_team"
@@ -69,12 +68,6 @@ def test_the_few_clips_are_the_first_of_the_many_and_the_test_clips_the_same() -
     other = draw_tracks(dataclasses.replace(few, counts=dataclasses.replace(small, train=16)))
     np.testing.assert_array_equal(one.points[one.split == "test"], other.points[other.split == "test"])
     np.testing.assert_array_equal(one.points[one.split == "train"], other.points[other.split == "train"][:8])
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/first_team/dvc.yaml`"
 
 
 def test_every_step_of_the_story_is_run_as_it_is_told() -> None:

@@ -15,7 +15,6 @@ from kinetoken.core.stage import Context, Hardware
 from kinetoken.gasm_cast.params import GasmCastParams
 from kinetoken.gasm_cast.variants import VARIANTS
 from studies.gasm_cast import compare
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/gasm_cast"
@@ -51,12 +50,6 @@ def test_the_first_is_the_main_pipelines() -> None:
         pytest.skip("params.yaml has no section train_gasm_cast")
     main = load_params(ROOT / "params.yaml", "train_gasm_cast", GasmCastParams)
     assert settings("gasm_cast") == dataclasses.replace(main, order_blind=False)
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/gasm_cast/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

@@ -14,7 +14,6 @@ from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
 from studies.persistence import compare
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/persistence"
@@ -37,12 +36,6 @@ def test_a_run_is_the_main_pipelines_but_for_extractors_and_seed(seed: int) -> N
     own = {name: dataclasses.replace(main.of(name), seed=seed) for name in get_args(ExtractorName)}
     assert found == dataclasses.replace(main, seed=seed, extractors=get_args(ExtractorName), **own)
     assert compare.EXTRACTORS == get_args(ExtractorName)
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/persistence/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

@@ -15,7 +15,6 @@ from kinetoken.core.stage import Context, Hardware
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.poolings import POOLINGS
 from studies.pooling import compare
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/pooling"
@@ -51,12 +50,6 @@ def test_a_variant_differs_from_the_main_pipeline_by_what_its_name_says_only(nam
         },
     }.get(name) or {"poolings": (name,)}
     assert settings(name) == dataclasses.replace(strong, **differing)
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/pooling/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

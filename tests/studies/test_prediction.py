@@ -12,7 +12,6 @@ from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.prediction.network import PredictorParams
 from studies.prediction import tell
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/prediction"
@@ -27,12 +26,6 @@ def test_the_study_differs_from_the_pipeline_by_what_is_given_and_foretold_only(
     assert dataclasses.replace(study, past_slices=usual.past_slices, future_slices=usual.future_slices) == usual
     assert load_params(PARAMS, "hardware", Hardware) == load_params(ROOT / "params.yaml", "hardware", Hardware)
     assert load_params(PARAMS, "prediction", tell.Telling).span == 4
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/prediction/dvc.yaml`"
 
 
 def horizon() -> pd.DataFrame:

@@ -14,7 +14,6 @@ from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from studies.two_stream import compare
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/two_stream"
@@ -49,12 +48,6 @@ def test_a_variant_differs_from_the_main_pipeline_by_what_its_name_says_only(nam
     assert found == dataclasses.replace(main, **differing)
     assert found.backbone.name == (name if name in ("frame_cnn", "slowfast") else "i3d")
     assert (found.backbone.image_size, found.backbone.frames) == (main.backbone.image_size, main.backbone.frames)
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(STAGES[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/two_stream/dvc.yaml`"
 
 
 def test_every_file_of_the_stage_is_named() -> None:

@@ -18,7 +18,6 @@ from kinetoken.scenes.rendering import Rendering
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Halves, Ward, changed, fault_cases, healthy_cases, split_changes
 from studies.ward.score import clopper_pearson, cures, judged, ward_numbers, welch
-from tools.imports import code_deps
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "studies/ward/params.yaml"
@@ -75,12 +74,6 @@ def test_every_change_is_one_of_the_tokenizers_params_or_a_breakage(ward: Ward) 
             settings, broken = split_changes(case.changes, BREAKAGES)
             changed(ward.tokenizer, settings)  # UserError for an unknown param or a wrong type
             assert settings or broken
-
-
-@pytest.mark.parametrize("name", sorted(PIPELINE))
-def test_code_deps_are_the_closure_of_the_imports(name: str) -> None:
-    listed, right = code_deps(PIPELINE[name], ROOT)
-    assert listed == right, "run `python -m tools.imports --write studies/ward/dvc.yaml`"
 
 
 # ---- the breakages
