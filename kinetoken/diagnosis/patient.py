@@ -14,7 +14,7 @@ from kinetoken.codes import CodesMeta, Indices
 from kinetoken.diagnosis.chain import Painted, Tokens
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.per_track import PerTrack
+from kinetoken.per_track import Ids, PerTrack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ class Patient(PerTrack):
     """
 
     meta: CodesMeta
-    track_id: NDArray[np.int64]
+    track_id: Ids
     label: np.ndarray
     split: np.ndarray
     codes: Indices | None
