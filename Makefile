@@ -44,8 +44,8 @@ smoke: setup  ## the whole pipeline with tiny params in a clone under .smoke, ab
 relock: setup  ## record an edit that changes no result in dvc.lock, once the smoke profile proves it
 	@python -m tools.relock
 
-verify: setup  ## re-hash recorded outputs and the cache; what is damaged is named and removed
-	@python -m tools.verify
+verify: setup  ## re-hash outputs and cache, name what is damaged (REPAIR=1: restore it, or move it to .damaged)
+	@python -m tools.verify$(if $(filter 1,$(REPAIR)), --repair)
 
 study: setup  ## run a longer comparison: make study NAME=... (STAGE=... and what it needs, of it)
 	@[ -f "studies/$(NAME)/dvc.yaml" ] || { echo "error: make study NAME=..., one of:" $$(cd studies && ls -d */ | tr -d /) >&2; exit 1; }

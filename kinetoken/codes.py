@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.artifacts import read_table
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import PerTrack
+from kinetoken.core.per_track import PerTrack, id_column, read_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,10 @@ class CodesTable(PerTrack):
 
 
 def write_codes(path: Path, meta: CodesMeta, parts: Iterable[CodesTable]) -> None:
-    """Stream the parts into one table, a row group each. Raises ValueError for indices outside the codebook."""
+    """Stream the parts into one table, a row group each.
+
+    Raises ValueError for indices outside the codebook, UserError for ids that the table cannot hold.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -76,14 +79,16 @@ def write_codes(path: Path, meta: CodesMeta, parts: Iterable[CodesTable]) -> Non
         metadata={"codes": json.dumps(dataclasses.asdict(meta), sort_keys=True)},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    start = 0
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as sink:
         for part in parts:
             flat = part.codes.reshape(len(part), width)
             if flat.min() < 0 or flat.max() >= meta.codebook_size:
                 raise ValueError(f"codes {flat.min()}…{flat.max()} outside a codebook of {meta.codebook_size}")
             values = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel(), pa.int32()), width)
-            columns = [pa.array(part.track_id, pa.int32()), part.label.tolist(), part.split.tolist(), values]
+            columns = [id_column(path, part.track_id, start), part.label.tolist(), part.split.tolist(), values]
             sink.write_table(pa.table(columns, schema=schema))
+            start += len(part)
 
 
 def read_codes(path: Path) -> CodesTable:
@@ -99,7 +104,7 @@ def read_codes(path: Path) -> CodesTable:
         row = int(np.flatnonzero(((codes < 0) | (codes >= meta.codebook_size)).any((1, 2, 3)))[0])
         raise UserError(f"{path}: row {row}: a code outside the codebook of {meta.codebook_size}")
     return CodesTable(
-        table["track_id"].to_numpy(), np.array(table["class"].to_pylist()), np.array(table["split"].to_pylist()),
+        read_ids(path, table), np.array(table["class"].to_pylist()), np.array(table["split"].to_pylist()),
         codes, meta,
     )
 

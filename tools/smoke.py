@@ -104,10 +104,17 @@ def run_all(folders: Sequence[Path], words: Sequence[str] = ("repro",)) -> None:
 
 
 def recorded_outputs(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(stage, recorded output) of everything in dvc.lock: path, md5, size."""
-    lock = read_yaml(root / "dvc.lock")
-    for stage, entry in lock["stages"].items():
-        for out in entry.get("outs", []):
+    """(stage, recorded output) of everything in dvc.lock: path, md5, size; UserError if it is no lock of DVC."""
+    path = root / "dvc.lock"
+    lock = read_yaml(path)
+    stages = lock.get("stages") if isinstance(lock, dict) else None
+    if not isinstance(stages, dict):
+        raise UserError(f"{path}: no 'stages' with a mapping in it, so no lock that DVC wrote; see git diff dvc.lock")
+    for stage, entry in stages.items():
+        outs = entry.get("outs", []) if isinstance(entry, dict) else None
+        for out in outs if isinstance(outs, list) else [None]:
+            if not isinstance(out, dict) or not isinstance(out.get("path"), str):
+                raise UserError(f"{path}: stage {stage}: 'outs' must list entries with a 'path'; see git diff dvc.lock")
             yield stage, out
 
 

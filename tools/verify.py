@@ -1,89 +1,80 @@
-"""Re-hash every output recorded in dvc.lock and every object in DVC's cache.
+"""Re-hash every cache object and every output recorded in dvc.lock; name what is damaged and what differs.
 
-DVC trusts what it once hashed; a bit that flips on the disk goes unnoticed. What is damaged is named and
-removed, from the workspace and from the cache, so that `dvc repro` makes it again. Exit code 1 if
-anything was damaged.
+DVC trusts what it once hashed; a bit that flips on the disk goes unnoticed. This command changes nothing (it
+opens DVC's own .dvc/tmp, as `dvc status` does). It ends with exit code 1 if anything is damaged or could not be
+checked. Outputs that only differ from dvc.lock (trained by hand, another revision's lock, an extra file in a
+folder) are listed and are no failure. tools/integrity.py has the rule that tells the two apart.
 
-    python -m tools.verify [--keep]     # or: make verify
+With --repair, damaged files move to .damaged/ and good copies take their place where there are any
+(tools/repair.py); `make repro` makes the others again.
+
+    python -m tools.verify [--repair]     # or: make verify, make verify REPAIR=1
 """
 
 import argparse
-import hashlib
-import json
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from kinetoken.core.errors import UserError
-from tools.smoke import recorded_outputs
+from tools.integrity import Examination, Finding, Project, examine, open_project
+from tools.repair import repair, untouchable
+from tools.smoke import git
+
+LABELS = {"damaged": "damaged", "differs": "differs from dvc.lock", "not checked": "not checked"}
+HINTS = {
+    "damaged": "make verify REPAIR=1 puts good copies in their place or moves them to .damaged/, "
+    "then make repro makes what is missing",
+    "differs": "no damage, left as it is; dvc commit records it, make repro makes what dvc.lock describes again "
+    "(a folder as a whole: keep extra files elsewhere)",
+    "not checked": "dvc.lock is not as DVC writes it, or a file cannot be read",
+}
 
 
-def damaged_objects(cache: Path) -> Iterator[Path]:
-    """Cache objects, files and `.dir` listings, whose content does not hash to their name."""
-    for path in sorted(cache.glob("[0-9a-f][0-9a-f]/*")):
-        name = path.parent.name + path.name.removesuffix(".dir")
-        if path.is_file() and len(name) == 32 and file_md5(path) != name:
-            yield path
+def verify(project: Project, *, fix: bool = False) -> tuple[Examination, list[str]]:
+    """What was found, and the lines that say so; with `fix` what is damaged is repaired."""
+    examination = examine(project)
+    done = dict(repair(project, examination)) if fix else {}
+    lines = [_line(project, finding, done.get(finding)) for finding in examination.findings]
+    return examination, lines + _summary(project.root, examination, fixed=fix)
 
 
-def damaged_outputs(root: Path) -> Iterator[Path]:
-    """Recorded outputs in the workspace that are not what dvc.lock says; absent ones are no damage."""
-    for _, out in recorded_outputs(root):
-        path = root / out["path"]
-        if path.exists() and output_md5(path) != out["md5"]:
-            yield path
+def _line(project: Project, finding: Finding, done: str | None) -> str:
+    why = finding.why
+    if done is None and finding.kind != "not checked" and (reason := untouchable(project, finding.path)):
+        why += f"; {reason}"
+    return printable(f"{LABELS[finding.kind]}: {finding.name or '.'} ({why})" + (f": {done}" if done else ""))
 
 
-def output_md5(path: Path) -> str:
-    """DVC's hash of a file, or of a folder: of its sorted listing as JSON, with `.dir` behind it."""
-    if not path.is_dir():
-        return file_md5(path)
-    files = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
-    listing = [{"md5": file_md5(file), "relpath": name} for name, file in files]
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+def _summary(root: Path, examination: Examination, *, fixed: bool) -> list[str]:
+    kinds = [finding.kind for finding in examination.findings]
+    if not kinds:
+        return ["sound: every output that is here, every cache object"]
+    hints = HINTS | ({"damaged": "nothing was deleted; make repro makes what is missing now"} if fixed else {})
+    if set(kinds) != {"damaged"} and git(root, "--no-optional-locks", "status", "--porcelain", "--", "dvc.lock"):
+        hints["differs"] += "; dvc.lock itself is not the committed one (git diff dvc.lock)"
+    return [f"{kinds.count(kind)} {LABELS[kind]}: {hint}" for kind, hint in hints.items() if kind in kinds]
 
 
-def file_md5(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "md5").hexdigest()
+def printable(text: str) -> str:
+    """The text with terminal codes and line ends spelled out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def verify(root: Path, cache: Path, *, keep: bool = False) -> list[Path]:
-    """What is damaged, removed unless `keep`."""
-    damaged = [*damaged_outputs(root), *damaged_objects(cache)]
-    if not keep:
-        for path in damaged:
-            _remove(path)
-    return damaged
-
-
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="name what is damaged, remove nothing")
-    options = parser.parse_args()
-    from dvc.repo import Repo
-
-    root = Path.cwd()
-    with Repo(str(root)) as repo:
-        cache = Path(repo.cache.local.path)
+    parser.add_argument("--repair", action="store_true", help="move what is damaged aside, restore good copies")
+    options = parser.parse_args(argv)
     try:
-        damaged = verify(root, cache, keep=options.keep)
+        with open_project(Path.cwd(), exclusive=options.repair) as project:
+            examination, lines = verify(project, fix=options.repair)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
-    for path in damaged:
-        shown = path.relative_to(root) if path.is_relative_to(root) else path
-        print(f"damaged{'' if options.keep else ' and removed'}: {shown}")
-    print(f"{len(damaged)} damaged; make repro makes them again" if damaged else "all outputs and the cache are sound")
-    return int(bool(damaged))
+    except KeyboardInterrupt:
+        return 130
+    print("\n".join(lines))
+    return int(any(finding.kind != "differs" for finding in examination.findings))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 
-Ids = NDArray[np.integer[Any]]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Ids = NDArray[Any]  # (N,) whole numbers, or text of files made elsewhere
+
+LARGEST_ID = 2**31 - 1  # that the tables' int32 column holds
 
 
 class PerTrack:
@@ -33,9 +38,80 @@ class PerTrack:
         return np.searchsorted(np.array(self.classes), self.label).astype(np.int64)
 
 
-def rows_by_track(
-    wanted: Ids, track_id: Ids, absent: Callable[[int], str] = "no track {}".format
-) -> NDArray[np.int64]:
+def track_ids(values: np.ndarray, place: Callable[[int], str]) -> NDArray[np.int32]:
+    """Ids (N,) as the tables hold them, from numbers or text.
+
+    UserError for the first that is no whole number from 0 to LARGEST_ID, its sentence begun by the `place` of its row.
+    Larger ones would wrap around to the ids of other tracks, and ids are seeds, which numpy does not allow below 0.
+    """
+    if values.dtype.kind in "iuf":
+        fits = (values >= 0) & (values <= LARGEST_ID) & (values == np.floor(values))
+    else:
+        values = np.array([_whole(value) for value in values.tolist()], object)
+        fits = np.array([isinstance(value, int) and 0 <= value <= LARGEST_ID for value in values], bool)
+    if not fits.all():
+        row = int(np.argmin(fits))
+        raise UserError(
+            f"{place(row)}, column 'track_id': {values[row : row + 1].tolist()[0]!r} is no track id: these are whole "
+            f"numbers from 0 to {LARGEST_ID}"
+        )
+    return values.astype(np.int32, copy=False)
+
+
+def id_column(path: Path, values: np.ndarray, start: int = 0) -> "pa.Array":
+    """The column track_id to be written to a table; `start` is its first row's number. UserError as `track_ids`."""
+    import pyarrow as pa
+
+    return pa.array(track_ids(values, lambda row: f"{path}: row {start + row}"), pa.int32())
+
+
+def read_ids(path: Path, table: "pa.Table") -> NDArray[np.int32]:
+    """The column track_id (N,) of a table that was read. UserError if it is missing, and as `track_ids`."""
+    if "track_id" not in table.column_names:
+        raise UserError(f"{path}: column 'track_id' is missing")
+    return track_ids(table["track_id"].to_numpy(), lambda row: f"{path}: row {row}")
+
+
+def any_ids(values: np.ndarray) -> Ids:
+    """Ids (N,) of any type, so that equal ones compare equal: int64 where all are such numbers, else text.
+
+    Missing ones are empty text. Text of a number is that number if it is spelled as numbers are: "7", not "007".
+    """
+    if values.dtype.kind in "iu" and (values.dtype != np.uint64 or values.max(initial=0) < 2**63):
+        return values.astype(np.int64, copy=False)
+    text = np.array([_spelled(value) for value in values.tolist()], np.str_)
+    try:
+        numbers = text.astype(np.int64)
+    except (ValueError, OverflowError):
+        return text
+    return numbers if (numbers.astype(text.dtype) == text).all() else text
+
+
+def alike(one: Ids, other: Ids) -> tuple[Ids, Ids]:
+    """Both of `any_ids`, as numbers if both are numbers, else as text."""
+    return (one, other) if one.dtype.kind == other.dtype.kind else (one.astype(np.str_), other.astype(np.str_))
+
+
+def _whole(value: object) -> object:
+    """The whole number that a float is or that a text spells, else the value itself; True and False are no numbers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value)) == value:
+        return int(value)
+    return value
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None or value != value else str(value)
+
+
+def rows_by_track(wanted: Ids, track_id: Ids, absent: Callable[[Any], str] = "no track {}".format) -> NDArray[np.int64]:
     """Rows (M,) at which the ids `wanted` (M,) stand in a table's `track_id` (N,), both in any order.
 
     Of rows with the same id the first counts. UserError with the sentence `absent` of the first id that is not there.
@@ -43,7 +119,7 @@ def rows_by_track(
     order = np.argsort(track_id, kind="stable")
     rows = order[np.minimum(np.searchsorted(track_id, wanted, sorter=order), len(order) - 1)]
     if (missing := wanted[track_id[rows] != wanted]).size:
-        raise UserError(absent(int(missing[0])))
+        raise UserError(absent(missing[0].item()))
     return rows
 
 

@@ -1,7 +1,7 @@
 """A user's arrays, one row a clip, read batch by batch from Parquet, NPY or NPZ; every fault names file and row."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 Array = NDArray[Any]
@@ -33,13 +34,16 @@ class Column(abc.ABC):
         """Arrays (n, ...) of rows in order. Raises UserError for rows of different shape and missing values."""
 
     def take(self, rows: NDArray[np.int64]) -> Array:
-        """The rows (n, ...) at these ascending places; one batch in memory at a time."""
+        """The rows (n, ...) at these places, in any order; one batch in memory at a time."""
         parts, start = [], 0
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
         for batch in self.batches():
-            first, last = np.searchsorted(rows, [start, start + len(batch)])
-            parts.append(np.array(batch[rows[first:last] - start]))
+            first, last = np.searchsorted(ascending, [start, start + len(batch)])
+            parts.append(np.array(batch[ascending[first:last] - start]))
             start += len(batch)
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        return found if (np.diff(order) > 0).all() else found[np.argsort(order)]
 
 
 class InMemory(Column):
@@ -138,11 +142,28 @@ def open_column(path: Path, names: Sequence[str], what: str) -> Column:
     return InMemory(path, values)
 
 
-def load_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an NPY (mapped) or NPZ file by name; UserError if it is neither, or holds Python objects."""
+def read_csv(path: Path, **options: Any) -> "pd.DataFrame":  # noqa: ANN401 - pandas' own
+    """A table with commas, or tabs if its name ends so; empty fields are empty text. UserError if it is none."""
+    import pandas as pd
+
+    try:
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return pd.DataFrame(pd.read_csv(path, sep=separator, keep_default_na=False, **options))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not a readable CSV file: {str(error).splitlines()[0]}") from None
+
+
+def load_arrays(path: Path, names: Container[str] | None = None) -> dict[str, Array]:
+    """The arrays of an NPY (mapped, named `array`) or NPZ file by name, all or those of the `names`.
+
+    UserError if it is neither, or holds Python objects.
+    """
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-        return {"array": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+        arrays = {"array": found} if isinstance(found, np.ndarray) else found
+        return {name: arrays[name] for name in arrays if names is None or name in names}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except ValueError as error:

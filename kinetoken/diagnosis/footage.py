@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import rows_by_track
 from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
 from kinetoken.diagnosis.columns import Column, open_column
+from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
 
@@ -26,18 +26,20 @@ OWN_GRID = (4, 8, 8)  # of pixels where the codes' grid is not known
 class Footage:
     """The clips of N rows of a codes table, in pixels (n, T, H, W, 3) uint8, from a clip store or an array."""
 
-    def __init__(self, path: Path, track_id: NDArray[np.int64] | None, length: int) -> None:
-        """track_id (N,): the table's, by which a clip store is read; an array has one clip a row of the table."""
+    def __init__(self, path: Path, codes: Rows, what: str = "clips") -> None:
+        """`what`: clips or reconstructions. UserError if there are not some for each of the codes."""
         self.path = path
-        self.store = ClipStore(path) if path.is_dir() else None
+        self.store: ClipStore | None = None
         self.column: Column | None = None
+        if path.is_dir():
+            self.store = ClipStore(path, foreign=True)
+            there = Rows(path, len(self.store), what, {"track_id": self.store.track_id})
+        else:
+            self.column = open_column(path, ("clips", "videos", "frames", "pixels"), what)
+            there = read_rows(path, len(self.column), what)
+        join = joined(codes, there)
+        self.place, self.note = join.rows, join.note
         self.scene = None if self.store is None else _scene(self.store)
-        if self.store is not None:
-            self.place = _places(self.store, track_id, length)
-            return
-        self.column = open_column(path, ("clips", "videos", "frames", "pixels"), "clips")
-        if len(self.column) != length:
-            raise UserError(f"{path}: {len(self.column)} clips, but the codes table has {length} rows")
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         """Places among these ascending rows and their clips, a few at a time, in any order."""
@@ -46,7 +48,7 @@ class Footage:
         elif self.column is not None:
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
-                yield np.arange(start, start + len(part)), _rgb(self.column.take(part), self.path)
+                yield np.arange(start, start + len(part)), _rgb(self.column.take(self.place[part]), self.path)
 
     def _stored(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         assert self.store is not None
@@ -65,18 +67,6 @@ def _scene(store: ClipStore) -> Scene | None:
         return store.scene
     except UserError:  # clips that Kinetoken did not draw
         return None
-
-
-def _places(store: ClipStore, track_id: NDArray[np.int64] | None, length: int) -> NDArray[np.int64]:
-    if track_id is None:
-        if len(store) != length:
-            raise UserError(
-                f"{store.folder}: {len(store)} clips, the codes table {length} rows and no track_id to match them by"
-            )
-        return np.arange(length)
-    return rows_by_track(track_id, store.track_id, lambda track: (
-        f"{store.folder}: no clip of track {track}, which the codes table holds"
-    ))
 
 
 def _rgb(values: NDArray[Any], path: Path) -> Pixels:
@@ -138,7 +128,8 @@ def watch(
     painted = None
     if drawn is not None:
         painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))
-    return Watched(tokens, mask, painted, _notes(footage, own, mask))
+    assumed = (each.note for each in (footage, drawn) if each is not None and each.note)
+    return Watched(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
 
 
 def _notes(footage: Footage, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, ev
 from kinetoken.diagnosis.columns import Column, load_arrays, open_column, open_parquet
 from kinetoken.diagnosis.footage import Footage, watch
 from kinetoken.diagnosis.history import read_history
+from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
 from kinetoken.diagnosis.patient import SPLITS, Patient
 from kinetoken.diagnosis.tally import Tally
@@ -66,7 +67,8 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     config = read_config(files)
     labels = read_labels(files.codes, len(column))
     if files.labels is not None:
-        labels = labels_beside(labels, files.labels, len(column))
+        labels = labels_beside(labels, files.codes, files.labels)
+    known = Rows(files.codes, len(column), "codes", labels.ids)
     split, notes = split_clips(labels, len(column), params.seed)
     rows = _sample(labels, split, params)
     progress.phase("looking at codes", len(column), "clips")
@@ -76,12 +78,12 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     else:
         patient = _counted(column, rows, config, scan, labels, params.seed, progress)
     patient.label, patient.split = labels.names_of(rows), np.array(SPLITS)[split[rows]]
-    patient.track_id = rows if labels.track_id is None else labels.track_id[rows]
+    patient.track_id = next(iter(labels.ids.values()))[rows] if labels.ids else rows
     patient.unreadable = labels.missing or _too_few(patient)
     patient.pooled = config.pooling == "space"
-    patient.notes = (*scan.notes, *notes, *_said(config))
-    _add_vectors(patient, files, column, rows, params.seed)
-    _add_footage(patient, files, labels, len(column), rows, params, progress)
+    patient.notes = (*scan.notes, *labels.notes, *notes, *_said(config))
+    _add_vectors(patient, files, known, rows, params.seed)
+    _add_footage(patient, files, known, rows, params, progress)
     if files.history is not None:
         patient.history, patient.late_fall = read_history(files.history)
     return patient
@@ -242,27 +244,31 @@ def _said(config: Config) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _add_vectors(patient: Patient, files: Files, column: Column, rows: NDArray[np.int64], seed: int) -> None:
+def _add_vectors(patient: Patient, files: Files, known: Rows, rows: NDArray[np.int64], seed: int) -> None:
     """Tokens of latents, codes and averaged codes."""
     if patient.codes is None:
         return
     if files.latents is not None:
-        patient.tokens["latents"] = _latents(files.latents, len(column), rows, patient.meta.grid)
+        patient.tokens["latents"], assumed = _latents(files.latents, known, rows, patient.meta.grid)
+        patient.notes = (*patient.notes, *assumed)
     vectors, note = _code_vectors(patient, files, seed)
     patient.tokens["codes"] = vectors[patient.codes]
     patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
     patient.notes = (*patient.notes, *note)
 
 
-def _latents(path: Path, length: int, rows: NDArray[np.int64], grid: tuple[int, int, int]) -> Tokens:
+def _latents(
+    path: Path, known: Rows, rows: NDArray[np.int64], grid: tuple[int, int, int]
+) -> tuple[Tokens, tuple[str, ...]]:
+    """The latents of these rows of the codes, and what was assumed to find them."""
     column = open_column(path, ("latents", "features", "z"), "latents")
-    if len(column) != length:
-        raise UserError(f"{path}: {len(column)} rows of latents, but the codes table has {length}")
-    values = column.take(rows).astype(np.float32)
+    join = joined(known, read_rows(path, len(column), "rows of latents"))
+    place = join.rows[rows]
+    values = column.take(place).astype(np.float32)
     if not np.isfinite(values).all():
-        place = int(np.argmax(~np.isfinite(values.reshape(len(values), -1)).all(1)))
-        raise UserError(f"{path}: row {int(rows[place])} holds NaN or infinite values")
-    return laid_out(values, grid, path, "latents")
+        bad = int(np.argmax(~np.isfinite(values.reshape(len(values), -1)).all(1)))
+        raise UserError(f"{path}: row {int(place[bad])} holds NaN or infinite values")
+    return laid_out(values, grid, path, "latents"), (join.note,) if join.note else ()
 
 
 def _code_vectors(patient: Patient, files: Files, seed: int) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -292,16 +298,15 @@ def _code_vectors(patient: Patient, files: Files, seed: int) -> tuple[NDArray[np
 
 
 def _add_footage(
-    patient: Patient, files: Files, labels: Labels, length: int, rows: NDArray[np.int64], params: Diagnosis,
-    progress: Progress,
+    patient: Patient, files: Files, known: Rows, rows: NDArray[np.int64], params: Diagnosis, progress: Progress
 ) -> None:
     if files.clips is None:
         if files.reconstructions is not None:
             raise UserError(f"{files.reconstructions}: reconstructions need the clips beside them (--clips)")
         return
     progress.phase("reading clips", len(rows), "clips")
-    footage = Footage(files.clips, labels.track_id, length)
-    drawn = None if files.reconstructions is None else Footage(files.reconstructions, labels.track_id, length)
+    footage = Footage(files.clips, known, "clips")
+    drawn = None if files.reconstructions is None else Footage(files.reconstructions, known, "reconstructions")
     seen = watch(footage, drawn, rows, patient.split, patient.meta.grid, params.reconstructed_clips)
     patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
     patient.notes = (*patient.notes, *seen.notes)

@@ -1,6 +1,7 @@
 """Who the clips are: labels, splits and ids, from the codes' own file or one beside it."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import rows_by_track
-from kinetoken.diagnosis.columns import load_arrays, open_parquet
+from kinetoken.core.per_track import Ids
+from kinetoken.diagnosis.columns import load_arrays, open_parquet, read_csv
+from kinetoken.diagnosis.joining import Rows, joined, read_id_columns
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
 SPLIT_NAMES = ("split", "subset", "fold")
-ID_NAMES = ("track_id", "clip_id", "id")
 MEANT = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 OUTSIDE = -1  # of a clip in none of the three splits
 SHARES = (0.6, 0.15)  # of the clips drawn for train and val; the rest is test
@@ -22,13 +23,14 @@ VAL_OF_TRAIN = 0.2  # taken for val where a file has no such split
 
 @dataclasses.dataclass
 class Labels:
-    """N clips: target (N,) into names, all 0 where there are none; split names (N,) or None; integer ids or None."""
+    """N clips: target (N,) into names, all 0 where there are none; split names (N,) or None; columns of ids (N,)."""
 
     target: NDArray[np.int64]
     names: tuple[str, ...]
     split: np.ndarray | None
-    track_id: NDArray[np.int64] | None
+    ids: Mapping[str, Ids]
     missing: str = ""  # why there is nothing to read, or nothing
+    notes: tuple[str, ...] = ()  # what was assumed to join them to the codes
 
     def names_of(self, rows: NDArray[np.int64]) -> np.ndarray:
         """The rows' names (n,)."""
@@ -38,86 +40,86 @@ class Labels:
 def read_labels(path: Path, length: int | None = None) -> Labels:
     """Labels, splits and ids of a file's clips.
 
-    Raises UserError if there are not `length` of them, and for empty labels.
+    Raises UserError if there are not `length` of them, for columns of different length, and for empty labels.
     """
-    columns = _columns(path)
-
-    def first(names: tuple[str, ...]) -> Column | None:
-        return next((columns[name] for name in names if name in columns), None)
-
-    label, split, ids = first(LABEL_NAMES), first(SPLIT_NAMES), first(ID_NAMES)
-    counts = {len(one[0]) for one in (label, split, ids) if one is not None}
-    if length is not None and counts - {length}:
-        raise UserError(f"{path}: {max(counts - {length})} labels, but the codes table has {length} rows")
+    columns, ids = _columns(path), read_id_columns(path)
+    label, split = (next((name for name in names if name in columns), "") for names in (LABEL_NAMES, SPLIT_NAMES))
+    counts = {name: len(columns[name][0]) for name in (label, split) if name}
+    counts |= {name: len(values) for name, values in ids.items()}
+    _require_length(path, counts, length)
     found = Labels(
-        np.zeros(next(iter(counts), length or 0), np.int64), (), None if split is None else split[1][split[0]],
-        None if ids is None else _whole(ids[1], ids[0]), "no labels were given",
+        np.zeros(next(iter(counts.values()), length or 0), np.int64), (),
+        columns[split][1][columns[split][0]] if split else None, ids, "no labels were given",
     )
-    if label is not None:
-        found.target, found.names = label[0], tuple(str(value) for value in label[1])
-        found.missing = f"all clips have one label ('{found.names[0]}')" if len(found.names) == 1 else ""
+    if label:
+        found.target, values = columns[label]
+        found.names = tuple(str(value) for value in values)
+        found.missing = _alike(found.names)
         if (empty := np.isin(found.names, ["", "None", "nan"])).any():
             row = int(np.argmax(np.isin(found.target, np.flatnonzero(empty))))
             raise UserError(f"{path}: row {row} has no label")
     return found
 
 
-def labels_beside(own: Labels, path: Path, length: int) -> Labels:
-    """The labels of a file of their own, matched by id where both files have ids, else row by row.
+def _alike(names: tuple[str, ...]) -> str:
+    """Why labels of these names tell nothing, or nothing."""
+    return f"all clips have one label ('{names[0]}')" if len(names) == 1 else ""
+
+
+def _require_length(path: Path, counts: Mapping[str, int], length: int | None) -> None:
+    """UserError for a column that has not as many values as the codes table has rows, or as the first column."""
+    for name, count in counts.items():
+        if length is not None and count != length:
+            raise UserError(f"{path}: {count} values in '{name}', but the codes table has {length} rows")
+        if count != (first := next(iter(counts.values()))):
+            raise UserError(f"{path}: {count} values in '{name}', but {first} in '{next(iter(counts))}'")
+
+
+def labels_beside(own: Labels, codes: Path, path: Path) -> Labels:
+    """The labels of a file of their own in the order of the codes, whose own labels and ids are given.
 
     Raises UserError if there are none, or not one for every clip.
     """
     other = read_labels(path)
     if not other.names:
         raise UserError(f"{path}: no labels: name the column class or label")
-    rows = np.arange(length)
-    if own.track_id is not None and other.track_id is not None:
-        rows = rows_by_track(own.track_id, other.track_id, lambda track: (
-            f"{path}: no label of clip {track}, which the codes table holds"
-        ))
-    elif len(other.target) != length:
-        raise UserError(f"{path}: {len(other.target)} labels, but the codes table has {length} rows")
-    split = own.split if other.split is None else other.split[rows]
-    ids = own.track_id if own.track_id is not None or other.track_id is None else other.track_id[rows]
-    return Labels(other.target[rows], other.names, split, ids, other.missing)
+    join = joined(Rows(codes, len(own.target), "codes", own.ids), Rows(path, len(other.target), "labels", other.ids))
+    split = own.split if other.split is None else other.split[join.rows]
+    ids = own.ids or {name: values[join.rows] for name, values in other.ids.items()}
+    used, target = np.unique(other.target[join.rows], return_inverse=True)  # not those of rows that were left out
+    names = tuple(other.names[place] for place in used)
+    return Labels(target.astype(np.int64), names, split, ids, _alike(names), (join.note,) if join.note else ())
 
 
 Column = tuple[NDArray[np.int64], np.ndarray]  # places (N,) among distinct sorted values
 
 
 def _columns(path: Path) -> dict[str, Column]:
-    """Columns of one value a clip, as places among their distinct values."""
+    """Labels and splits, one value a clip, as places among their distinct values."""
+    wanted = (*LABEL_NAMES, *SPLIT_NAMES)
     if path.suffix in (".csv", ".tsv"):
-        import pandas as pd
-
-        try:
-            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except (ValueError, OSError) as error:
-            raise UserError(f"{path}: not a readable CSV file: {str(error).splitlines()[0]}") from None
-        return {str(name): _places(table[name].to_numpy()) for name in table}
+        table = read_csv(path)
+        return {name: _places(table[name].to_numpy()) for name in wanted if name in table}
     if path.suffix == ".parquet":
         return _parquet_columns(path)
-    flat = {name: np.asarray(values) for name, values in load_arrays(path).items() if values.ndim == 1}
+    only = ("array",) if path.suffix == ".npy" else wanted
+    flat = {name: np.asarray(values) for name, values in load_arrays(path, only).items() if values.ndim == 1}
     return {"label" if path.suffix == ".npy" else name: _places(values) for name, values in flat.items()}
 
 
 def _parquet_columns(path: Path) -> dict[str, Column]:
-    """Names dictionary-encoded as they are read, so that ten million of them stay small; ids only if whole numbers."""
+    """Names dictionary-encoded as they are read, so that ten million of them stay small."""
     import pyarrow as pa
 
     file = open_parquet(path)
     schema = file.schema_arrow
     columns = {}
-    for name in (*LABEL_NAMES, *SPLIT_NAMES, *ID_NAMES):
+    for name in (*LABEL_NAMES, *SPLIT_NAMES):
         if name not in schema.names:
             continue
         if pa.types.is_integer(schema.field(name).type):
             parts = [batch.column(0) for batch in file.iter_batches(65536, columns=[name])]
             columns[name] = _places(pa.chunked_array(parts).to_numpy())
-            continue
-        if name in ID_NAMES:
             continue
         places: list[NDArray[np.int64]] = []
         known: dict[Any, int] = {}
@@ -137,10 +139,6 @@ def _parquet_columns(path: Path) -> dict[str, Column]:
 def _places(values: np.ndarray) -> Column:
     distinct, place = np.unique(values, return_inverse=True)
     return place.astype(np.int64), distinct
-
-
-def _whole(values: np.ndarray, place: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    return values.astype(np.int64)[place] if np.issubdtype(values.dtype, np.integer) else None
 
 
 def split_clips(labels: Labels, length: int, seed: int) -> tuple[NDArray[np.int8], tuple[str, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesMeta, Indices
-from kinetoken.core.per_track import PerTrack
+from kinetoken.core.per_track import Ids, PerTrack
 from kinetoken.diagnosis.chain import Painted, Tokens
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
@@ -46,7 +46,7 @@ class Patient(PerTrack):
     """
 
     meta: CodesMeta
-    track_id: NDArray[np.int64]
+    track_id: Ids
     label: np.ndarray
     split: np.ndarray
     codes: Indices | None

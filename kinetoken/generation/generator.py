@@ -83,7 +83,7 @@ class Generator(nn.Module):
         """`table` (codebook size, D): the vector of every code, see `Tokenizer.codes_to_latents`."""
         super().__init__()
         self.shape, self.sampling = shape, sampling
-        self.register_buffer("table", table.float())
+        self.register_buffer("table", table.float().clone())
         self.priors = nn.ModuleDict({name: make(shape, self.table) for name, make in PRIORS.items()})
         self.plan = PlanPrior(len(shape.classes), shape.grid[0] * shape.slice_frames, shape.plan)
         self.tokenizer_hash = ""

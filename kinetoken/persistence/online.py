@@ -82,7 +82,7 @@ class OnlineDetector:
         for track, (number, image) in frames.items():
             under_way = self._open.setdefault(track, _Track(number - 1, 0, [], 0.0, None))
             under_way.number, under_way.frames = number, under_way.frames + 1
-            under_way.waiting.append(image)
+            under_way.waiting.append(image.copy())  # the caller may fill its buffer with the next frame
         ready: dict[int, list[int]] = defaultdict(list)
         for track in frames:
             if len(self._open[track].waiting) == self.network.stride:

@@ -105,7 +105,7 @@ class CodeVectors(nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.register_buffer("table", table.float())
+        self.register_buffer("table", table.float().clone())
         self.learned = nn.Embedding(len(table), LEARNED_COORDINATES)
         nn.init.normal_(self.learned.weight, std=0.1)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.artifacts import read_table, write_table
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import PerTrack
+from kinetoken.core.per_track import Ids, PerTrack, any_ids, id_column, track_ids
 from kinetoken.scenes.rendering import Scene, to_scene
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def shard_path(folder: Path, index: int) -> Path:
 
 
 def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
-    """One shard of the store."""
+    """One shard of the store. UserError for ids that it cannot hold."""
     import pyarrow as pa
 
     count, frames, height, width, _ = clips.pixels.shape
     content = np.ascontiguousarray(clips.pixels)
     offsets = np.arange(count + 1, dtype=np.int64) * (content.nbytes // max(count, 1))
     table = pa.table({
-        "track_id": pa.array(clips.track_id, pa.int32()),
+        "track_id": id_column(path, clips.track_id),
         "class": clips.label.tolist(), "split": clips.split.tolist(),
         "num_frames": pa.array(np.full(count, frames), pa.int16()),
         "height": pa.array(np.full(count, height), pa.int16()),
@@ -67,8 +67,11 @@ def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
 class ClipStore(PerTrack):
     """A folder of shards, read by split or streamed; every page's checksum is verified on reading."""
 
-    def __init__(self, folder: Path) -> None:
-        """UserError if the folder holds no shard, or shards that are no clips."""
+    def __init__(self, folder: Path, foreign: bool = False) -> None:
+        """UserError if the folder holds no shard, shards that are no clips, or track ids that no table can hold.
+
+        `foreign` clips were made elsewhere and may have ids of any type, as `any_ids` gives them.
+        """
         self.folder = folder
         self.shards = sorted(folder.glob("part-*.parquet"))
         if not self.shards:
@@ -78,7 +81,8 @@ class ClipStore(PerTrack):
         first = index[0]
         self.shape = tuple(int(first[name][0].as_py()) for name in ("num_frames", "height", "width"))
         self.fps = float(first["fps"][0].as_py())
-        self.track_id: NDArray[np.int32] = np.concatenate([table["track_id"].to_numpy() for table in index])
+        ids = np.concatenate([table["track_id"].to_numpy() for table in index])
+        self.track_id: Ids = any_ids(ids) if foreign else track_ids(ids, self._place)
         self.label = np.concatenate([np.array(table["class"].to_pylist()) for table in index])
         self.split = np.concatenate([np.array(table["split"].to_pylist()) for table in index])
         scene = (first.schema.metadata or {}).get(b"scene")
@@ -123,6 +127,11 @@ class ClipStore(PerTrack):
             pixels = self._pixels(path, self._read(path, ("frames",)), np.arange(length))
             yield Clips(self.track_id[rows], self.label[rows], self.split[rows], pixels, self.fps)
             start += length
+
+    def _place(self, row: int) -> str:
+        """A row of the store as a row of its shard, in words."""
+        shard = int(np.searchsorted(np.cumsum(self.lengths), row, side="right"))
+        return f"{self.shards[shard]}: row {row - sum(self.lengths[:shard])}"
 
     def _read(self, path: Path, columns: Sequence[str]) -> "pa.Table":
         try:

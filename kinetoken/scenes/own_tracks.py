@@ -8,6 +8,7 @@ import numpy as np
 
 from kinetoken.core.artifacts import read_table
 from kinetoken.core.errors import UserError
+from kinetoken.core.per_track import track_ids
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 from kinetoken.scenes.motion import Trajectories, draw_look, drawn_columns
@@ -27,7 +28,7 @@ def read_own_tracks(path: Path, params: Trajectories) -> Tracks:
     splits are drawn by class in the proportions of `counts` (train, val and test).
     """
     frame = _read_frame(path)
-    _check_columns(path, frame)
+    frame = _checked_columns(path, frame)
     num_frames = _check_rows(path, frame)
     ids = frame["track_id"].to_numpy()[::num_frames]
     points = frame[["x", "y", "z"]].to_numpy(np.float64).reshape(-1, num_frames, 3)
@@ -43,7 +44,7 @@ def read_own_tracks(path: Path, params: Trajectories) -> Tracks:
     fps = _frame_rate(path, frame, num_frames, params.world.fps)
     world = dataclasses.replace(params.world, num_frames=num_frames, fps=fps)
     drawn = _own_columns(world, points, [np.random.default_rng([params.seed, len(SPLITS), int(i)]) for i in ids])
-    return Tracks(world, ids.astype(np.int32), label, split, points, drawn)
+    return Tracks(world, ids, label, split, points, drawn)
 
 
 def _own_columns(world: World, points: Array, rngs: list[np.random.Generator]) -> "pd.DataFrame":
@@ -69,26 +70,28 @@ def _read_frame(path: Path) -> "pd.DataFrame":
     raise UserError(f"{path}: tracks come as .csv or .parquet")
 
 
-def _check_columns(path: Path, frame: "pd.DataFrame") -> None:
+def _checked_columns(path: Path, frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with ids as int32; UserError for columns, rows or values that are missing or no such numbers."""
     import pandas as pd
 
     if missing := [name for name in TRACK_COLUMNS if name not in frame]:
         raise UserError(f"{path}: column '{missing[0]}' is missing; needed are {', '.join(TRACK_COLUMNS)}")
     if len(frame) == 0:
         raise UserError(f"{path}: no rows")
-    numeric = [name for name in (*TRACK_COLUMNS, "t") if name in frame]
+    ids = track_ids(frame["track_id"].to_numpy(), lambda row: f"{path}: {_place(frame, row)}")
+    numeric = [name for name in (*TRACK_COLUMNS[1:], "t") if name in frame]
     for name in numeric:
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            row = int(np.flatnonzero(pd.to_numeric(frame[name], errors="coerce").isna())[0])
+            row = int(pd.to_numeric(frame[name], errors="coerce").isna().argmax())  # 0 where all are numbers as text
             raise UserError(f"{path}: {_place(frame, row)}, column '{name}': {frame[name].iloc[row]!r} is no number")
     finite = np.isfinite(frame[numeric].to_numpy(np.float64))
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         raise UserError(f"{path}: {_place(frame, row)}, column '{numeric[column]}': missing or not finite")
-    for name in ("track_id", "frame"):
-        values = frame[name].to_numpy(np.float64)
-        if (fractional := np.flatnonzero(values != np.floor(values))).size:
-            raise UserError(f"{path}: {_place(frame, fractional[0])}, column '{name}': must be whole")
+    values = frame["frame"].to_numpy(np.float64)
+    if (fractional := np.flatnonzero(values != np.floor(values))).size:
+        raise UserError(f"{path}: {_place(frame, fractional[0])}, column 'frame': must be whole")
+    return frame.assign(track_id=ids)
 
 
 def _place(frame: "pd.DataFrame", row: int) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from kinetoken.core.artifacts import read_table, write_table
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import PerTrack
+from kinetoken.core.per_track import PerTrack, id_column, read_ids
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 
@@ -40,9 +40,10 @@ class Tracks(PerTrack):
 
 
 def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None:
-    """Both Parquet tables, the world in their metadata."""
+    """Both Parquet tables, the world in their metadata. UserError for ids that they cannot hold; then neither."""
     import pyarrow as pa
 
+    track_id = id_column(track_params, tracks.track_id)
     count, frames = tracks.points.shape[:2]
     meta = {"world": json.dumps(dataclasses.asdict(tracks.world), sort_keys=True)}
     rows = pa.table({
@@ -54,7 +55,7 @@ def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None
     })
     write_table(trajectories, rows.replace_schema_metadata(meta))
     once: dict[str, object] = {
-        "track_id": pa.array(tracks.track_id, pa.int32()),
+        "track_id": track_id,
         "class": tracks.label.tolist(), "split": tracks.split.tolist(),
     }
     for name, values in tracks.drawn.items():
@@ -63,15 +64,18 @@ def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None
 
 
 def read_tracks(trajectories: Path, track_params: Path) -> Tracks:
-    """The two tables back; points to float32 precision. UserError for a file that is neither."""
+    """The two tables back; points to float32 precision. UserError for a file that is neither, or of other tracks."""
     rows, once = read_table(trajectories), read_table(track_params)
     for path, table, needed in ((trajectories, rows, "frame"), (track_params, once, "ball_radius")):
         if needed not in table.column_names or b"world" not in (table.schema.metadata or {}):
             raise UserError(f"{path}: not a {path.stem} table of Kinetoken")
     world = World(**json.loads(rows.schema.metadata[b"world"]))
+    track_id = read_ids(track_params, once)
+    if not np.array_equal(rows["track_id"].to_numpy(), np.repeat(track_id, world.num_frames)):
+        raise UserError(f"{track_params}: not the tracks of {trajectories}; run the stage that made both again")
     points = np.stack([rows[a].to_numpy() for a in "xyz"], -1).astype(np.float64)
     drawn = once.drop_columns(["track_id", "class", "split"]).to_pandas()
     return Tracks(
-        world, once["track_id"].to_numpy(), np.array(once["class"].to_pylist()), np.array(once["split"].to_pylist()),
+        world, track_id, np.array(once["class"].to_pylist()), np.array(once["split"].to_pylist()),
         points.reshape(-1, world.num_frames, 3), drawn,
     )

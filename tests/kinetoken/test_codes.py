@@ -94,3 +94,21 @@ def test_codes_of_another_tokenizer() -> None:
     META.require_same_tokenizer("ab" * 32, Path("codes.parquet"), Path("models/tokenizer"))
     with pytest.raises(UserError, match=r"codes.parquet: made by tokenizer abababababab, but models/tokenizer"):
         META.require_same_tokenizer("cd" * 32, Path("codes.parquet"), Path("models/tokenizer"))
+
+
+@pytest.mark.parametrize("stray", [-1, 2**31, 2**32 + 1])
+def test_ids_that_the_table_cannot_hold_are_refused_in_writing_and_reading(tmp_path: Path, stray: int) -> None:
+    path, whole = tmp_path / "codes.parquet", table()
+    ids = whole.track_id.astype(np.int64)
+    ids[5] = stray
+    odd = dataclasses.replace(whole, track_id=ids)
+    with pytest.raises(UserError, match=f"codes.parquet: row 5, column 'track_id': {stray} is no track id"):
+        write_codes(path, META, [odd.take(np.arange(4)), odd.take(np.arange(4, 7))])
+    write_codes(path, META, [whole])
+    content = pq.read_table(path)
+    pq.write_table(content.set_column(0, "track_id", [ids]), path)
+    with pytest.raises(UserError, match=f"codes.parquet: row 5, column 'track_id': {stray} is no track id"):
+        read_codes(path)
+    pq.write_table(content.drop_columns(["track_id"]), path)
+    with pytest.raises(UserError, match=r"codes.parquet: column 'track_id' is missing"):
+        read_codes(path)

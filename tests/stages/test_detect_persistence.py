@@ -161,6 +161,24 @@ def test_saved_detectors_fed_frame_by_frame_decide_as_the_stage_did(done: Paths,
             assert verdict.confidence == pytest.approx(expected.loc[track, "confidence"], abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_buffer_that_holds_every_frame_in_turn_gives_the_verdicts_of_fresh_frames(
+    done: Paths, data: Path, name: str
+) -> None:
+    clips = ClipStore(data / "videos").read("test").pixels
+    fresh, reused = (OnlineDetector.load(done.model / name, data / "tokenizer" if name == "magvit" else None)
+                     for _ in range(2))
+    buffers = np.zeros_like(clips[:, 0])
+    waiting = list(range(len(clips)))
+    for frame in range(clips.shape[1]):
+        buffers[:] = clips[:, frame]
+        expected = fresh.feed({i: (frame, clips[i, frame]) for i in waiting})
+        assert reused.feed({i: (frame, buffers[i]) for i in waiting}) == expected
+        buffers[:] = 0  # a camera that clears its buffer between frames
+        waiting = [i for i in waiting if expected[i].status == "undecided"]
+    assert not waiting
+
+
 def test_the_same_again_is_the_same_bytes(data: Path, tmp_path: Path) -> None:
     params = dataclasses.replace(tiny(), extractors=("transformer",))
     both = [stage_paths(data, tmp_path / name) for name in ("one", "two")]

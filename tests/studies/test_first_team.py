@@ -86,8 +86,8 @@ def test_the_short_story_begins_and_ends_as_the_long_one_and_needs_no_more_than_
     runs = {step.name: (step.tokenizer, step.reads) for step in story.steps}
     assert [step.name for step in short.steps] == ["as_they_did", "cured"]
     assert all(runs[step.name] == (step.tokenizer, step.reads) for step in short.steps)
-    needed = {f"studies/first_team/data/scores/{step.tokenizer}.json" for step in short.steps} | {
-        f"studies/first_team/data/steps/{step.name}/{name}"
+    needed = {f"data/scores/{step.tokenizer}.json" for step in short.steps} | {
+        f"data/steps/{step.name}/{name}"
         for step in short.steps for name in ("doctor.json", "verdict.md", "heads.json")
     }
     assert needed == {dep for dep in STAGES["first_team_cure"]["deps"] if dep.startswith("data/")}

@@ -1,7 +1,7 @@
 """A chat-completions server on 127.0.0.1 that answers as it is told to, well or badly, and remembers what it was sent.
 
-For tests, as a context manager, or alone: python -m tests.llm_server good 429 good prints its address and answers each
-request in turn that way, the last behaviour for ever.
+For tests, as a context manager, or alone: python -m tests.support.llm_server good 429 good prints its address and
+answers each request in turn that way, the last behaviour for ever.
 """
 
 import contextlib

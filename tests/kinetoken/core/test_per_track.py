@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import PerTrack, require_same_tracks, rows_by_track
+from kinetoken.core.per_track import LARGEST_ID, PerTrack, alike, any_ids, require_same_tracks, rows_by_track, track_ids
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
@@ -60,3 +60,63 @@ def test_tables_of_other_tracks_classes_or_splits_are_named() -> None:
     ):
         with pytest.raises(UserError, match=message):
             require_same_tracks(one, source, (table([4, 7]), path), (other, path))
+
+
+def at(row: int) -> str:
+    return f"table: row {row}"
+
+
+WHOLE = st.integers(-(2**70), 2**70)
+
+
+@given(st.lists(WHOLE, min_size=1, max_size=8), st.sampled_from([object, str, np.int64, np.uint64, np.int32]))
+def test_ids_are_kept_as_they_are_or_refused(ids: list[int], dtype: type) -> None:
+    """None becomes another number, whatever type it comes in."""
+    try:
+        values = np.array(ids, dtype)
+    except OverflowError:
+        return
+    strays = [row for row, value in enumerate(ids) if not 0 <= value <= LARGEST_ID]
+    if not strays:
+        kept = track_ids(values, at)
+        assert kept.tolist() == ids and kept.dtype == np.int32
+        return
+    first = strays[0]
+    with pytest.raises(UserError, match=rf"^table: row {first}, column 'track_id': '?{ids[first]}'? is no track id"):
+        track_ids(values, at)
+
+
+@pytest.mark.parametrize("stray", ["a", "007", "", " 7", None, np.nan, 2.5, True, b"7x"])
+def test_what_is_no_whole_number_is_no_track_id(stray: object) -> None:
+    with pytest.raises(UserError, match="^table: row 1, column 'track_id': .* is no track id"):
+        track_ids(np.array([3, stray], object), at)
+
+
+@given(st.lists(st.one_of(WHOLE, st.text("0123456789ab _-", min_size=1)), min_size=1, max_size=8))
+def test_ids_of_any_type_stay_apart_and_equal_ones_meet(ids: list[int | str]) -> None:
+    """As Python objects, as text, and, where they fit, as integers: the same ids."""
+    as_text = [str(each) for each in ids]
+    expected = [[one == other for other in as_text] for one in as_text]
+    for values in (np.array(ids, object), np.array(as_text), np.array(as_text, object)):
+        found, again = alike(any_ids(values), any_ids(np.array(as_text)))
+        assert (found[:, None] == again).tolist() == expected
+
+
+def test_the_types_that_ids_come_in() -> None:
+    assert any_ids(np.array([5, 2**40])).dtype == np.int64
+    assert any_ids(np.array([5.0, 7.0])).tolist() == any_ids(np.array(["5", "7"])).tolist() == [5, 7]
+    assert any_ids(np.array([2**64 - 1, 3], np.uint64)).tolist() == [str(2**64 - 1), "3"]
+    assert any_ids(np.array(["007", "7"])).tolist() == ["007", "7"]
+    assert any_ids(np.array([b"x", b"yz"])).tolist() == ["x", "yz"]
+    assert any_ids(np.array([4.0, np.nan, 2.5])).tolist() == ["4", "", "2.5"]
+    assert any_ids(np.array(["a", None], object)).tolist() == ["a", ""]
+    for one, other in (([7, 8], ["7", "x"]), ([2**60 + 1, 1], [2**64, 2**60 + 1])):
+        left, right = alike(any_ids(np.array(one)), any_ids(np.array(other, object)))
+        assert np.isin(left, right).sum() == 1
+
+
+def test_rows_are_found_by_text_too() -> None:
+    known = np.array(["b", "a", "c"])
+    assert rows_by_track(np.array(["c", "b", "a"]), known).tolist() == [2, 0, 1]
+    with pytest.raises(UserError, match="^no track d$"):
+        rows_by_track(np.array(["c", "d"]), known)

@@ -110,6 +110,20 @@ def test_shuffled_codes_lose_what_the_clips_show(folder: Path) -> None:
     assert report.numbers["code_information_p_value"] > 0.01
 
 
+def test_labels_with_text_ids_give_the_same_verdict_in_any_order(folder: Path) -> None:
+    codes, label = moving()
+    ids = np.array([f"video_{i}" for i in range(COUNT)])
+    np.savez(folder / "bare.npz", codes=codes, video_id=ids)
+    reports = []
+    for rows in (np.arange(COUNT), np.random.default_rng(4).permutation(COUNT)):
+        pd.DataFrame({"video_id": ids[rows], "label": label[rows]}).to_csv(folder / "labels.csv", index=False)
+        reports.append(report_on(Files(folder / "bare.npz", labels=folder / "labels.csv")))
+    plain, shuffled = reports
+    assert plain.verdict == shuffled.verdict and plain.numbers == shuffled.numbers and plain.notes == shuffled.notes
+    assert plain.numbers["probe"]["codes"] > 0.95
+    assert plain.numbers == report_on(Files(folder / "codes.npz")).numbers, "as with labels in the same file"
+
+
 def test_command_writes_text_json_and_a_page_that_asks_for_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

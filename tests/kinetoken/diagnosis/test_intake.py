@@ -112,6 +112,99 @@ def test_labels_beside_are_matched_by_id_or_by_order(tmp_path: Path) -> None:
     assert (by_order.label == names_of()[by_order.track_id]).all()
 
 
+IDS: dict[str, Callable[[int], object]] = {
+    "text": lambda i: f"clip_{i}", "padded": lambda i: f"{i:04d}", "large": lambda i: 2**62 + i,
+    "negative": lambda i: -i,
+}
+
+
+def write_labels(path: Path, **columns: np.ndarray) -> Path:
+    """A table of labels as the name of the file says."""
+    if path.suffix == ".npz":
+        np.savez(path, **columns)
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table({name: values.tolist() for name, values in columns.items()}), path)
+    else:
+        pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("kind", IDS)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_shuffled_labels_are_found_by_ids_of_any_type(tmp_path: Path, kind: str, suffix: str) -> None:
+    ids = np.array([IDS[kind](i) for i in range(COUNT)])
+    np.savez(tmp_path / "a.npz", codes=codes_of(), video_id=ids)
+    split = np.array(["train", "val", "test"])[np.arange(COUNT) // 3 % 3]
+    order = np.random.default_rng(3).permutation(COUNT)
+    plain, shuffled = (
+        taken(tmp_path / "a.npz", labels=write_labels(
+            tmp_path / f"{name}{suffix}", label=names_of()[rows], split=split[rows], video_id=ids[rows],
+        )) for name, rows in (("plain", np.arange(COUNT)), ("shuffled", order))
+    )
+    for name in ("track_id", "label", "split", "codes", "notes"):
+        assert np.array_equal(getattr(plain, name), getattr(shuffled, name)), name
+    assert set(plain.track_id) == set(ids.tolist()) and not any("row order" in note for note in plain.notes)
+
+
+def test_labels_of_more_clips_than_there_are_codes_are_counted_and_others_refused(tmp_path: Path) -> None:
+    ids = np.array([f"v{i}" for i in range(COUNT)])
+    np.savez(tmp_path / "some.npz", codes=codes_of()[:40], video_id=ids[:40])
+    label = np.where(np.arange(COUNT) < 40, names_of(), "elsewhere")
+    patient = taken(tmp_path / "some.npz", labels=write_labels(tmp_path / "l.csv", label=label, video_id=ids))
+    assert "20 of the 60 labels of l.csv belong to no clip of some.npz and were left out." in patient.notes
+    assert patient.tally is not None and patient.tally.classes == 3, "a label of no clip is no class"
+    write_labels(tmp_path / "one.csv", label=np.where(np.arange(COUNT) < 40, "a", "b"), video_id=ids)
+    assert taken(tmp_path / "some.npz", labels=tmp_path / "one.csv").unreadable == "all clips have one label ('a')"
+    np.savez(tmp_path / "all.npz", codes=codes_of(), video_id=ids)
+    write_labels(tmp_path / "few.csv", label=label[2:], video_id=ids[2:])
+    with pytest.raises(UserError, match=r"few.csv: no labels for video_id v0, v1: 2 of the 60 clips of .*all.npz"):
+        taken(tmp_path / "all.npz", labels=tmp_path / "few.csv")
+
+
+def test_row_order_is_never_assumed_in_silence(tmp_path: Path) -> None:
+    as_npz(tmp_path / "a.npz")
+    np.save(tmp_path / "l.npy", names_of())
+    np.save(tmp_path / "z.npy", np.zeros((COUNT, *GRID, 2), np.float32))
+    np.save(tmp_path / "c.npy", np.zeros((COUNT, 4, 24, 32, 3), np.uint8))
+    names = {"labels": "l.npy", "latents": "z.npy", "clips": "c.npy", "reconstructions": "c.npy"}
+    notes = taken(tmp_path / "a.npz", **{name: tmp_path / file for name, file in names.items()}).notes
+    for name, file in names.items():
+        assert sum(f"{name} of {file} were joined by row order" in note for note in notes) == 1, name
+
+
+def test_latents_and_clips_with_ids_are_joined_by_them_too(tmp_path: Path) -> None:
+    ids, order = np.array([f"v{i}" for i in range(COUNT)]), np.random.default_rng(5).permutation(COUNT)
+    np.savez(tmp_path / "a.npz", codes=codes_of(), label=names_of(), video_id=ids)
+    rng = np.random.default_rng(4)
+    latents = rng.standard_normal((COUNT, *GRID, 2)).astype(np.float32)
+    clips = rng.integers(0, 256, (COUNT, 4, 6, 8, 3)).astype(np.uint8)
+    found = []
+    for name, rows in (("plain", np.arange(COUNT)), ("shuffled", order)):
+        np.savez(tmp_path / f"{name}_clips.npz", clips=clips[rows], video_id=ids[rows])
+        pq.write_table(
+            pa.table({"latents": latents[rows].tolist(), "video_id": ids[rows]}), tmp_path / f"{name}.parquet",
+            row_group_size=9,
+        )
+        beside = {"latents": f"{name}.parquet", "clips": f"{name}_clips.npz", "reconstructions": f"{name}_clips.npz"}
+        found.append(taken(tmp_path / "a.npz", **{what: tmp_path / file for what, file in beside.items()}))
+    plain, shuffled = found
+    assert set(plain.tokens) == {"latents", "codes", "codes_pooled", "pixels"} and plain.notes == shuffled.notes
+    for name, tokens in plain.tokens.items():
+        assert np.array_equal(tokens, shuffled.tokens[name]), name
+    assert plain.painted is not None and shuffled.painted is not None
+    assert plain.painted.background_psnr_db == shuffled.painted.background_psnr_db == 100
+
+
+def test_columns_of_different_length_are_refused(tmp_path: Path) -> None:
+    as_npz(tmp_path / "a.npz")
+    write_labels(tmp_path / "l.npz", label=names_of(), id=np.arange(COUNT - 1))
+    with pytest.raises(UserError, match=r"l.npz: 59 values in 'id', but 60 in 'label'"):
+        taken(tmp_path / "a.npz", labels=tmp_path / "l.npz")
+    np.savez(tmp_path / "b.npz", codes=codes_of(), label=names_of()[:7])
+    with pytest.raises(UserError, match=r"b.npz: 7 values in 'label', but the codes table has 60 rows"):
+        taken(tmp_path / "b.npz")
+
+
 def test_samples_are_bounded_and_all_clips_counted(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", codes=codes_of(5000), label=names_of(5000))
     params = dataclasses.replace(DEFAULT, train_clips=30, val_clips=9, test_clips=12)

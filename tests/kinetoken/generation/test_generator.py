@@ -40,6 +40,13 @@ def generator() -> Generator:
     return built
 
 
+def test_a_generator_keeps_code_vectors_of_its_own() -> None:
+    table = TABLE.clone()
+    built = Generator(SHAPE, table, MASKED.sampling)
+    table.zero_()
+    assert (built.table == TABLE).all()
+
+
 @pytest.fixture(scope="module")
 def clips(tiny_data: Path) -> np.ndarray:
     return ClipStore(tiny_data / "videos").read("train").pixels

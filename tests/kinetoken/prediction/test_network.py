@@ -50,6 +50,15 @@ def long_predictor() -> Predictor:
     return Predictor(LONG, fsq_table()).eval()
 
 
+def test_a_predictor_keeps_code_vectors_of_its_own() -> None:
+    """What the caller does to its table later, or another predictor of the same table, changes nothing."""
+    table = fsq_table()
+    first, second = Predictor(SHAPE, table), Predictor(SHAPE, table)
+    table.zero_()
+    second.load_state_dict({name: torch.zeros_like(value) for name, value in second.state_dict().items()})
+    assert (first.table == fsq_table()).all()
+
+
 @pytest.fixture(scope="module")
 def tracks(tiny_data: Path) -> Tracks:
     return read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinetoken.core.artifacts import read_table, write_table
 from kinetoken.core.errors import UserError
 from kinetoken.scenes.clips import Clips, ClipStore, export_webm, shard_path, write_shard
 
@@ -78,3 +79,28 @@ def test_export_plays_as_webm_with_every_frame(tmp_path: Path) -> None:
     assert len(frames) == 16
     assert frames[0].shape == (256, 256, 3)
     assert abs(float(frames[3].mean()) - 200) < 3
+
+
+@pytest.mark.parametrize("stray", [-1, 2**31, 2**32 + 1])
+def test_ids_that_the_store_cannot_hold_are_refused_in_writing_and_reading(store: Path, stray: int) -> None:
+    path, few = shard_path(store, 1), clips(5, first=7)
+    few.track_id = few.track_id.astype(np.int64)
+    few.track_id[2] = stray
+    with pytest.raises(UserError, match=f"part-00001.parquet: row 2, column 'track_id': {stray} is no track id"):
+        write_shard(path, few, None)
+    content = read_table(path)
+    write_table(path, content.set_column(0, "track_id", [few.track_id]))
+    with pytest.raises(UserError, match=f"part-00001.parquet: row 2, column 'track_id': {stray} is no track id"):
+        ClipStore(store)
+
+
+def test_a_store_made_elsewhere_may_have_ids_of_any_type(store: Path) -> None:
+    for name, ids in (("text", [f"clip {i}" for i in range(12)]), ("large", [2**40 + i for i in range(12)])):
+        for index, rows in enumerate((slice(0, 7), slice(7, 12))):
+            content = read_table(shard_path(store, index))
+            write_table(shard_path(store, index), content.set_column(0, "track_id", [ids[rows]]))
+        opened = ClipStore(store, foreign=True)
+        assert opened.track_id.tolist() == ids, name
+        assert [part.track_id.tolist() for part in opened.stream()] == [ids[:7], ids[7:]]
+        with pytest.raises(UserError, match=r"part-00000.parquet: row 0, column 'track_id': .* is no track id"):
+            ClipStore(store)

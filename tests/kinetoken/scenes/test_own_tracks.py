@@ -1,5 +1,6 @@
 """The user's own tracks are checked to the row."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,36 @@ def test_own_tracks_are_read_and_split_by_class(
     assert read.drawn["colour_r"].between(0, 1).all()
 
 
+def renumbered(old: int, new: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """A fault: one track gets another id."""
+    return lambda f: f.assign(track_id=f["track_id"].astype(object).where(f["track_id"] != old, new))
+
+
+@pytest.mark.parametrize("spelled", [int, str, float])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_ids_up_to_the_largest_that_the_tables_hold_are_kept(
+    tracks: Tracks, trajectory_params: Trajectories, tmp_path: Path, spelled: type, suffix: str
+) -> None:
+    table = own(tracks)
+    table["track_id"] = renumbered(59, 2**31 - 1)(table)["track_id"].astype(int).astype(spelled)
+    path = tmp_path / f"tracks{suffix}"
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    read = read_own_tracks(path, trajectory_params)
+    assert read.track_id.tolist() == [*range(59), 2**31 - 1] and read.track_id.dtype == np.int32
+    np.testing.assert_allclose(read.points, tracks.points[:60], rtol=1e-12)
+
+
+def test_a_track_id_that_fits_no_column_is_named_in_parquet_too(
+    tracks: Tracks, trajectory_params: Trajectories, tmp_path: Path
+) -> None:
+    for dtype, value in (("int64", -5), ("uint64", 2**64 - 1), ("float64", 1e300), ("str", "clip_a"), ("bool", True)):
+        table = own(tracks)
+        table["track_id"] = np.repeat(pd.Series([value] * 60).astype(dtype).to_numpy(), tracks.points.shape[1])
+        table.to_parquet(tmp_path / "tracks.parquet")
+        with pytest.raises(UserError, match=r"\(row 1\), column 'track_id': .* is no track id"):
+            read_own_tracks(tmp_path / "tracks.parquet", trajectory_params)
+
+
 FAULTS = {
     "missing column": (lambda f: f.drop(columns="z"), "column 'z' is missing"),
     "nan": (lambda f: f.assign(x=f["x"].where(f.index != 20)), r"track 1, frame 4 \(row 21\), column 'x'"),
@@ -50,6 +81,14 @@ FAULTS = {
     "empty split": (lambda f: f.assign(split="train"), "split 'val' is empty"),
     "fractional frame": (lambda f: f.assign(frame=f["frame"] + 0.5), "column 'frame': must be whole"),
     "uneven time": (lambda f: f.assign(t=f["frame"] ** 2), "equally spaced"),
+    "id below 0": (renumbered(0, -1), r"track -1, frame 0 \(row 1\), column 'track_id': -1 is no track id.*from 0 to"),
+    "id beyond int32": (renumbered(59, 2**31), r"frame 0 \(row 945\), column 'track_id': 2147483648 is no track id"),
+    "id that wraps to 3": (renumbered(59, 2**32 + 3), "track 4294967299, frame 0 .*: 4294967299 is no track id"),
+    "id beyond int64": (renumbered(59, 2**63), "9223372036854775808 is no track id"),
+    "id beyond uint64": (renumbered(59, 2**64), "18446744073709551616 is no track id"),
+    "text id": (renumbered(59, "left_hand"), r"track left_hand, frame 0 \(row 945\).*: 'left_hand' is no track id"),
+    "no id": (renumbered(59, None), "column 'track_id': nan is no track id"),
+    "fractional id": (renumbered(59, 58.5), r"\(row 945\), column 'track_id': 58.5 is no track id"),
     "no rows": (lambda f: f.iloc[:0], "no rows"),
 }
 
