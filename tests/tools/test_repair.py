@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kinetoken.core.errors import UserError
-from tests.kinetoken.conftest import repro
 from tests.support.toy_project import CACHE, cached, flip, hash_with_dvc, overwrite, record, remember, snapshot
+from tests.tools.conftest import repro
 from tools.integrity import examine, file_md5, open_project
 from tools.repair import repair
 from tools.smoke import git

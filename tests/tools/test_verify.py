@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kinetoken.smoke import dvc_process, git
-from tests.toy_project import cached, flip, hash_with_dvc, overwrite, record, remember, snapshot
 
-from tests.kinetoken.conftest import repro
+from tests.support.toy_project import cached, flip, hash_with_dvc, overwrite, record, remember, snapshot
+from tests.tools.conftest import repro
+from tools.smoke import dvc_process, git
 from tools.verify import main
 
 ROOT = Path(__file__).parents[2]
@@ -342,6 +342,6 @@ def test_make_repairs_only_on_a_second_word() -> None:
 
 
 def _md5(path: Path) -> str:
-    from kinetoken.integrity import file_md5
+    from tools.integrity import file_md5
 
     return file_md5(path)
