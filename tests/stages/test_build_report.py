@@ -176,7 +176,7 @@ def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Pa
     (tmp_path / "diagnose_codes").mkdir()
     (tmp_path / "diagnose_codes" / "verdict.json").write_text('{"cause": "healthy"}')
     with pytest.raises(UserError, match=r"verdict\.json: statement\..*: missing"):
-        build_report.run(PARAMS, paths_to(plots=tmp_path), Context.silent())
+        build_report.run(PARAMS, paths_to(plots=tmp_path, videos=tmp_path / "none"), Context.silent())
 
 
 def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
