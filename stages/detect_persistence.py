@@ -17,15 +17,16 @@ from kinetoken.core.artifacts import write_csv, write_json, write_metrics
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import require_same_tracks
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.persistence import tables
+from kinetoken.persistence import summary, tables
 from kinetoken.persistence.compute import seconds_a_step
 from kinetoken.persistence.controls import controls
 from kinetoken.persistence.evaluation import by_group, decision_metrics, rules
 from kinetoken.persistence.experiment import Material, Outcome, try_extractor
 from kinetoken.persistence.network import save_detector
 from kinetoken.persistence.params import PersistenceParams
+from kinetoken.persistence.records import write_records
 from kinetoken.persistence.reference import group_of, log_odds, reference_stopper
-from kinetoken.persistence.showing import draw, told
+from kinetoken.persistence.showing import draw
 from kinetoken.persistence.stopping import Decisions, costs, steps_seen
 from kinetoken.physics.laws import Array
 from kinetoken.scenes.candidates import motion_of, truth_of
@@ -50,6 +51,7 @@ class Paths:
     curves: Annotated[Path, Output("training curves")] = Path("plots/detect_persistence/curves.csv")
     decisions: Annotated[Path, Output("every decision")] = Path("plots/detect_persistence/decisions.csv")
     operating: Annotated[Path, Output("accuracy over frames")] = Path("plots/detect_persistence/operating.csv")
+    budgets: Annotated[Path, Output("the best for each budget")] = Path("plots/detect_persistence/budgets.csv")
     efficiency: Annotated[Path, Output("when, how well")] = Path("plots/detect_persistence/efficiency.png")
     attention: Annotated[Path, Output("attention on the frames")] = Path("plots/detect_persistence/attention")
     ratios: Annotated[Path, Output("attention on the candidate")] = Path("plots/detect_persistence/attention.csv")
@@ -86,9 +88,11 @@ def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
     known = None if optimum is None else (optimum.log_odds, steps_seen(1, material.store.shape[0]))
     operating = tables.operating_rows(trials, persistent, known)
     write_csv(paths.operating, operating)
-    paths.summary.write_text(tables.summary(metrics, operating, params.extractors), encoding="utf-8")
+    budgets = summary.budget_rows(operating, params.extractors)
+    write_csv(paths.budgets, budgets)
+    paths.summary.write_text(summary.to_markdown(metrics, budgets, params.extractors), encoding="utf-8")
     draw(outcomes, material, operating, params.shown, paths.efficiency, paths.attention)
-    told(outcomes, material, params.shown, paths.ratios, paths.reasons)
+    write_records(outcomes, material, params.shown, paths.ratios, paths.reasons)
     if context.run_info is not None:
         measured = {name: seconds(outcome, material) for name, outcome in outcomes.items()}
         write_json(context.run_info / "seconds.json", measured)

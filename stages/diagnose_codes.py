@@ -2,8 +2,8 @@
 
 Reads    params diagnose_codes and hardware; videos, trajectories, track_params, codes, the tokenizer and the
          curve of its training
-Writes   metrics/diagnose_codes.json; in plots/diagnose_codes the verdict, tables of usage, levels, the chain
-         of probes, class distances and the embedding, and two pictures
+Writes   metrics/diagnose_codes.json; in plots/diagnose_codes the verdict in words and as data, tables of
+         usage, levels, the chain of probes, class distances and the embedding, and two pictures
 
 Alone    python -m stages.diagnose_codes --codes data/motion/codes.parquet --tokenizer models/tokenizer
 """
@@ -19,7 +19,7 @@ from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
 from kinetoken.diagnosis.history import read_history
-from kinetoken.diagnosis.text import verdict_page
+from kinetoken.diagnosis.text import write_verdict
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
 from kinetoken.scores import require_classes
@@ -36,7 +36,8 @@ class Paths:
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     history: Annotated[Path, Input("training curve of the tokenizer")] = Path("plots/train_tokenizer/curves.csv")
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/diagnose_codes.json")
-    verdict: Annotated[Path, Output("cause, evidence, cure")] = Path("plots/diagnose_codes/verdict.md")
+    verdict: Annotated[Path, Output("cause, evidence, cure in words")] = Path("plots/diagnose_codes/verdict.md")
+    verdict_json: Annotated[Path, Output("the same as data")] = Path("plots/diagnose_codes/verdict.json")
     information: Annotated[Path, Output("probes along the chain")] = Path("plots/diagnose_codes/information.csv")
     positions: Annotated[Path, Output("usage by position")] = Path("plots/diagnose_codes/usage_by_position.csv")
     levels: Annotated[Path, Output("FSQ level histograms")] = Path("plots/diagnose_codes/levels.csv")
@@ -72,8 +73,7 @@ def _write(paths: Paths, report: Report) -> None:
     write_csv(paths.embedding, tables["embedding"])
     draw_embedding(paths.embedding_image, tables["embedding"])
     draw_usage(paths.usage_image, tables["positions"], tables["levels"])
-    paths.verdict.parent.mkdir(parents=True, exist_ok=True)
-    paths.verdict.write_text(verdict_page(report.verdict, report.measures), encoding="utf-8")
+    write_verdict(paths.verdict, paths.verdict_json, report.statement)
     lost = {} if report.verdict.severity is None else {"severity": report.verdict.severity}
     write_metrics(paths.metrics, {"healthy": int(report.verdict.healthy), **lost, **report.numbers})
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from kinetoken.scenes.clips import Pixels
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Card:
     sprites: Sequence[Sprite]
 
 
-def sprite(pixels: Pixels, caption: str, future: int | None = None) -> Sprite:
+def sprite(pixels: NDArray[np.uint8], caption: str, future: int | None = None) -> Sprite:
     """(T, H, W, 3) uint8 as a strip of T frames, lossless, the same bytes for the same pixels."""
     from PIL import Image
 

@@ -15,6 +15,7 @@ from kinetoken.diagnosis.rules import (
     Reasoning,
     Thresholds,
 )
+from kinetoken.diagnosis.statement import Remark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Verdict:
     healthy: bool
     evidence: str
     cure: str
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     severity: float | None = None
     rests_on: tuple[str, ...] = ()
 
@@ -78,12 +79,12 @@ WORDS = {
 }
 
 
-def _remarks(r: Reasoning) -> tuple[str, ...]:
+def _remarks(r: Reasoning) -> tuple[Remark, ...]:
     found = []
     if None not in (r.m.probe_codes, r.m.probe_codes_pooled):
         for rule in USE_RULES:
             if (evidence := rule.shows(r)) is not None:
-                found.append(f"{rule.cause.capitalize()}. {evidence} {rule.cure}")
+                found.append(Remark(evidence, rule.cause, rule.cure))
     if r.m.probe_pixels is None and r.m.probe_codes is not None:
-        found.append("No videos were given: what the data hold is judged from latents and codes alone.")
+        found.append(Remark("No videos were given: what the data hold is judged from latents and codes alone."))
     return tuple(found)

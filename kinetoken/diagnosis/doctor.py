@@ -7,11 +7,12 @@ from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
-from kinetoken.diagnosis.drawing import embed
+from kinetoken.diagnosis.embedding import embed
 from kinetoken.diagnosis.findings import Readings, examine, information_table, shown_features
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, halved
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import read_all
+from kinetoken.diagnosis.statement import Statement, state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,11 @@ class Report:
     numbers: dict[str, Any]
     tables: dict[str, "pd.DataFrame"]
     notes: tuple[str, ...]
+
+    @property
+    def statement(self) -> Statement:
+        """The verdict with all that it rests on, as files and pages hold it."""
+        return state(self.verdict, self.measures, self.notes)
 
 
 def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:

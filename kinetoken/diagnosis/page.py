@@ -2,22 +2,39 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from markupsafe import Markup
-
-from kinetoken.charts import svg
+from kinetoken.charts.page import render
+from kinetoken.charts.parts import Figure, Link, NumberRow, Vital, number_rows
+from kinetoken.diagnosis import figures
 from kinetoken.diagnosis.doctor import Report
-from kinetoken.diagnosis.text import READINGS, by_weight, in_words, verdict_page
+from kinetoken.diagnosis.text import verdict_page
 
-if TYPE_CHECKING:
-    import pandas as pd
+TEMPLATES = Path(__file__).parent / "templates"
+COLOURS = 8  # that the page's sheet knows
+PLOTS = (  # table of the report, title, about, size of the drawings, what draws them
+    ("positions", "Where the codebook is used",
+     "Perplexity of the codes at each place of the grid: the darker, the more codes. A place that never changes has 1.",
+     "tiny", figures.usage_figures),
+    ("levels", "How often each level is used", "Share of tokens at each level of each channel.", "small",
+     figures.level_figures),
+    ("embedding", "How clips lie", "Test clips, coloured by label: neighbours have like codes.", "small",
+     figures.embedding_figures),
+    ("history", "Training", "", "", figures.history_figures),
+)
 
-HERE = Path(__file__).parent
-ENDS = ("floor", "ceiling", "ci95_low", "ci95_high")
-Row = tuple[str, float, dict[str, float]]
+
+@dataclasses.dataclass(frozen=True)
+class Drawings:
+    """Plots under one title; classes: their names in the order of their colours, where colour means class."""
+
+    title: str
+    about: str
+    all: Sequence[Figure]
+    size: str
+    classes: Sequence[str]
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -25,7 +42,8 @@ def to_json(report: Report) -> dict[str, Any]:
     verdict = dataclasses.asdict(report.verdict) | {"degree": report.verdict.degree}
     measures = dataclasses.asdict(report.measures)
     return {
-        "verdict": {**verdict, "remarks": list(report.verdict.remarks)}, "numbers": _plain(report.numbers),
+        "verdict": {**verdict, "remarks": [str(remark) for remark in report.verdict.remarks]},
+        "numbers": _plain(report.numbers),
         "measures": _plain({name: value for name, value in measures.items() if value is not None}),
         "notes": list(report.notes),
     }
@@ -42,14 +60,9 @@ def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def rows_of(numbers: Mapping[str, Any]) -> list[Row]:
+def rows_of(numbers: Mapping[str, Any]) -> list[NumberRow]:
     """Every number with its dotted name; floor, ceiling and interval on the row of what they belong to."""
-    flat = dict(_flat(numbers, ""))
-    attached = {f"{name}_{end}" for name in flat for end in ENDS}
-    return [
-        (name, value, {end: flat[f"{name}_{end}"] for end in ENDS if f"{name}_{end}" in flat})
-        for name, value in flat.items() if name not in attached
-    ]
+    return number_rows(dict(_flat(numbers, "")))
 
 
 def _flat(node: Mapping[str, Any], where: str) -> Iterator[tuple[str, float]]:
@@ -62,86 +75,48 @@ def _flat(node: Mapping[str, Any], where: str) -> Iterator[tuple[str, float]]:
 
 def to_markdown(report: Report) -> str:
     """The verdict, what was assumed, and every number beside its floor, ceiling and interval."""
-    lines = [verdict_page(report.verdict, report.measures), "## What was assumed, and what could not be measured", ""]
+    lines = [verdict_page(report.statement), "## What was assumed, and what could not be measured", ""]
     lines += [*(f"- {note}" for note in report.notes), "" if report.notes else "Nothing.\n"]
     lines += ["## Every number", "", "| | value | floor | ceiling | 95 % interval |", "|---|---|---|---|---|"]
-    for name, value, beside in rows_of(_plain(report.numbers)):
-        low, high = beside.get("ci95_low"), beside.get("ci95_high")
-        interval = "" if low is None or high is None else f"{low:.4g} … {high:.4g}"
-        ends = (f"{beside[end]:.4g}" if end in beside else "" for end in ("floor", "ceiling"))
-        lines.append(f"| {' | '.join((name, f'{value:.4g}', *ends, interval))} |")
+    for row in rows_of(_plain(report.numbers)):
+        interval = "" if row.low is None or row.high is None else f"{row.low:.4g} … {row.high:.4g}"
+        ends = ("" if end is None else f"{end:.4g}" for end in (row.floor, row.ceiling))
+        lines.append(f"| {' | '.join((row.name, f'{row.value:.4g}', *ends, interval))} |")
     return "\n".join(lines) + "\n"
 
 
 def to_html(report: Report, name: str) -> str:
     """One page with the verdict, what it rests on, the plots, and folded away every measure and number."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([HERE, HERE.parent / "report" / "templates"]), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )
-    tables, (first, others) = report.tables, by_weight(report.verdict)
-    content = {
-        "name": name, "verdict": report.verdict, "notes": report.notes, "rows": rows_of(_plain(report.numbers)),
-        "deciding": [in_words(report.measures, one) for one in first if one not in READINGS],
-        "measured": [in_words(report.measures, one) for one in (*first, *others)],
-        "chain": _chain(tables.get("information")),
-        "views": _views(tables.get("embedding")), "usage": _usage(tables.get("positions")),
-        "levels": _levels(tables.get("levels")), "history": _history(tables.get("history")),
-        "classes": [] if "embedding" not in tables else sorted(set(tables["embedding"]["class"].astype(str))),
-    }
-    return environment.get_template("page.html.j2").render(**content)
+    verdict = report.statement
+    return render(TEMPLATES, "doctor.html.j2", {
+        "name": name, "verdict": verdict, "rows": rows_of(_plain(report.numbers)),
+        "deciding": [Vital(one.name, one.shown) for one in verdict.deciding],
+        "measured": (*verdict.rests_on, *verdict.others), "chain": chain(report), "drawings": drawings(report),
+    })
 
 
-def _chain(table: "pd.DataFrame | None") -> list[dict[str, Any]]:
-    if table is None:
+def chain(report: Report) -> list[Link]:
+    """What can be read at each point along the way; empty if nothing could be read."""
+    if "information" not in report.tables:
         return []
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    return [
+        Link(
+            row["point"].replace("codes_pooled", "averaged codes"),
+            f"{row['probe']} probe, {row['bits']:.2f} bits of the label",
+            row["accuracy"], row["accuracy_ci95_low"], row["accuracy_ci95_high"], row["accuracy_floor"],
+        )
+        for row in report.tables["information"].to_dict("records")
+    ]
 
 
-def _views(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
+def drawings(report: Report) -> list[Drawings]:
+    """The plots of those tables that could be made, in the order of the page."""
     found = []
-    if table is not None:
-        for (features, method), panel in table.groupby(["features", "method"], sort=False):
-            groups = [
-                (str(label), list(zip(part["x"], part["y"], strict=True)))
-                for label, part in panel.groupby("class", sort=True)
-            ]
-            title = f"{features}, {method}".replace("codes_pooled", "averaged codes")
-            found.append((title, svg.scatter([(n, p) for n, p in groups], title)))
+    for name, title, about, size, draw in PLOTS:
+        if name in report.tables and not (table := report.tables[name]).empty:
+            classes = figures.embedded_classes(table)[:COLOURS] if name == "embedding" else []
+            found.append(Drawings(title, about, draw(table), size, classes))
     return found
-
-
-def _usage(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
-    if table is None or table.empty:
-        return []
-    peak, found = float(table["perplexity"].max()), []
-    for slice_, rows in table.groupby("slice", sort=True):
-        grid = rows.pivot(index="row", columns="column", values="perplexity").to_numpy().tolist()
-        found.append((f"slice {slice_}", svg.heat_grid(grid, peak, f"perplexity by place, slice {slice_}")))
-    return found
-
-
-def _levels(table: "pd.DataFrame | None") -> list[tuple[str, Markup]]:
-    if table is None or table.empty:
-        return []
-    found = []
-    for channel, rows in table.groupby("channel", sort=True):
-        level = rows["level"].tolist()
-        series = [svg.Series("all tokens", level, rows["share"].tolist())]
-        if rows["share_foreground"].any():
-            series.append(svg.Series("on what moves", level, rows["share_foreground"].tolist(), colour=1))
-        drawing = svg.line_chart(series, "level", "share of tokens", x_ticks=level)
-        found.append((f"channel {channel}", drawing))
-    return found
-
-
-def _history(table: "pd.DataFrame | None") -> Markup | None:
-    if table is None:
-        return None
-    line = svg.Series("validation loss", table["epoch"].tolist(), table["val_loss"].tolist())
-    return svg.line_chart([line], "epoch", "validation loss", log=bool((table["val_loss"] > 0).all()))
 
 
 def write_report(folder: Path, report: Report, name: str) -> None:

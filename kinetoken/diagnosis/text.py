@@ -1,40 +1,29 @@
-"""A verdict in words, as Markdown."""
+"""A verdict in words, as Markdown, beside the same as data."""
 
-import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
-from kinetoken.diagnosis.causes import Verdict
-from kinetoken.diagnosis.measures import Measures
-
-READINGS = ("floor", "probe_pixels", "probe_latents", "probe_codes", "probe_codes_pooled")  # every verdict rests on
+from kinetoken.diagnosis.statement import Measured, Statement, write_statement
 
 
-def verdict_page(verdict: Verdict, measures: Measures) -> str:
+def verdict_page(statement: Statement) -> str:
     """The verdict as a page: cause, evidence, cure, remarks, the measures it rests on, and then the others."""
-    lost = "" if verdict.severity is None else f" Lost of what can be read: {verdict.severity:.0%} ({verdict.degree})."
-    first, others = by_weight(verdict)
     lines = [
-        f"# Verdict: {verdict.cause}", "", verdict.evidence + lost, "", f"**Cure:** {verdict.cure}", "",
-        *(line for remark in verdict.remarks for line in (f"**Beside that:** {remark}", "")),
-        "## What it rests on", "", *_table(measures, first), "",
-        "## What else was measured", "", *_table(measures, others),
+        f"# Verdict: {statement.cause}", "", " ".join(filter(None, (statement.evidence, statement.lost))), "",
+        f"**Cure:** {statement.cure}", "",
+        *(line for remark in statement.beside for line in (f"**Beside that:** {remark}", "")),
+        "## What it rests on", "", *_table(statement.rests_on), "",
+        "## What else was measured", "", *_table(statement.others),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _table(measures: Measures, names: tuple[str, ...]) -> list[str]:
-    rows = ["| measure | value |", "|---|---|"]
-    for name in names:
-        rows.append("| {} | {} |".format(*in_words(measures, name)))
-    return rows
+def write_verdict(page: Path, data: Path, statement: Statement) -> None:
+    """The statement as Markdown at `page` and as JSON at `data`."""
+    write_statement(data, statement)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(verdict_page(statement), encoding="utf-8")
 
 
-def by_weight(verdict: Verdict) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the measures that the verdict rests on, the readings along the chain first, and of all others."""
-    first = tuple(dict.fromkeys((*READINGS, *verdict.rests_on)))
-    return first, tuple(field.name for field in dataclasses.fields(Measures) if field.name not in first)
-
-
-def in_words(measures: Measures, name: str) -> tuple[str, str]:
-    """A measure's name and value as a reader sees them."""
-    value = getattr(measures, name)
-    return name.replace("_", " "), "not measured" if value is None else f"{value:.4g}"
+def _table(measured: Sequence[Measured]) -> list[str]:
+    return ["| measure | value |", "|---|---|", *(f"| {one.name} | {one.shown} |" for one in measured)]

@@ -1,21 +1,18 @@
-"""Decisions for people: when they fall, at what cost, how well; what attention looked at; what each rested on."""
+"""Decisions as pictures: when they fall, at what cost, how well, and what attention looked at."""
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from kinetoken.charts.figures import figure_style, save_png
-from kinetoken.core.artifacts import write_csv
 from kinetoken.persistence.attention import token_weights
 from kinetoken.persistence.experiment import Material, Outcome
 from kinetoken.persistence.extractors import CELL
-from kinetoken.persistence.reasons import reason_of, sentence
+from kinetoken.persistence.records import chosen
 from kinetoken.persistence.tables import REFERENCE, compute_rows
 from kinetoken.physics.laws import Array
 
@@ -28,8 +25,6 @@ STRIP = 10  # frames shown of a clip
 ENLARGED = 2
 HEADS_SHOWN = 4  # clips whose heads are shown one by one
 BRIGHT = 8.0  # times uniform attention, at which a cell is fully lit
-REASONS = 40  # decisions told of each extractor, evenly over the test tracks
-WRONG = 6  # and of its wrong ones the first so many, which may be among them
 
 
 def draw(
@@ -43,15 +38,6 @@ def draw(
     for name, outcome in outcomes.items():
         draw_attention(attention / f"{name}.png", outcome, material, rows)
         draw_heads(attention / f"{name}_heads.png", outcome, material, rows[:HEADS_SHOWN])
-
-
-def chosen(material: Material, shown: int) -> np.ndarray:
-    """Places among the test tracks, evenly over them, persistent and transient in turn."""
-    persistent = material.truth.persistent[material.rows("test")]
-    kinds = [np.flatnonzero(persistent == kind) for kind in (True, False)]
-    each = [rows[np.linspace(0, len(rows) - 1, min((shown + 1) // 2, len(rows))).astype(int)] for rows in kinds]
-    both = [row for pair in zip(*each, strict=False) for row in pair]
-    return np.array(both[:shown], np.int64)
 
 
 def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.DataFrame") -> None:
@@ -137,37 +123,3 @@ def _save_strips(path: Path, strips: list[Pixels]) -> None:
 
     gap = np.full((3, strips[0].shape[1], 3), 255, np.uint8)
     Image.fromarray(np.concatenate([part for strip in strips for part in (strip, gap)])).save(path, optimize=True)
-
-
-def told(outcomes: Mapping[str, Outcome], material: Material, shown: int, ratios: Path, reasons: Path) -> None:
-    """Attention on every test track's candidate as CSV, and what a few decisions rested on as JSON lines."""
-    import pandas as pd
-
-    test = material.rows("test")
-    kind = material.store.label[test]
-    write_csv(ratios, pd.concat([
-        pd.DataFrame({
-            "extractor": name, "kind": kind, "attention": outcome.attention, "uniform": 1.0,
-        }).dropna()
-        for name, outcome in outcomes.items()
-    ], ignore_index=True))
-    rows = chosen(material, max(shown, REASONS))
-    with reasons.open("w", encoding="utf-8") as sink:
-        for name, outcome in outcomes.items():
-            wrong = np.flatnonzero(outcome.trial.decisions.persistent != material.truth.persistent[test])[:WRONG]
-            for row in [*rows, *np.setdiff1d(wrong, rows)]:
-                record = reason(name, outcome, int(row), int(material.store.track_id[test[row]]))
-                sink.write(json.dumps(record | {"actual": str(kind[row])}, sort_keys=True) + "\n")
-
-
-def reason(name: str, outcome: Outcome, row: int, track_id: int) -> dict[str, Any]:
-    """The record of one test decision, and its sentence."""
-    decided, trial = outcome.trial.decisions, outcome.trial
-    step, frames = int(decided.step[row]), int(trial.frames[row])
-    ratio = outcome.attention[row]
-    found = reason_of(
-        track_id, name, bool(decided.persistent[row]), float(decided.confidence[row]), frames,
-        outcome.watched.place[row, :frames], outcome.watched.presence[row, :frames], trial.log_odds[row, : step + 1],
-        float(ratio) if np.isfinite(ratio) else 0.0,
-    )
-    return dataclasses.asdict(found) | {"sentence": sentence(found)}

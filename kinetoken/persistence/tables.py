@@ -1,6 +1,6 @@
-"""Rows for `dvc plots`, and the summary that says which extractor is best where, as Markdown."""
+"""Rows for `dvc plots`: every decision, accuracy over frames, and what deciding took."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,40 +76,3 @@ def compute_rows(trials: Mapping[str, Trial]) -> "pd.DataFrame":
         })
         for name, trial in trials.items()
     ], ignore_index=True)
-
-
-def summary(metrics: Mapping[str, Any], rows: "pd.DataFrame", names: Sequence[str]) -> str:
-    """Markdown: every extractor's figures, and the best one for each number of frames that one may watch."""
-    head = (
-        "| extractor | accuracy at the stop | stopped early | mean frame | compute saved | harmonic mean | ECE | "
-        "regret | attention over uniform |\n|---|---|---|---|---|---|---|---|---|\n"
-    )
-    lines = []
-    for name in names:
-        m = metrics[name]
-        regret = f"{m['regret']:.2f}" if "regret" in m else "no optimum known"
-        lines.append(
-            f"| {name} | {m['accuracy']:.1%} ({m['accuracy_ci95_low']:.1%}–{m['accuracy_ci95_high']:.1%}) | "
-            f"{m['early_stop_rate']:.1%} | {m['mean_decision_frame']:.1f} | {m['compute_saved']:.1%} | "
-            f"{m['harmonic_mean']:.3f} | {m['ece']:.3f} ({m['ece_floor']:.3f}) | {regret} | "
-            f"{m['attention_ratio']:.1f} (untrained {m['attention_ratio_untrained']:.1f}) |"
-        )
-    best = _best_by_frames(rows, names)
-    return (
-        "# Early persistence decisions\n\n" + head + "\n".join(lines) + "\n\nIn brackets after ECE: what a perfectly "
-        "calibrated model would measure on as many tracks.\n\n## Which extractor for which budget\n\n"
-        "| mean frames at most | best | accuracy | by rule |\n|---|---|---|---|\n" + "\n".join(best) + "\n"
-    )
-
-
-def _best_by_frames(rows: "pd.DataFrame", names: Sequence[str]) -> list[str]:
-    lines = []
-    for budget in (3, 4, 5, 6, 8, 10, 12, 16, 32):
-        within = rows[rows["extractor"].isin(names) & (rows["frames"] <= budget)]
-        if within.empty:
-            lines.append(f"| {budget} | none decides so early | | |")
-            continue
-        top = within.sort_values(["accuracy", "frames"], ascending=[False, True]).to_dict("records")[0]
-        rule = f"{top['rule']}, {top['frames']:.1f} frames"
-        lines.append(f"| {budget} | {top['extractor']} | {top['accuracy']:.1%} | {rule} |")
-    return lines

@@ -1,19 +1,19 @@
-"""The page: what the sections found, put through the templates beside this file. No request, no date, all escaped."""
+"""The page: what the sections found, put through the template beside this file. No request, no date, all escaped."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinetoken.charts.prose import to_html
+from kinetoken.charts.page import render
+from kinetoken.charts.parts import Figure, number_rows
 from kinetoken.charts.sprites import Card
 from kinetoken.report import persistence, sections
 from kinetoken.report.gaps import not_run
-from kinetoken.report.headline import BuildReport, answer, chain, headline_rows, shown
-from kinetoken.report.results import Numbers, Results
+from kinetoken.report.headline import BuildReport, answer, chain, headline_rows
+from kinetoken.report.results import Results
 from kinetoken.report.words import words
 
 TEMPLATES = Path(__file__).parent / "templates"
-ENDS = ("floor", "ceiling", "ci95_low", "ci95_high")
 
 
 @dataclass
@@ -31,19 +31,12 @@ class Samples:
 
 
 def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu: bool) -> str:
-    """The whole page as HTML text. Raises UserError for a plot table that is damaged."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["shown"] = shown
-    verdict = results.text("diagnose_codes/verdict.md")
+    """The whole page as HTML text. Raises UserError for a plot table or a verdict that is damaged."""
+    verdict = results.verdict()
     figures, classes = sections.embeddings(results)
     content = {
         "answer": answer(results), "chain": chain(results), "rows": headline_rows(results, params.marks),
-        "verdict": None if verdict is None else to_html(verdict), "results": results, "samples": samples,
+        "verdict": verdict, "samples": samples,
         "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
         "reading": present(sections.prefix(results), sections.reliability(results)) + sections.errors_by_frame(results),
         "words": words(results, samples.described), "forms": sections.confusion(results, "describe_motion/forms.csv"),
@@ -58,20 +51,9 @@ def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu:
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
     }
     # what is missing is known only now, when everything has asked for its file
-    return environment.get_template("report.html.j2").render(**content, missing=tuple(results.missing))
+    return render(TEMPLATES, "report.html.j2", {**content, "missing": tuple(results.missing)}, plays=True)
 
 
-def present(*figures: sections.Figure | None) -> list[sections.Figure]:
+def present(*figures: Figure | None) -> list[Figure]:
     """The figures whose tables were there."""
     return [figure for figure in figures if figure is not None]
-
-
-def number_rows(numbers: Numbers) -> list[tuple[str, str, dict[str, str]]]:
-    """Every number of a stage, its floor, ceiling and interval on the same row."""
-    attached = {f"{key}_{end}" for key in numbers for end in ENDS if f"{key}_{end}" in numbers}
-    rows = []
-    for key, value in numbers.items():
-        if key not in attached:
-            beside = {end: f"{numbers[f'{key}_{end}']:.6g}" if f"{key}_{end}" in numbers else "" for end in ENDS}
-            rows.append((key, f"{value:.6g}", beside))
-    return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinetoken.core.errors import UserError
+from kinetoken.diagnosis.statement import Statement, read_statement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +60,13 @@ class Results:
             return None
         return path
 
-    def text(self, name: str) -> str | None:
-        """The text file `name` under the plots folder; None, noted in `missing`, if it is not there."""
-        path = self.file(name)
-        return None if path is None else path.read_text(encoding="utf-8")
+    def verdict(self) -> Statement | None:
+        """What the doctor says of the codes; None, noted in `missing`, if it is not there.
+
+        Raises UserError naming the file and the fault of one that is damaged.
+        """
+        path = self.file("diagnose_codes/verdict.json")
+        return None if path is None else read_statement(path)
 
     def note(self, what: str) -> None:
         if what not in self.missing:

@@ -1,14 +1,13 @@
 """Charts and tables of the page from the plot tables of a run; None where a table is not there."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from kinetoken.charts import svg
+from kinetoken.charts.parts import Confusion, Figure, Vital
 from kinetoken.charts.svg import Series
+from kinetoken.diagnosis.figures import embedded_classes, embedding_figures, usage_figures
 from kinetoken.report.results import Results
 
 if TYPE_CHECKING:
@@ -22,35 +21,6 @@ EVERY_CLASS = "all"  # rows of horizon.csv that are no single class
 ERROR_AHEAD = "px from the true centre"
 SHARE_OF_EXTENT = "% of the track's extent"
 MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing with its caption."""
-
-    title: str
-    drawing: Markup
-    caption: str = ""
-    wide: bool = False  # takes two columns
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Counts (C, C) of test clips, actual by predicted, and the share of each row."""
-
-    classes: Sequence[str]
-    counts: list[list[int]]
-    shares: list[list[float]]
-
-
-@dataclass(frozen=True)
-class Vital:
-    """One measure of the codes with the ends of its scale; texts ready to print."""
-
-    name: str
-    value: str
-    ends: str
-    about: str
 
 
 VITALS = (
@@ -196,28 +166,13 @@ def errors_by_frame(results: Results) -> list[Figure]:
 def embeddings(results: Results) -> tuple[list[Figure], list[str]]:
     """One scatter a panel of the embedding, coloured by class, and the classes in the order of their colours."""
     table = results.table("diagnose_codes/embedding.csv", ("features", "method", "x", "y", "class"))
-    if table is None:
-        return [], []
-    figures = []
-    for (features, method), panel in table.groupby(["features", "method"], sort=False):
-        by_class = panel.groupby("class", sort=True)
-        groups = [(str(label), list(zip(part["x"], part["y"], strict=True))) for label, part in by_class]
-        title = f"{features}, {method}".replace("_", " ")
-        figures.append(Figure(title, svg.scatter(groups, f"{title}, coloured by class")))
-    return figures, sorted(set(table["class"].astype(str)))
+    return ([], []) if table is None else (embedding_figures(table), embedded_classes(table))
 
 
 def usage(results: Results) -> list[Figure]:
     """Perplexity of the codes at each place of the token grid, a grid a time slice."""
     table = results.table("diagnose_codes/usage_by_position.csv", ("slice", "row", "column", "perplexity"))
-    if table is None:
-        return []
-    peak = float(table["perplexity"].max())
-    figures = []
-    for name, rows in table.groupby("slice", sort=True):
-        grid = rows.pivot(index="row", columns="column", values="perplexity").to_numpy().tolist()
-        figures.append(Figure(f"slice {name}", svg.heat_grid(grid, peak, f"perplexity by place, slice {name}")))
-    return figures
+    return [] if table is None else usage_figures(table)
 
 
 def score_table(results: Results, name: str) -> tuple[list[str], list[list[str]]] | None:

@@ -6,7 +6,7 @@ Writes   the features as one array, as a user would hand them in; the scores of 
 
 Alone    python -m studies.first_team.examine_features --params studies/first_team/params.yaml
              --section reading --videos VIDEOS --tokenizer TOKENIZER --features features.npz
-             --heads heads.json --metrics doctor.json --verdict verdict.md
+             --heads heads.json --metrics doctor.json --verdict verdict.md --verdict-json verdict.json
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import diagnose
 from kinetoken.diagnosis.intake import Files, take_in
-from kinetoken.diagnosis.text import verdict_page
+from kinetoken.diagnosis.text import write_verdict
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scores import majority_accuracy, with_interval
@@ -52,7 +52,8 @@ class Paths:
     features: Annotated[Path, Output("features, labels and splits, NPZ")]
     heads: Annotated[Path, Output("accuracy of the classifier")]
     metrics: Annotated[Path, Output("the doctor's numbers")]
-    verdict: Annotated[Path, Output("cause, evidence, cure")]
+    verdict: Annotated[Path, Output("cause, evidence, cure in words")]
+    verdict_json: Annotated[Path, Output("the same as data")]
 
 
 def run(params: Reading, paths: Paths, context: Context) -> None:
@@ -69,7 +70,7 @@ def run(params: Reading, paths: Paths, context: Context) -> None:
     patient = take_in(Files(paths.features, clips=paths.videos), params.doctor, context.progress)
     report = diagnose(patient, params.doctor, context)
     write_metrics(paths.metrics, {"healthy": int(report.verdict.healthy), **report.numbers})
-    paths.verdict.write_text(verdict_page(report.verdict, report.measures), encoding="utf-8")
+    write_verdict(paths.verdict, paths.verdict_json, report.statement)
     context.progress.say(f"verdict: {report.verdict.cause}. {report.verdict.evidence}")
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.diagnosis.statement import read_statement
 
 PLOTS = Path("studies/first_team/plots")
 CODES = "codes"
@@ -58,7 +59,7 @@ class Story:
 @dataclass(frozen=True)
 class Paths:
     scores: Annotated[Path, Input("each tokenizer's reconstruction, <tokenizer>.json")]
-    steps: Annotated[Path, Input("of each step doctor.json, verdict.md and heads.json")]
+    steps: Annotated[Path, Input("of each step doctor.json, verdict.json and heads.json")]
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/first_team/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     rows: Annotated[Path, Output("one row a step")] = PLOTS / "steps.csv"
@@ -128,7 +129,7 @@ def measured(step: Step, paths: Paths) -> Told:
         numbers |= _reading("head_place_kept", heads["soft_argmax"], "accuracy")
     apart = doctor["distances"]["codes_pooled"]
     numbers |= {f"averaged_distance_{name}": apart[name] for name in ("pairwise", "means_least", "means_most")}
-    cause, beside = read_verdict(paths.steps / step.name / "verdict.md")
+    cause, beside = read_verdict(paths.steps / step.name / "verdict.json")
     return Told(step, numbers, cause, beside)
 
 
@@ -147,10 +148,8 @@ def _reading(name: str, metrics: dict[str, float], key: str) -> dict[str, float]
 
 def read_verdict(path: Path) -> tuple[str, str]:
     """The cause that the doctor named, and the causes that it named beside it, joined by commas."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    mark = "**Beside that:** "
-    beside = [line.removeprefix(mark).split(". ")[0].lower() for line in lines if line.startswith(mark)]
-    return lines[0].removeprefix("# Verdict: "), ", ".join(beside)
+    statement = read_statement(path)
+    return statement.cause, ", ".join(remark.cause for remark in statement.beside if remark.cause)
 
 
 def changes(one: Told, before: Told) -> dict[str, float]:

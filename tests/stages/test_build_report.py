@@ -15,6 +15,7 @@ from PIL import Image
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context
+from kinetoken.diagnosis.statement import Measured, Remark, Statement, write_statement
 from kinetoken.generation.generator import Generator, GeneratorShape
 from kinetoken.prediction.network import Predictor, PredictorShape
 from kinetoken.report.headline import BuildReport
@@ -41,6 +42,12 @@ METRICS: dict[str, Any] = {
     "describe_motion": {"is_llm": 0},
 }
 EVIL = "<script>alert('x')</script>"
+STATEMENT = Statement(
+    "codebook collapse", False, 0.25, "mild", f"Few codes. {EVIL}", "Train longer.",
+    (Remark("It falls.", "pooling drops position", "Keep the grid."),),
+    (Measured("probe_pixels", 0.97123), Measured("probe_latents", None)), (Measured("codebook_size", 1000.0),),
+    ("No tracks were given.",),
+)
 
 
 def small_tokenizer() -> Tokenizer:
@@ -82,10 +89,10 @@ def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             "extractor": "transformer", "track_id": 7, "actual": "transient", "decision": "persistent",
             "sentence": f"Decided {EVIL}",
         }) + "\n",
-        "diagnose_codes/verdict.md": f"# Sound\n\nThe codes **keep** it. {EVIL}\n",
     }.items():
         (folder / "plots" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "plots" / name).write_text(text)
+    write_statement(folder / "plots" / "diagnose_codes" / "verdict.json", STATEMENT)
     (folder / "plots" / "detect_persistence" / "attention").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(
         folder / "plots" / "detect_persistence" / "attention" / "transformer.png"
@@ -152,6 +159,26 @@ def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
     assert other is not None and 'class="met"' in other[0]
 
 
+def test_the_diagnosis_says_all_that_the_doctor_stated(page: str) -> None:
+    panel = page[page.index("<h2>The diagnosis</h2>") : page.index('<h2 id="marks">')]
+    for part in (
+        "<h4>Verdict: codebook collapse</h4>", "Lost of what can be read: 25% (mild).",
+        "<strong>Cure:</strong> Train longer.",
+        "<strong>Beside that:</strong> Pooling drops position. It falls. Keep the grid.",
+        "<td>probe pixels</td><td>0.9712</td>", "<td>probe latents</td><td>not measured</td>",
+        "<td>codebook size</td><td>1000</td>", "<li>No tracks were given.</li>",
+    ):
+        assert part in panel
+    assert EVIL not in panel and "&lt;script&gt;alert(" in panel
+
+
+def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    (tmp_path / "diagnose_codes").mkdir()
+    (tmp_path / "diagnose_codes" / "verdict.json").write_text('{"cause": "healthy"}')
+    with pytest.raises(UserError, match=r"verdict\.json: statement\..*: missing"):
+        build_report.run(PARAMS, paths_to(plots=tmp_path, videos=tmp_path / "none"), Context.silent())
+
+
 def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     classes = 4
     # 4 a reconstruction, 4 a prediction, 2 samples for each class of two priors and 2 of the one that heeds none
@@ -191,7 +218,7 @@ def test_early_decisions_are_told_and_their_gaps_stated(
     assert "right about 97.0 % of the test tracks" in section and "What transformer decides" in section
     assert 'src="data:image/webp;base64,' in section and "1–2 frames" in section and "truly transient" in section
     assert re.search(r'48.0 … 52.0.*?<span class="met">yes</span>', section, re.S)
-    for name in ("operating.csv", "attention.csv", "summary.md"):
+    for name in ("operating.csv", "attention.csv", "budgets.csv"):
         assert f"<code>plots/detect_persistence/{name}</code> was not found" in section
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "describe_motion.json").write_text('{"is_llm": 0}')

@@ -32,7 +32,7 @@ from tests.support.same_bytes import assert_same_outputs
 ROOT = Path(__file__).parents[2]
 ALL: tuple[ExtractorName, ...] = ("magvit", "transformer", "i3d_causal", "slowfast_causal")
 OUTPUTS = ("model", "metrics", "curves", "decisions", "operating", "efficiency", "attention", "ratios", "reasons",
-           "summary")
+           "summary", "budgets")
 SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 
 
@@ -83,7 +83,7 @@ def code(folder: Path, path: Path) -> None:
 def stage_paths(data: Path, out: Path) -> Paths:
     names = dict(zip(OUTPUTS, (
         "model", "metrics.json", "curves.csv", "decisions.csv", "operating.csv", "efficiency.png", "attention",
-        "attention.csv", "reasons.jsonl", "summary.md",
+        "attention.csv", "reasons.jsonl", "summary.md", "budgets.csv",
     ), strict=True))
     out.mkdir(exist_ok=True)
     return Paths(
@@ -126,7 +126,12 @@ def test_controls_and_pictures_are_there(done: Paths) -> None:
     for name in ALL:
         assert {f"{name}.png", f"{name}_heads.png"} <= {path.name for path in done.attention.iterdir()}
     assert set(pd.read_csv(done.operating)["extractor"]) == {*ALL, "reference"}
-    assert "Which extractor for which budget" in done.summary.read_text()
+    budgets = pd.read_csv(done.budgets)
+    within = pd.read_csv(done.operating)
+    within = within[within["extractor"].isin(ALL) & (within["frames"] <= 8)]
+    best = budgets[budgets["frames_at_most"] == 8].iloc[0]
+    assert best["accuracy"] == within["accuracy"].max() and best["extractor"] in ALL and best["frames"] <= 8
+    assert f"| 8 | {best['extractor']} | {best['accuracy']:.1%} | " in done.summary.read_text()
 
 
 def test_reasons_hold_nothing_but_what_was_read_and_say_it(done: Paths) -> None:

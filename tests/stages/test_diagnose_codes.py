@@ -11,7 +11,10 @@ from kinetoken.codes import CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context, Output, marked_paths
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
+from kinetoken.diagnosis.measures import Measures
 from kinetoken.diagnosis.probes import MomentsParams
+from kinetoken.diagnosis.statement import read_statement
+from kinetoken.diagnosis.text import verdict_page
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, save_tokenizer
 from stages import diagnose_codes, extract_codes
 from tests.support.quantizers import FSQ
@@ -52,7 +55,7 @@ def given(out: Path, data: Path, codes: Path, tokenizer: Path) -> diagnose_codes
     return diagnose_codes.Paths(
         videos=data / "videos", trajectories=data / "trajectories.parquet", track_params=data / "track_params.parquet",
         codes=codes, tokenizer=tokenizer, history=codes.parent / "curves.csv",
-        metrics=out / "m.json", verdict=out / "verdict.md",
+        metrics=out / "m.json", verdict=out / "verdict.md", verdict_json=out / "verdict.json",
         information=out / "information.csv", positions=out / "positions.csv", levels=out / "levels.csv",
         embedding=out / "embedding.csv", embedding_image=out / "embedding.png", usage_image=out / "usage.png",
     )
@@ -105,9 +108,17 @@ def test_plots_are_readable_tables_and_pictures(ran: diagnose_codes.Paths) -> No
     assert pd.read_csv(ran.levels).groupby("channel")["share"].sum().to_numpy() == pytest.approx(np.ones(4), abs=1e-4)
     embedding = pd.read_csv(ran.embedding)
     assert len(embedding) == 2 * 2 * 16 and set(embedding["class"]) == {"circular", "helical", "linear", "parabolic"}
-    assert ran.verdict.read_text().startswith("# Verdict: ")
     for image in (ran.embedding_image, ran.usage_image):
         assert image.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and b"Software" not in image.read_bytes()
+
+
+def test_the_verdict_in_words_is_drawn_from_its_data(ran: diagnose_codes.Paths) -> None:
+    statement, metrics = read_statement(ran.verdict_json), json.loads(ran.metrics.read_text())
+    assert ran.verdict.read_text() == verdict_page(statement)
+    assert int(statement.healthy) == metrics["healthy"]
+    values = {one.measure: one.value for one in (*statement.rests_on, *statement.others)}
+    assert set(values) == {field.name for field in dataclasses.fields(Measures)}
+    assert values["probe_codes"] == pytest.approx(metrics["probe"]["codes"], rel=1e-5)
 
 
 def test_second_run_leaves_the_same_bytes(ran: diagnose_codes.Paths) -> None:

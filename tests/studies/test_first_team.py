@@ -16,6 +16,7 @@ from kinetoken.core.params import load_params
 from kinetoken.core.stage import CPU, Context, Hardware
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.columns import load_arrays
+from kinetoken.diagnosis.statement import Remark, Statement, write_statement
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.motion import Trajectories, draw_tracks
@@ -88,7 +89,7 @@ def test_the_short_story_begins_and_ends_as_the_long_one_and_needs_no_more_than_
     assert all(runs[step.name] == (step.tokenizer, step.reads) for step in short.steps)
     needed = {f"data/scores/{step.tokenizer}.json" for step in short.steps} | {
         f"data/steps/{step.name}/{name}"
-        for step in short.steps for name in ("doctor.json", "verdict.md", "heads.json")
+        for step in short.steps for name in ("doctor.json", "verdict.json", "heads.json")
     }
     assert needed == {dep for dep in STAGES["first_team_cure"]["deps"] if dep.startswith("data/")}
 
@@ -109,7 +110,7 @@ def bypassed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> exami
     save_tokenizer(folder / "tokenizer", Tokenizer(NETWORK, FSQ, 64))
     paths = examine_features.Paths(
         tiny_data / "videos", folder / "tokenizer", folder / "features.npz", folder / "heads.json",
-        folder / "doctor.json", folder / "verdict.md",
+        folder / "doctor.json", folder / "verdict.md", folder / "verdict.json",
     )
     params = load_params(PARAMS, "reading", examine_features.Reading)
     doctor = dataclasses.replace(params.doctor, probe=dataclasses.replace(params.doctor.probe, epochs=1))
@@ -129,7 +130,7 @@ def test_features_are_the_encoders_output_unrounded(bypassed: examine_features.P
 
 
 def test_the_doctor_names_the_bypassed_quantizer(bypassed: examine_features.Paths) -> None:
-    assert tell.read_verdict(bypassed.verdict)[0] == "quantizer bypassed"
+    assert tell.read_verdict(bypassed.verdict_json)[0] == "quantizer bypassed"
     metrics = json.loads(bypassed.metrics.read_text())
     assert metrics["healthy"] == 0 and metrics["probe"]["codes"] == metrics["probe"]["latents"]
 
@@ -167,8 +168,10 @@ def measured(tmp_path: Path) -> tell.Paths:
         write(tmp_path / "steps" / step / "doctor.json", {"probe": probe, "distances": {"codes_pooled": apart}})
         heads = {"spatial_mean": reading("accuracy", averaged), "soft_argmax": reading("accuracy", kept)}
         write(tmp_path / "steps" / step / "heads.json", {"pooling": heads})
-        (tmp_path / "steps" / step / "verdict.md").write_text(
-            f"# Verdict: {cause}\n\nEvidence.\n\n**Cure:** X.\n\n**Beside that:** Pooling drops position. It falls.\n"
+        beside = Remark("It falls.", "pooling drops position", "Keep."), Remark("No videos were given.")
+        write_statement(
+            tmp_path / "steps" / step / "verdict.json",
+            Statement(cause, cause == "healthy", None, "unknown", "Evidence.", "X.", beside, (), (), ()),
         )
     return tell.Paths(
         tmp_path / "scores", tmp_path / "steps", tmp_path / "m.json", tmp_path / "table.md", tmp_path / "rows.csv",

@@ -5,7 +5,8 @@ import pytest
 from kinetoken.diagnosis.causes import judge
 from kinetoken.diagnosis.measures import Measures
 from kinetoken.diagnosis.rules import FACTS, HEALTHY, POOLING, RULES, THRESHOLDS, USE_RULES
-from kinetoken.diagnosis.text import READINGS, verdict_page
+from kinetoken.diagnosis.statement import READINGS, state
+from kinetoken.diagnosis.text import verdict_page
 
 SOUND = Measures(
     floor=0.25, probe_pixels=0.97, probe_latents=0.96, probe_codes=0.94, probe_codes_pooled=0.5, codebook_size=1000,
@@ -56,7 +57,7 @@ def test_every_codes_fault_is_named_before_the_pooling_and_the_pooling_before_th
 def test_sound_measures_are_healthy_and_name_the_pooling_beside() -> None:
     verdict = judge(SOUND)
     assert verdict.healthy and verdict.cause == HEALTHY and "94.0%" in verdict.evidence
-    assert any("Pooling drops position" in remark for remark in verdict.remarks)
+    assert any(remark.cause == POOLING for remark in verdict.remarks)
 
 
 @pytest.mark.parametrize("cause", FAULTS)
@@ -138,7 +139,8 @@ def test_a_missing_measure_is_asked_for_only_where_it_decides() -> None:
 
 def test_page_states_cause_evidence_cure_and_every_measure_once() -> None:
     measures = dataclasses.replace(SOUND, mismatch=None)
-    page, verdict = verdict_page(judge(measures), measures), judge(measures)
+    verdict = judge(measures)
+    page = verdict_page(state(verdict, measures))
     assert page.startswith("# Verdict: healthy\n") and verdict.evidence in page and verdict.cure in page
     assert "| probe codes | 0.94 |" in page and "| mismatch | not measured |" in page
     assert page.count("\n| ") == len(dataclasses.fields(Measures)) + 2
@@ -146,7 +148,7 @@ def test_page_states_cause_evidence_cure_and_every_measure_once() -> None:
 
 def test_page_puts_first_what_the_verdict_rests_on() -> None:
     measures = dataclasses.replace(SOUND, **FAULTS["codebook collapse"])  # type: ignore[arg-type]
-    first, rest = verdict_page(judge(measures), measures).split("## What else was measured")
+    first, rest = verdict_page(state(judge(measures), measures)).split("## What else was measured")
     assert first.count("\n| ") == 1 + len(READINGS) + 2
     assert "| perplexity foreground | 2 |" in first and "| latent offset | 0.3 |" in rest
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from kinetoken.charts.pictures import picture
 from kinetoken.core.errors import UserError
-from kinetoken.report.persistence import best_of, controls, early_decisions, extractor_table, extractors, groups
+from kinetoken.report.persistence import early_decisions
+from kinetoken.report.persistence_numbers import best_of, budgets, controls, extractor_table, extractors, groups
 from kinetoken.report.results import Numbers, Results
 
 NUMBERS: Numbers = {
@@ -33,7 +34,7 @@ TABLES = {
     "operating.csv": "extractor,rule,frames,accuracy\ntransformer,fixed time,4,0.8\ntransformer,fixed time,8,0.97\n"
                      "transformer,confidence,5,0.9\ntransformer,thresholds,6,0.96\nreference,fixed time,4,0.85\n",
     "attention.csv": "extractor,kind,attention\ntransformer,persistent,12.5\ntransformer,transient,0.5\n",
-    "summary.md": "# All\n\n| a |\n|---|\n| 1 |\n\n## Which extractor for which budget\n\n| best |\n|---|\n| it |\n",
+    "budgets.csv": "frames_at_most,extractor,accuracy,rule,frames\n3,,,,\n8,transformer,0.9625,confidence,7.25\n",
 }
 
 
@@ -100,20 +101,28 @@ def test_charts_tables_and_pictures_are_drawn(plots: Path) -> None:
     assert "transformer: 50 at 3" in early.frames.drawing
     assert early.confusions["magvit"].counts == [[0, 1], [0, 1]]
     assert "uniform = 1" in early.attention["transformer"].drawing
-    assert early.budgets is not None and "<td>it</td>" in early.budgets and "<td>1</td>" not in early.budgets
-    assert [(one.right, one.sentence) for one in early.told] == [(True, "Told 0."), (False, "Told 1.")]
+    assert [(one.right, one.sentence) for one in early.reasons] == [(True, "Told 0."), (False, "Told 1.")]
     assert [one.title for one in early.pictures] == [one.title for one in early.heads] == ["transformer"]
     assert early.pictures[0].width == 434 and early.cost is not None and early.cost.width == 1300
 
 
+def test_the_best_for_each_budget_is_read_from_its_table(plots: Path) -> None:
+    table = budgets(results(NUMBERS, plots))
+    assert table is not None and table.columns == ("Best", "Accuracy", "By rule")
+    assert [(line.name, [(cell.text, cell.below) for cell in line.cells]) for line in table.lines] == [
+        ("3", [("none decides so early", ""), ("–", ""), ("–", "")]),
+        ("8", [("transformer", ""), ("96.2 %", ""), ("confidence", "7.2 frames")]),
+    ]
+
+
 def test_what_is_missing_is_noted_and_the_rest_stays(plots: Path) -> None:
-    for name in ("operating.csv", "decisions.csv", "summary.md", "reasons.jsonl", "attention/transformer_heads.png"):
+    for name in ("operating.csv", "decisions.csv", "budgets.csv", "reasons.jsonl", "attention/transformer_heads.png"):
         (plots / "detect_persistence" / name).unlink()
     run = results(NUMBERS, plots)
     early = early_decisions(run, 1)
     assert early is not None
     assert early.operating is early.frames is early.budgets is None and early.confusions == {}
-    assert list(early.told) == [] and early.heads == [] and len(early.pictures) == 1 and len(early.attention) == 1
+    assert list(early.reasons) == [] and early.heads == [] and len(early.pictures) == 1 and len(early.attention) == 1
     for name in ("operating.csv", "reasons.jsonl", "attention/transformer_heads.png", "attention/magvit.png"):
         assert f"plots/detect_persistence/{name}" in run.missing
     bare = Results({}, plots / "none")

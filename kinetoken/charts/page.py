@@ -1,0 +1,26 @@
+"""Pages of HTML that ask for nothing from outside: one frame, one sheet, one script and one set of parts for all.
+
+A page's own template extends page.html.j2 (blocks title, style and body) and draws the nouns of `parts`, of `sprites`
+and of `pictures` with the macros of parts.html.j2. All text is escaped.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(folder: Path, template: str, content: Mapping[str, Any], *, plays: bool = False) -> str:
+    """The template of `folder` filled with `content`, as HTML text: the same for the same content.
+
+    plays: the page has clips (the macros `cards` and `player`) and the script that moves them; without it the page
+    forbids all scripts. Raises jinja2.UndefinedError for a name that `content` does not hold.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**content, plays=plays)

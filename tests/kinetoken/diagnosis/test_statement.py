@@ -1,0 +1,61 @@
+"""A verdict as data: what is written is read back whole, and the words say what the data hold."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from kinetoken.core.errors import UserError
+from kinetoken.diagnosis.statement import Measured, Remark, Statement, read_statement, write_statement
+from kinetoken.diagnosis.text import verdict_page, write_verdict
+
+STATEMENT = Statement(
+    "codebook collapse", False, 1 / 3, "mild", "Few codes.", "Train longer.",
+    (Remark("Reading falls.", "pooling drops position", "Keep the grid."), Remark("No videos were given.")),
+    (Measured("floor", 0.25), Measured("probe_pixels", None), Measured("top1_share", 1 / 7)),
+    (Measured("codebook_size", 10240.0),), ("No tracks were given.",),
+)
+
+
+def test_what_is_written_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
+    write_verdict(tmp_path / "v.md", tmp_path / "v.json", STATEMENT)
+    assert read_statement(tmp_path / "v.json") == STATEMENT
+    assert (tmp_path / "v.md").read_text() == verdict_page(STATEMENT)
+
+
+def test_words_say_what_the_data_hold() -> None:
+    page = verdict_page(STATEMENT).splitlines()
+    assert page[:9] == [
+        "# Verdict: codebook collapse", "", "Few codes. Lost of what can be read: 33% (mild).", "",
+        "**Cure:** Train longer.", "", "**Beside that:** Pooling drops position. Reading falls. Keep the grid.", "",
+        "**Beside that:** No videos were given.",
+    ]
+    assert "| probe pixels | not measured |" in page and "| codebook size | 1.024e+04 |" in page
+    assert page.index("| top1 share | 0.1429 |") < page.index("## What else was measured")
+    unknown = dataclasses.replace(STATEMENT, severity=None, degree="unknown")
+    assert unknown.lost == "" and "Few codes." in verdict_page(unknown).splitlines()
+    assert [one.measure for one in STATEMENT.deciding] == ["top1_share"]
+
+
+def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
+    endless = dataclasses.replace(STATEMENT, others=(Measured("picture_gain_db", float("inf")),))
+    write_statement(tmp_path / "v.json", endless)
+    assert read_statement(tmp_path / "v.json").others == (Measured("picture_gain_db", None),)
+
+
+def test_a_damaged_file_is_named_with_its_fault(tmp_path: Path) -> None:
+    path = tmp_path / "v.json"
+    with pytest.raises(UserError, match=r"v\.json: no such file"):
+        read_statement(path)
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"v\.json: not JSON"):
+        read_statement(path)
+    write_statement(path, STATEMENT)
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in whole.items() if key != "cure"}))
+    with pytest.raises(UserError, match=r"v\.json: statement\.cure: missing"):
+        read_statement(path)
+    path.write_text(json.dumps({**whole, "rests_on": [{"measure": "floor", "value": "much"}]}))
+    with pytest.raises(UserError, match=r"rests_on\[0\]\.value: expected a number"):
+        read_statement(path)
