@@ -1,7 +1,6 @@
 """What all tables with a row a track have in common: whose row it is, its class and its split."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import NDArray
 from kinetoken.core.errors import UserError
 
 Ids = NDArray[np.integer[Any]]
+
+LEARNING = ("train", "val", "test")  # splits, without which nothing is trained, chosen or scored
 
 
 class PerTrack:
@@ -47,7 +48,33 @@ def rows_by_track(
     return rows
 
 
-def require_same_tracks(table: PerTrack, source: Path, *others: tuple[PerTrack, Path]) -> None:
+def require_splits(table: PerTrack, source: object, splits: Sequence[str] = LEARNING) -> None:
+    """UserError naming the first of the splits that has no row."""
+    for split in splits:
+        if not (table.split == split).any():
+            raise UserError(f"{source}: split '{split}' is empty")
+
+
+def require_of_each_class(table: PerTrack, source: object, split: str, least: int = 1) -> None:
+    """UserError naming the first class with fewer than `least` clips in the split."""
+    for name in table.classes:
+        found = int(((table.label == name) & (table.split == split)).sum())
+        if found < least:
+            few = "no clip" if least == 1 else f"{found} clips"
+            needed = "" if least == 1 else f", {least} needed"
+            raise UserError(f"{source}: class '{name}' has {few} in split '{split}'{needed}")
+
+
+def require_classes(table: PerTrack, source: object) -> None:
+    """UserError unless there are two classes or more, all of them with clips in train, val and test."""
+    require_splits(table, source)
+    if len(table.classes) < 2:
+        raise UserError(f"{source}: one class only ('{table.classes[0]}'); a classifier needs two or more")
+    for split in LEARNING:
+        require_of_each_class(table, source, split)
+
+
+def require_same_tracks(table: PerTrack, source: object, *others: tuple[PerTrack, object]) -> None:
     """UserError naming the first of `others` that does not hold the tracks of `table` (from `source`).
 
     Row for row the same, each of the same class and split.
