@@ -31,12 +31,13 @@ from benchmarks.exchange import Data, Result
 from kinetoken.core.artifacts import write_json
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
+from kinetoken.core.per_track import require_splits
 from kinetoken.core.progress import replace_text
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.usage import foreground_tokens, usage_of
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.rendering import Scene
-from kinetoken.scenes.tracks import read_tracks
-from kinetoken.tokenizer.scoring import BATCH, MEASURES, ClipScores, Originals, mean_video, points_of, score_clips
+from kinetoken.tokenizer.scoring import BATCH, MEASURES, ClipScores, Originals, mean_video, score_clips
 from kinetoken.tokenizer.training_clips import TokenizerParams, static_background
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -222,10 +223,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         settings = agreed_settings(folder, options)
-        store = ClipStore(options.videos)
-        store.require("train", "test")
-        clips = store.read("test", limit=options.test_clips)
-        test = Test(clips, store.scene, points_of(clips, read_tracks(options.trajectories, options.track_params)))
+        dataset = Dataset.open(DatasetPaths(
+            videos=options.videos, trajectories=options.trajectories, track_params=options.track_params
+        ), scene=True)
+        require_splits(dataset.table, dataset.source, ("train", "test"))
+        held_out = dataset.split("test").take(slice(options.test_clips))
+        test = Test(held_out.read_clips(), dataset.scene, held_out.points)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

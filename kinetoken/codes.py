@@ -34,8 +34,8 @@ class CodesMeta:
     levels: tuple[int, ...]  # of FSQ; empty for quantizers without
     tokenizer: str  # hash of the model folder
 
-    def require_same_tokenizer(self, other: str, codes: Path, model: Path) -> None:
-        """UserError unless `other` is the tokenizer that made these codes."""
+    def require_same_tokenizer(self, other: str, codes: object, model: object) -> None:
+        """UserError unless `other` is the hash of the tokenizer that made these codes; both paths are named."""
         if self.tokenizer != other:
             raise UserError(
                 f"{codes}: made by tokenizer {self.tokenizer[:12]}, but {model} belongs to {other[:12]}; "

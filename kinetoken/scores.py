@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.core.errors import UserError
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -101,16 +99,3 @@ def log_softmax(logits: Array) -> Array:
     """(N, C) → (N, C) log-probabilities."""
     shifted = logits - logits.max(1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))
-
-
-def require_classes(source: object, label: np.ndarray, split: np.ndarray) -> None:
-    """UserError unless there are two classes or more, all of them with clips in train, val and test."""
-    classes = sorted(set(label))
-    for name in ("train", "val", "test"):
-        if not (split == name).any():
-            raise UserError(f"{source}: split '{name}' is empty")
-    if len(classes) < 2:
-        raise UserError(f"{source}: one class only ('{classes[0]}'); a classifier needs two or more")
-    for name in ("train", "val", "test"):
-        if missing := [c for c in classes if not ((label == c) & (split == name)).any()]:
-            raise UserError(f"{source}: class '{missing[0]}' has no clip in split '{name}'")

@@ -9,23 +9,21 @@ Alone    python -m stages.build_report --metrics metrics --plots plots --report 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 
 from kinetoken.charts.sprites import Card
-from kinetoken.codes import CodesTable, Indices, read_codes
+from kinetoken.codes import Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.report import samples as clips_of
 from kinetoken.report.headline import BuildReport
 from kinetoken.report.page import Samples, render_page
 from kinetoken.report.results import Results, read_results, read_rows
 from kinetoken.report.words import choose_descriptions, choose_reasons
-from kinetoken.scenes.clips import Clips, ClipStore, Pixels
-
-if TYPE_CHECKING:
-    from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.scenes.clips import Clips, Pixels
 
 SAMPLES = 2  # generated clips shown for each original one: they take half the room
 
@@ -71,49 +69,45 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
     needed = [found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]  # each one noted
     if not all(needed):
         return samples
-    from kinetoken.tokenizer.network import load_tokenizer
-
-    store, table, tokenizer = ClipStore(paths.videos), read_codes(paths.codes), load_tokenizer(paths.tokenizer)
-    table.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
+    dataset = Dataset.open(
+        DatasetPaths(videos=paths.videos, codes=paths.codes, tokenizer=paths.tokenizer), row_for_row=False
+    )
+    store = dataset.clips
     samples.frames, samples.fps = store.shape[0], store.fps
     clips = clips_of.first_clips(store, params.clips_per_class)
-    codes = clips_of.codes_of(table, clips.track_id)
+    codes = clips_of.codes_of(dataset.codes, clips.track_id)
     if codes is None:
         raise UserError(f"{paths.codes}: lacks test clips of {paths.videos}; run extract_codes again")
-    decoded = clips_of.decode(tokenizer, codes)
+    decoded = clips_of.decode(dataset.tokenizer, codes)
     samples.reconstructions = clips_of.reconstruction_cards(clips, decoded, clips_of.background_of(store, clips))
     if found(paths.predictor, results):
-        samples.predictions = predictions(paths, table, clips, codes, decoded, tokenizer)
+        samples.predictions = predictions(paths.predictor, dataset, clips, codes, decoded)
     if found(paths.generator, results):
-        samples.generations = clips_of.generation_cards(generations(paths, table, params, tokenizer))
+        samples.generations = clips_of.generation_cards(generations(paths.generator, dataset, params))
     return samples
 
 
-def predictions(
-    paths: Paths, table: CodesTable, clips: Clips, codes: Indices, decoded: Pixels, tokenizer: "Tokenizer"
-) -> list[Card]:
+def predictions(model: Path, dataset: Dataset, clips: Clips, codes: Indices, decoded: Pixels) -> list[Card]:
     """The predictor's next time slice of each clip, after the slices that it was given."""
     from kinetoken.prediction.network import load_predictor
 
-    predictor = load_predictor(paths.predictor)
-    table.meta.require_same_tokenizer(predictor.tokenizer_hash, paths.codes, paths.predictor)
+    predictor, tokenizer = load_predictor(model), dataset.tokenizer
+    dataset.require_tokenizer_of(predictor, model)
     past = codes[:, : predictor.shape.past_slices]
     predicted = clips_of.decode(tokenizer, np.concatenate([past, predictor.predict(past)], 1))
-    background = clips_of.background_of(ClipStore(paths.videos), clips)
+    background = clips_of.background_of(dataset.clips, clips)
     return clips_of.prediction_cards(clips, decoded, predicted, tokenizer.temporal_stride * past.shape[1], background)
 
 
-def generations(
-    paths: Paths, table: CodesTable, params: BuildReport, tokenizer: "Tokenizer"
-) -> dict[str, dict[str, Pixels]]:
+def generations(model: Path, dataset: Dataset, params: BuildReport) -> dict[str, dict[str, Pixels]]:
     """prior → asked class → clips; a prior that does not heed the class is asked once."""
     from kinetoken.generation.generator import load_generator
 
-    generator, count = load_generator(paths.generator), SAMPLES * params.clips_per_class
-    table.meta.require_same_tokenizer(generator.tokenizer_hash, paths.codes, paths.generator)
+    generator, count = load_generator(model), SAMPLES * params.clips_per_class
+    dataset.require_tokenizer_of(generator, model)
 
     def clips(prior: str, label: str) -> Pixels:
-        return clips_of.decode(tokenizer, generator.sample(prior, label, count, params.seed))
+        return clips_of.decode(dataset.tokenizer, generator.sample(prior, label, count, params.seed))
 
     return {
         name: {label: clips(name, label) for label in generator.classes}

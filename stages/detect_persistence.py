@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kinetoken.codes import read_codes
 from kinetoken.core.artifacts import write_csv, write_json, write_metrics
-from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.persistence import summary, tables
 from kinetoken.persistence.compute import seconds_a_step
 from kinetoken.persistence.controls import controls
@@ -29,11 +28,7 @@ from kinetoken.persistence.reference import group_of, log_odds, reference_stoppe
 from kinetoken.persistence.showing import draw
 from kinetoken.persistence.stopping import Decisions, costs, steps_seen
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import motion_of, truth_of
-from kinetoken.scenes.clips import ClipStore
-from kinetoken.scenes.tracks import read_tracks
-from kinetoken.scores import require_classes
-from kinetoken.tokenizer.network import load_tokenizer, require_causal
+from kinetoken.scenes.candidates import motion_of
 from kinetoken.training.loop import curves_table
 
 TIMED = 16  # tracks at once, where seconds are measured
@@ -69,24 +64,28 @@ class Optimum:
 
 
 def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
-    material = read(paths)
-    test = material.rows("test")
+    dataset = Dataset.open(DatasetPaths(
+        videos=paths.videos, codes=paths.codes, tokenizer=paths.tokenizer, trajectories=paths.trajectories,
+        track_params=paths.track_params,
+    ), needs=require_classes, causal=True, scene=True)
+    material, (frames, size, _) = Material.of(dataset), dataset.clips.shape
+    test = dataset.split("test")
     optimum = best_possible(material, params, context)
     outcomes = {name: try_extractor(name, material, params, context) for name in params.extractors}
     trials = {name: outcome.trial for name, outcome in outcomes.items()}
-    persistent = material.truth.persistent[test]
+    truth = material.truth.take(test.rows)
     metrics = {name: metrics_of(outcome, material, optimum, params) for name, outcome in outcomes.items()}
     if optimum is not None:
-        metrics["reference"] = reference_metrics(optimum, persistent)
+        metrics["reference"] = reference_metrics(optimum, truth.persistent)
     metrics["control"] = controls(material, params, params.extractors[0], context)
     context.progress.phase("writing")
     for name, outcome in outcomes.items():
-        save_detector(paths.model / name, outcome.detector, params, material.store.shape[1])
+        save_detector(paths.model / name, outcome.detector, params, size)
     write_metrics(paths.metrics, metrics)
     write_csv(paths.curves, curves_table({name: outcome.history for name, outcome in outcomes.items()}))
-    write_csv(paths.decisions, tables.decision_rows(trials, material.truth.take(test), material.store.track_id[test]))
-    known = None if optimum is None else (optimum.log_odds, steps_seen(1, material.store.shape[0]))
-    operating = tables.operating_rows(trials, persistent, known)
+    write_csv(paths.decisions, tables.decision_rows(trials, truth, test.track_id))
+    known = None if optimum is None else (optimum.log_odds, steps_seen(1, frames))
+    operating = tables.operating_rows(trials, truth.persistent, known)
     write_csv(paths.operating, operating)
     budgets = summary.budget_rows(operating, params.extractors)
     write_csv(paths.budgets, budgets)
@@ -94,45 +93,31 @@ def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
     draw(outcomes, material, operating, params.shown, paths.efficiency, paths.attention)
     write_records(outcomes, material, params.shown, paths.ratios, paths.reasons)
     if context.run_info is not None:
-        measured = {name: seconds(outcome, material) for name, outcome in outcomes.items()}
+        measured = {name: seconds(outcome, size) for name, outcome in outcomes.items()}
         write_json(context.run_info / "seconds.json", measured)
 
 
-def seconds(outcome: Outcome, material: Material) -> dict[str, float]:
+def seconds(outcome: Outcome, image_size: int) -> dict[str, float]:
     """Measured, a track: of a whole clip, and until the decisions fell, were every step as long as the median."""
     network, trial = outcome.detector.network, outcome.trial
-    step = seconds_a_step(network, material.store.shape[1], tracks=TIMED, steps=len(trial.seen)) / TIMED
+    step = seconds_a_step(network, image_size, tracks=TIMED, steps=len(trial.seen)) / TIMED
     return {
         "whole_clip": step * len(trial.seen), "until_decided": step * float((trial.decisions.step + 1).mean()),
     }
 
 
-def read(paths: Paths) -> Material:
-    """Everything of the same tracks; UserError where something is missing or does not fit."""
-    store, codes = ClipStore(paths.videos), read_codes(paths.codes)
-    tracks = read_tracks(paths.trajectories, paths.track_params)
-    require_classes(paths.videos, store.label, store.split)
-    require_same_tracks(store, paths.videos, (codes, paths.codes), (tracks, paths.trajectories))
-    truth = truth_of(tracks.drawn, paths.track_params, store.shape[0])
-    if tracks.points.shape[1] != store.shape[0]:
-        raise UserError(f"{paths.videos}: clips of {store.shape[0]} frames, tracks of {tracks.points.shape[1]}")
-    tokenizer = load_tokenizer(paths.tokenizer)
-    require_causal(tokenizer, paths.tokenizer)
-    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    return Material.of(store, codes, tokenizer, tracks, truth)
-
-
 def best_possible(material: Material, params: PersistenceParams, context: Context) -> Optimum | None:
     """The reference's decisions on the test tracks; None for laws whose optimum is not known."""
-    motion = motion_of(material.tracks.drawn)
+    tracks = material.dataset.tracks
+    motion = motion_of(tracks.drawn)
     if motion is None:
         context.progress.say("no optimum is known for these laws of motion: no regret")
         return None
     context.progress.phase("reference")
-    test, frames = material.rows("test"), material.store.shape[0]
+    test, frames = material.rows("test"), tracks.points.shape[1]
     appears = int(material.truth.first.min()), int(material.truth.first.max())
     truth = material.truth.take(test)
-    odds = log_odds(material.tracks.points[test], truth, motion)
+    odds = log_odds(tracks.points[test], truth, motion)
     stopper = reference_stopper(motion, appears, frames, params.frame_cost, params.seed)
     decisions = stopper.decide(odds, group_of(truth, appears))
     return Optimum(

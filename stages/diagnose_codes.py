@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kinetoken.codes import read_codes
 from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.text import write_verdict
-from kinetoken.scenes.clips import ClipStore
-from kinetoken.scenes.tracks import read_tracks
-from kinetoken.scores import require_classes
-from kinetoken.tokenizer.network import check_shape, load_tokenizer
 from kinetoken.training.loop import fabric_device
 
 
@@ -50,13 +47,13 @@ def run(params: Diagnosis, paths: Paths, context: Context) -> None:
     from threadpoolctl import threadpool_limits
 
     device = fabric_device(context.hardware)
-    table, store, tokenizer = read_codes(paths.codes), ClipStore(paths.videos), load_tokenizer(paths.tokenizer)
-    table.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    check_shape(tokenizer, store)
-    require_classes(paths.codes, table.label, table.split)
-    tracks = read_tracks(paths.trajectories, paths.track_params)
+    dataset = Dataset.open(DatasetPaths(
+        videos=paths.videos, codes=paths.codes, tokenizer=paths.tokenizer, trajectories=paths.trajectories,
+        track_params=paths.track_params,
+    ), needs=require_classes, row_for_row=False)  # codes of a part of the clips, in any order, are examined too
+    dataset.tokenizer.to(device)
     with threadpool_limits(context.hardware.threads):
-        patient = admit(store, table, tokenizer.to(device), tracks, device, params, context.progress)
+        patient = admit(dataset, device, params, context.progress)
     patient.history, patient.late_fall = read_history(paths.history)
     report = diagnose(patient, params, context)
     _write(paths, report)

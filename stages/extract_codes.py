@@ -6,20 +6,18 @@ Writes   codes.parquet, metrics/extract_codes_<dataset>.json
 Alone    python -m stages.extract_codes --section extract_codes.motion --videos data/motion/videos
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 
-from kinetoken.codes import CodesMeta, CodesTable, write_codes
+from kinetoken.codes import CodesMeta, write_codes
 from kinetoken.core.artifacts import write_metrics
 from kinetoken.core.params import Positive
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.scenes.clips import ClipStore
-from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
+from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.tokenizer.encoding import encoded
 from kinetoken.training.loop import fabric_device
 
 
@@ -39,9 +37,8 @@ class Paths:
 
 
 def run(params: Extraction, paths: Paths, context: Context) -> None:
-    store = ClipStore(paths.videos)
-    tokenizer = load_tokenizer(paths.tokenizer)
-    check_shape(tokenizer, store)
+    dataset = Dataset.open(DatasetPaths(videos=paths.videos, tokenizer=paths.tokenizer))
+    store, tokenizer = dataset.clips, dataset.tokenizer
     tokenizer.to(fabric_device(context.hardware))
     grid = tokenizer.grid(store.shape[0])
     size = tokenizer.codebook_size
@@ -54,21 +51,6 @@ def run(params: Extraction, paths: Paths, context: Context) -> None:
         "clips": len(store), "tokens_per_clip": tokens, "codebook_size": size,
         "bits_per_clip": tokens * np.log2(size), "codes_used_share": float((counts > 0).mean()),
     })
-
-
-def encoded(
-    store: ClipStore, tokenizer: Tokenizer, meta: CodesMeta, batch_size: int, counts: np.ndarray, context: Context
-) -> Iterator[CodesTable]:
-    """One part of the codes table a shard; `counts` (codebook_size,) gathers how often each code occurs."""
-    device = tokenizer.background.device
-    for clips in store.stream():
-        codes = np.empty((len(clips), *meta.grid), np.int32)
-        for start in range(0, len(clips), batch_size):
-            rows = slice(start, start + batch_size)
-            codes[rows] = tokenizer.encode(torch.from_numpy(clips.pixels[rows]).to(device)).cpu().numpy()
-            context.progress.advance(len(codes[rows]))
-        counts += np.bincount(codes.ravel(), minlength=len(counts))
-        yield CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
 
 
 def main() -> int:

@@ -14,25 +14,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 
 from kinetoken.core.artifacts import write_csv, write_metrics
-from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.coordinates import forest_correct, nuisance_table, path_table
-from kinetoken.heads.video_classifier import (
-    BaselinesParams,
-    VideoClassifier,
-    build_video_classifier,
-    classification_step,
-    save_video_classifier,
-    still_background,
-    stored_motion,
-)
-from kinetoken.scenes.clips import Clips, ClipStore
-from kinetoken.scenes.tracks import Tracks, read_tracks
-from kinetoken.scores import classification_metrics, confusion_rows, majority_accuracy, require_classes, with_interval
-from kinetoken.training.loop import History, TensorBatches, curves_table, fabric_device, fit
+from kinetoken.heads.video_classifier import BaselinesParams, save_video_classifier, target_of, train_video_classifier
+from kinetoken.scenes.clips import Clips
+from kinetoken.scenes.tracks import Tracks
+from kinetoken.scores import classification_metrics, confusion_rows, majority_accuracy, with_interval
+from kinetoken.training.loop import curves_table
 
 
 @dataclass(frozen=True)
@@ -49,52 +41,32 @@ class Paths:
 
 
 def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
-    store = ClipStore(paths.videos)
-    tracks = read_tracks(paths.trajectories, paths.track_params)
-    require_classes(paths.videos, store.label, store.split)
-    require_same_tracks(tracks, paths.trajectories, (store, paths.videos))
-    train, val, test = (store.read(split) for split in ("train", "val", "test"))
-    module, history = train_network(params, store.classes, train, val, context, "video")
-    save_video_classifier(paths.model, module, params)
-    first, first_history = train_network(
-        params, store.classes, _first_frame(train), _first_frame(val), context, "first_frame"
+    dataset = Dataset.open(
+        DatasetPaths(videos=paths.videos, trajectories=paths.trajectories, track_params=paths.track_params),
+        needs=require_classes,
     )
-    target = target_of(test, store.classes)
+    classes = dataset.classes
+    train, val, test = (dataset.split(name).read_clips() for name in ("train", "val", "test"))
+    module, history = train_video_classifier(params, classes, train, val, context, "video")
+    save_video_classifier(paths.model, module, params)
+    first, first_history = train_video_classifier(
+        params, classes, _first_frame(train), _first_frame(val), context, "first_frame"
+    )
+    target = target_of(test, classes)
     probabilities = module.probabilities(test.pixels)
-    floor = majority_accuracy(target_of(train, store.classes), target)
+    floor = majority_accuracy(target_of(train, classes), target)
     judged = first.probabilities(_first_frame(test).pixels)
     metrics: dict[str, Any] = {
         "majority": {"accuracy": floor},
-        "video": classification_metrics(probabilities, target, store.classes, floor),
+        "video": classification_metrics(probabilities, target, classes, floor),
         "first_frame": {
             **with_interval("accuracy", (judged.argmax(1) == target).astype(float)), "accuracy_floor": floor,
         },
-        **forests(tracks, floor, params.seed),
+        **forests(dataset.tracks, floor, params.seed),
     }
     write_metrics(paths.metrics, metrics)
-    write_csv(paths.confusion, confusion_rows(probabilities, target, store.classes))
+    write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
     write_csv(paths.curves, curves_table({"video": history, "first_frame": first_history}))
-
-
-def train_network(
-    params: BaselinesParams, classes: tuple[str, ...], train: Clips, val: Clips, context: Context, label: str
-) -> tuple[VideoClassifier, History]:
-    """The direct network trained on the clips, the weights of its best epoch on `val`."""
-    shape = (train.pixels.shape[1], train.pixels.shape[2], train.pixels.shape[3])
-    module = build_video_classifier(params, classes, shape, still_background(train.pixels))
-    target = target_of(val, classes)
-
-    def validate(_: torch.nn.Module) -> dict[str, float]:
-        likelihood = module.probabilities(val.pixels)[np.arange(len(target)), target]
-        return {"val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean())}
-
-    batches = TensorBatches(
-        motion=stored_motion(module, train.pixels), target=torch.from_numpy(target_of(train, classes))
-    )
-    history = fit(
-        module, classification_step, batches, params, context, label=label, validate=validate, monitor="val_loss"
-    )
-    return module.to(fabric_device(context.hardware)), history
 
 
 def forests(tracks: Tracks, floor: float, seed: int) -> dict[str, dict[str, float]]:
@@ -108,11 +80,6 @@ def forests(tracks: Tracks, floor: float, seed: int) -> dict[str, dict[str, floa
         }
         for name, table in tables.items()
     }
-
-
-def target_of(clips: Clips, classes: tuple[str, ...]) -> np.ndarray:
-    """(N,) index of each clip's class."""
-    return np.searchsorted(np.array(classes), clips.label).astype(np.int64)
 
 
 def _first_frame(clips: Clips) -> Clips:

@@ -16,34 +16,25 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from einops import rearrange
-from torch import Tensor
 
-from kinetoken.codes import CodesTable, read_codes
+from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.changed_clips import encode_changed
-from kinetoken.heads.classifier import (
-    Change,
-    ClassifierParams,
-    CodeClassifier,
-    build_classifier,
-    prefix_step,
-    save_classifier,
-)
+from kinetoken.heads.classifier import Change, ClassifierParams, CodeClassifier, save_classifier, train_head
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.scores import (
     Array,
     classification_metrics,
     confusion_rows,
-    fitted_temperature,
-    log_softmax,
     majority_accuracy,
     reliability_table,
-    require_classes,
     with_interval,
 )
-from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
-from kinetoken.training.loop import History, TensorBatches, curves_table, fabric_device, fit
+from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.training.loop import History, curves_table, fabric_device
 
 PLOTS = Path("plots/train_classifier")
 SHOWN = 8  # clips read wrongly
@@ -66,13 +57,12 @@ class Paths:
 
 
 def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
-    codes = read_codes(paths.codes)
-    require_classes(paths.codes, codes.label, codes.split)
-    tokenizer = load_tokenizer(paths.tokenizer)
-    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    tokenizer.to(fabric_device(context.hardware))
-    if params.augment:
-        codes = with_changed_clips(codes, paths, params.augment, tokenizer, context)
+    videos = paths.videos if params.augment else None
+    dataset = Dataset.open(
+        DatasetPaths(codes=paths.codes, tokenizer=paths.tokenizer, videos=videos), needs=require_classes
+    )
+    tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
+    codes = with_changed_clips(dataset, params.augment, context) if params.augment else dataset.codes
     coordinates = code_coordinates(tokenizer)
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}
@@ -86,46 +76,13 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     write_csv(paths.curves, curves_table(histories))
 
 
-def with_changed_clips(
-    codes: CodesTable, paths: Paths, changes: Sequence[Change], tokenizer: Tokenizer, context: Context
-) -> CodesTable:
-    """The table, and behind it the training clips changed in each way and encoded anew."""
-    changed = encode_changed(codes, paths.codes, paths.videos, changes, tokenizer, context.progress)
-    parts = [codes, *(part for _, part in changed)]
+def with_changed_clips(dataset: Dataset, changes: Sequence[Change], context: Context) -> CodesTable:
+    """The codes table, and behind it the training clips changed in each way and encoded anew."""
+    parts = [dataset.codes, *(part for _, part in encode_changed(dataset, changes, context.progress))]
     columns = ("track_id", "label", "split", "codes")
-    return CodesTable(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns), codes.meta)
-
-
-def train_head(
-    params: ClassifierParams, pooling: str, codes: CodesTable, coordinates: Tensor, context: Context
-) -> tuple[CodeClassifier, History]:
-    """The head of one pooling, the weights of its best epoch and its temperatures chosen on val.
-
-    An epoch is judged at the temperature that suits it: few clips make a head too sure long before it reads its best.
-    """
-    head = build_classifier(params, pooling, codes.classes, coordinates, codes.meta.grid)
-    target = codes.target
-    train, val = np.flatnonzero(codes.split == "train"), np.flatnonzero(codes.split == "val")
-
-    def validate(_: torch.nn.Module) -> dict[str, float]:
-        raw = head.log_probabilities(codes.codes[val])
-        log_likelihood = log_softmax(raw / fitted_temperature(raw, target[val]))
-        right = log_likelihood.argmax(1) == target[val]
-        return {"val_loss": float(-log_likelihood[np.arange(len(val)), target[val]].mean()),
-                "val_accuracy": float(right.mean())}
-
-    batches = TensorBatches(
-        codes=torch.from_numpy(codes.codes[train].astype(np.int64)), target=torch.from_numpy(target[train])
+    return CodesTable(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in columns), dataset.codes.meta
     )
-    history = fit(
-        head, prefix_step(params.prefix_weight), batches, params, context, label=pooling, validate=validate,
-        monitor="val_loss",
-    )
-    head.to(fabric_device(context.hardware))
-    for count in range(1, codes.meta.grid[0] + 1):
-        raw = head.log_probabilities(codes.codes[val, :count])
-        head.temperature[count - 1] = fitted_temperature(raw, target[val])
-    return head, history
 
 
 def score(heads: dict[str, CodeClassifier], codes: CodesTable, paths: Paths) -> Array:

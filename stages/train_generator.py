@@ -15,18 +15,18 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from kinetoken.codes import CodesTable, read_codes
+from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import write_csv, write_json, write_metrics
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
 from kinetoken.generation.plan import PlanShape, Seen
 from kinetoken.generation.scores import Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
-from kinetoken.scenes.clips import ClipStore
-from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
 
 SAMPLES_PER_CLASS = 2
@@ -47,18 +47,21 @@ class Paths:
 
 
 def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
-    codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
-    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    store, judge = ClipStore(paths.videos), load_video_classifier(paths.judge)
-    check(params, paths, codes, store, judge)
-    tokenizer.to(fabric_device(context.hardware))
-    generator = build(params, codes, tokenizer, store.shape[0])
+    dataset = Dataset.open(
+        DatasetPaths(codes=paths.codes, tokenizer=paths.tokenizer, videos=paths.videos), needs=learnable, scene=True
+    )
+    codes, judge = dataset.codes, load_video_classifier(paths.judge)
+    check(params, paths, dataset, judge)
+    tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
+    generator = build(params, codes, tokenizer, dataset.clips.shape[0])
     context.progress.phase("following the ball")
-    background = store.scene.background()
-    seen = {split: Seen.of_clips(store.read(split).pixels, background) for split in ("train", "val")}
+    background = dataset.scene.background()
+    seen = {
+        split: Seen.of_clips(dataset.split(split).read_clips().pixels, background) for split in ("train", "val")
+    }
     histories = generator.fit(codes, seen, params, context)
     generator.to(fabric_device(context.hardware))
-    scorer = Scorer(params, codes, tokenizer, judge, store, context)
+    scorer = Scorer(params, dataset, judge, context)
     scored = {"real": scorer.ceiling()}
     strips, seconds = [], {}
     for prior in PRIORS:
@@ -79,27 +82,24 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
         write_json(context.run_info / "seconds_per_clip.json", seconds)
 
 
-def check(
-    params: GeneratorParams, paths: Paths, codes: CodesTable, store: ClipStore, judge: VideoClassifier
-) -> None:
-    """UserError unless clips, codes and judge belong together and every class can be learned and judged."""
-    codes.of_split("train", "val", "test")
-    _ = store.scene  # must be known
-    if tuple(judge.classes) != codes.classes:
-        raise UserError(f"{paths.judge}: judges {list(judge.classes)}, but {paths.codes} has {list(codes.classes)}")
-    for split, least in (("train", 2), ("test", 4)):
-        for name in codes.classes:
-            found = int(((codes.split == split) & (codes.label == name)).sum())
-            if found < least:
-                raise UserError(f"{paths.codes}: class '{name}' has {found} clips in split '{split}', {least} needed")
-    require_same_tracks(codes, paths.codes, (store, paths.videos))
-    frames = store.shape[0]
+def learnable(codes: PerTrack, source: object) -> None:
+    """UserError for an empty split, or a class with too few clips to be learned, or to be judged by halves."""
+    require_splits(codes, source)
+    require_of_each_class(codes, source, "train", 2)
+    require_of_each_class(codes, source, "test", 4)
+
+
+def check(params: GeneratorParams, paths: Paths, dataset: Dataset, judge: VideoClassifier) -> None:
+    """UserError unless the judge knows the same classes, and the params fit the clips and their codes."""
+    if tuple(judge.classes) != dataset.classes:
+        raise UserError(f"{paths.judge}: judges {list(judge.classes)}, but {paths.codes} has {list(dataset.classes)}")
+    frames = dataset.clips.shape[0]
     if params.plan.components > 3 * frames:
         raise UserError(
             f"train_generator.plan.components: a path of {frames} frames has {3 * frames} numbers, "
             f"{params.plan.components} components are more"
         )
-    slices, rows, columns = codes.meta.grid
+    slices, rows, columns = dataset.codes.meta.grid
     patches = slices * (rows // params.masked.patch) * (columns // params.masked.patch)
     if params.masked.sampling.steps > patches:
         raise UserError(

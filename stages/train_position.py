@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.codes import CodesTable, read_codes
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.per_track import require_splits
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.changed_clips import change_points, encode_changed
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.position import (
@@ -35,9 +35,7 @@ from kinetoken.heads.position import (
     save_position_head,
     sigma_by_frame,
 )
-from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.scores import with_interval
-from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
 from kinetoken.training.loop import TensorBatches, curves_table, fabric_device, fit
 
 
@@ -55,21 +53,18 @@ class Paths:
 
 
 def run(params: PositionParams, paths: Paths, context: Context) -> None:
-    codes = read_codes(paths.codes)
-    tracks = read_tracks(paths.trajectories, paths.track_params)
-    check_inputs(codes, tracks, paths)
-    tokenizer = load_tokenizer(paths.tokenizer)
-    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    tokenizer.to(fabric_device(context.hardware))
-    camera = Camera.of(tracks.world, tokenizer.image_size)
-    train, val = codes.split == "train", codes.split == "val"
-    given, points = training_clips(codes, tracks, params, tokenizer, paths, context)
+    dataset = open_dataset(params, paths)
+    tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
+    camera = Camera.of(dataset.tracks.world, tokenizer.image_size)
+    given, points = training_clips(dataset, params, context)
     head = build_position_head(
-        params, code_coordinates(tokenizer), codes.meta.grid, camera, tracks.points[train]
+        params, code_coordinates(tokenizer), dataset.codes.meta.grid, camera, dataset.split("train").points
     )
+    val = dataset.split("val")
+    val_codes, val_points = val.codes, val.points
 
     def validate(_: torch.nn.Module) -> dict[str, float]:
-        errors = position_errors(head.positions(codes.codes[val]), tracks.points[val], camera)
+        errors = position_errors(head.positions(val_codes), val_points, camera)
         return {f"val_{name}": float(each.mean()) for name, each in errors.items()}
 
     batches = TensorBatches(
@@ -80,53 +75,54 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
         head, position_step(params.depth_weight), batches, params, context, validate=validate, monitor="val_error_m"
     )
     head.to(fabric_device(context.hardware))
-    found = head.positions(codes.codes[val])
-    sigma = sigma_by_frame(found, tracks.points[val], camera)
+    found = head.positions(val_codes)
+    sigma = sigma_by_frame(found, val_points, camera)
     save_position_head(paths.model, head, params, tokenizer.hash, sigma)
     context.progress.phase("scoring")
-    score(head, codes, tracks, measured_sigma(found, tracks.points[val], camera), paths)
+    score(head, dataset, measured_sigma(found, val_points, camera), paths)
     write_csv(paths.curves, curves_table({"position": history}))
 
 
+def open_dataset(params: PositionParams, paths: Paths) -> Dataset:
+    """Codes, tracks, tokenizer, and the clips if the params ask for changed ones.
+
+    UserError for what `Dataset.open` refuses, an empty split, or slices that do not divide the frames.
+    """
+    dataset = Dataset.open(DatasetPaths(
+        codes=paths.codes, tokenizer=paths.tokenizer, trajectories=paths.trajectories, track_params=paths.track_params,
+        videos=paths.videos if params.augment else None,
+    ), needs=require_splits)
+    slices, frames = dataset.codes.meta.grid[0], dataset.tracks.points.shape[1]
+    if frames % slices:
+        raise UserError(f"{paths.codes}: {slices} slices do not divide the {frames} frames of {paths.trajectories}")
+    return dataset
+
+
 def training_clips(
-    codes: CodesTable, tracks: Tracks, params: PositionParams, tokenizer: Tokenizer, paths: Paths, context: Context
+    dataset: Dataset, params: PositionParams, context: Context
 ) -> tuple[NDArray[np.int32], Array]:
     """Codes (N, T', H', W') and positions (N, T, 3) of the training clips, as they are and changed."""
-    train = codes.split == "train"
-    given, points = [codes.codes[train]], [tracks.points[train]]
+    train, tracks = dataset.split("train"), dataset.tracks
+    given, points = [train.codes], [train.points]
     if params.augment:
         place = {int(track): row for row, track in enumerate(tracks.track_id)}
-        changed = encode_changed(codes, paths.codes, paths.videos, params.augment, tokenizer, context.progress)
-        for change, part in changed:
+        for change, part in encode_changed(dataset, params.augment, context.progress):
             given.append(part.codes)
             points.append(change_points(tracks.points[[place[int(track)] for track in part.track_id]], change))
     return np.concatenate(given), np.concatenate(points)
 
 
-def check_inputs(codes: CodesTable, tracks: Tracks, paths: Paths) -> None:
-    """UserError for an empty split, codes of other tracks, or slices that do not divide the frames."""
-    for split in ("train", "val", "test"):
-        if not (codes.split == split).any():
-            raise UserError(f"{paths.codes}: split '{split}' is empty")
-    require_same_tracks(codes, paths.codes, (tracks, paths.trajectories))
-    slices, frames = codes.meta.grid[0], tracks.points.shape[1]
-    if frames % slices:
-        raise UserError(f"{paths.codes}: {slices} slices do not divide the {frames} frames of {paths.trajectories}")
-
-
-def score(head: PositionHead, codes: CodesTable, tracks: Tracks, sigma: dict[str, float], paths: Paths) -> None:
+def score(head: PositionHead, dataset: Dataset, sigma: dict[str, float], paths: Paths) -> None:
     """Errors on test and, if there is any, ood; floors are the best constant of the training tracks."""
     import pandas as pd
 
-    train = tracks.points[tracks.split == "train"]
+    train = dataset.split("train").points
     metrics: dict[str, Any] = {"sigma": sigma}
     rows = []
-    for split in ("test", "ood"):
-        here = codes.split == split
-        if not here.any():
-            continue
-        truth = tracks.points[here]
-        errors = position_errors(head.positions(codes.codes[here]), truth, head.camera)
+    for split in [name for name in ("test", "ood") if name in dataset.splits]:
+        here = dataset.split(split)
+        truth = here.points
+        errors = position_errors(head.positions(here.codes), truth, head.camera)
         floors = constant_errors(train, truth, head.camera)
         found: dict[str, float] = {}
         for name, each in errors.items():

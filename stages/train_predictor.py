@@ -17,19 +17,19 @@ from typing import Annotated
 
 import torch
 
-from kinetoken.codes import CodesTable, read_codes
+from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import require_same_tracks
+from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.generator import Generator, load_generator
 from kinetoken.prediction.judging import Codes, Forecaster
 from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, PredictorShape
 from kinetoken.prediction.scores import Scores, all_metrics
 from kinetoken.prediction.training import train_predictor
 from kinetoken.scenes.clips import ClipStore
-from kinetoken.scenes.tracks import Tracks, read_tracks
-from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
+from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
 
 
@@ -49,19 +49,15 @@ class Paths:
 
 
 def run(params: PredictorParams, paths: Paths, context: Context) -> None:
-    codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
-    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    require_causal(tokenizer, paths.tokenizer)
-    store, tracks = ClipStore(paths.videos), read_tracks(paths.trajectories, paths.track_params)
-    check(params, paths, codes, store, tracks)
+    dataset = open_dataset(params, paths)
     generator = load_generator(paths.generator).to(fabric_device(context.hardware))
-    codes.meta.require_same_tokenizer(generator.tokenizer_hash, paths.codes, paths.generator)
-    predictor = build(params, codes, tokenizer, store)
-    histories = train_predictor(predictor, codes, tracks, store.scene, params, context)
-    tokenizer.to(fabric_device(context.hardware))
+    dataset.require_tokenizer_of(generator, paths.generator)
+    predictor = build(params, dataset.codes, dataset.tokenizer, dataset.clips)
+    histories = train_predictor(predictor, dataset, params, context)
+    dataset.tokenizer.to(fabric_device(context.hardware))
     foretell = forecasters(predictor, generator, params.seed)
-    scores = {split: Scores(foretell, predictor.shape, tokenizer, codes, store, tracks, split, context)
-              for split in ("test", "ood") if (codes.split == split).any()}
+    scores = {split: Scores(foretell, predictor.shape, dataset, split, context)
+              for split in ("test", "ood") if split in dataset.splits}
     predictor.save(paths.model)
     write_metrics(paths.metrics, all_metrics(scores, params.bootstrap, params.seed))
     write_csv(paths.curves, curves_table(histories))
@@ -81,19 +77,25 @@ def _predicted(predictor: Predictor, name: str, past: Codes, slices: int) -> Cod
     return predictor.predict(past, name, slices)
 
 
-def check(params: PredictorParams, paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> None:
-    """UserError unless clips, codes and tracks belong together and hold what training and scoring need."""
-    codes.of_split("train", "val", "test")
-    if missing := sorted(set(codes.classes) - set(codes.label[codes.split == "train"])):
-        raise UserError(f"{paths.codes}: class '{missing[0]}' has no clip in split 'train'")
-    require_same_tracks(codes, paths.codes, (store, paths.videos), (tracks, paths.trajectories))
-    slices = codes.meta.grid[0]
+def open_dataset(params: PredictorParams, paths: Paths) -> Dataset:
+    """UserError for what `Dataset.open` refuses, a class without training clips, or more slices than a clip has."""
+    dataset = Dataset.open(DatasetPaths(
+        codes=paths.codes, tokenizer=paths.tokenizer, videos=paths.videos, trajectories=paths.trajectories,
+        track_params=paths.track_params,
+    ), needs=every_class_trained, causal=True, scene=True)
+    slices = dataset.codes.meta.grid[0]
     if params.past_slices + params.future_slices > slices:
         raise UserError(
             f"train_predictor: past_slices {params.past_slices} and future_slices {params.future_slices} do not fit "
             f"the {slices} slices of {paths.codes}"
         )
-    _ = store.scene  # must be known
+    return dataset
+
+
+def every_class_trained(codes: PerTrack, source: object) -> None:
+    """UserError for an empty split, or a class with nothing to train on."""
+    require_splits(codes, source)
+    require_of_each_class(codes, source, "train")
 
 
 def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> Predictor:

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.per_track import require_splits
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.scenes.clips import Clips, ClipStore
-from kinetoken.scenes.tracks import read_tracks
+from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.scenes.clips import Clips
 from kinetoken.tokenizer.network import Tokenizer, check_shape, save_tokenizer
-from kinetoken.tokenizer.scoring import mean_video, points_of, reconstruction_metrics, score_tokenizer
+from kinetoken.tokenizer.scoring import mean_video, reconstruction_metrics, score_tokenizer
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
@@ -46,30 +47,32 @@ class Paths:
 
 
 def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
-    store = ClipStore(paths.videos)
-    store.require("train", "val", "test")
-    tracks = read_tracks(paths.trajectories, paths.track_params)
+    dataset = Dataset.open(
+        DatasetPaths(videos=paths.videos, trajectories=paths.trajectories, track_params=paths.track_params),
+        needs=require_splits, scene=True,
+    )
     device = fabric_device(context.hardware)
     torch.manual_seed(params.seed)
-    tokenizer = Tokenizer(params.network, params.quantizer, store.shape[1])
-    check_shape(tokenizer, store)
-    train = store.read("train")
+    tokenizer = Tokenizer(params.network, params.quantizer, dataset.clips.shape[1])
+    check_shape(tokenizer, dataset.clips)
+    train = dataset.split("train").read_clips()
     context.progress.say(f"{sum(p.numel() for p in tokenizer.parameters()):,} parameters, {len(train)} clips")
     background = static_background(train.pixels)
     tokenizer.background.copy_(background)
-    validate = validation(store.read("val", limit=params.validation_clips).pixels, background, params.loss)
+    held_out = dataset.split("val").take(slice(params.validation_clips)).read_clips()
+    validate = validation(held_out.pixels, background, params.loss)
     context = replace(context, hardware=with_cpu_precision(context.hardware, params.cpu_precision))
     history = fit(
         tokenizer, training_step(params), ClipBatches(train.pixels, background, params.windows), params, context,
         validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
     )
 
-    test = store.read("test")
+    test = dataset.split("test").read_clips()
     context.progress.phase("scoring", len(test), "clips")
-    points = points_of(test, tracks)
     tokenizer.to(device)
     scores = score_tokenizer(
-        tokenizer, test, store.scene, points, mean_video(train.pixels), context.progress.advance
+        tokenizer, test, dataset.scene, dataset.split("test").points, mean_video(train.pixels),
+        context.progress.advance,
     )
     save_tokenizer(paths.model, tokenizer)
     size = {"parameters": sum(p.numel() for p in tokenizer.parameters()), "best_epoch": history.best_epoch + 1}

@@ -1,6 +1,6 @@
 """What all tables with a row a track have in common: whose row it is, its class and its split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Ids = NDArray[Any]  # (N,) whole numbers, or text of files made elsewhere
 
 LARGEST_ID = 2**31 - 1  # that the tables' int32 column holds
+
+LEARNING = ("train", "val", "test")  # splits, without which nothing is trained, chosen or scored
 
 
 class PerTrack:
@@ -123,7 +125,33 @@ def rows_by_track(wanted: Ids, track_id: Ids, absent: Callable[[Any], str] = "no
     return rows
 
 
-def require_same_tracks(table: PerTrack, source: Path, *others: tuple[PerTrack, Path]) -> None:
+def require_splits(table: PerTrack, source: object, splits: Sequence[str] = LEARNING) -> None:
+    """UserError naming the first of the splits that has no row."""
+    for split in splits:
+        if not (table.split == split).any():
+            raise UserError(f"{source}: split '{split}' is empty")
+
+
+def require_of_each_class(table: PerTrack, source: object, split: str, least: int = 1) -> None:
+    """UserError naming the first class with fewer than `least` clips in the split."""
+    for name in table.classes:
+        found = int(((table.label == name) & (table.split == split)).sum())
+        if found < least:
+            few = "no clip" if least == 1 else f"{found} clips"
+            needed = "" if least == 1 else f", {least} needed"
+            raise UserError(f"{source}: class '{name}' has {few} in split '{split}'{needed}")
+
+
+def require_classes(table: PerTrack, source: object) -> None:
+    """UserError unless there are two classes or more, all of them with clips in train, val and test."""
+    require_splits(table, source)
+    if len(table.classes) < 2:
+        raise UserError(f"{source}: one class only ('{table.classes[0]}'); a classifier needs two or more")
+    for split in LEARNING:
+        require_of_each_class(table, source, split)
+
+
+def require_same_tracks(table: PerTrack, source: object, *others: tuple[PerTrack, object]) -> None:
     """UserError naming the first of `others` that does not hold the tracks of `table` (from `source`).
 
     Row for row the same, each of the same class and split.

@@ -3,28 +3,24 @@
 import numpy as np
 import torch
 
-from kinetoken.codes import CodesTable
 from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
+from kinetoken.dataset import Dataset
 from kinetoken.diagnosis import usage
 from kinetoken.diagnosis.chain import Diagnosis, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import MASK_COVERAGE, ball_coverage
-from kinetoken.scenes.tracks import Tracks
-from kinetoken.tokenizer.network import Tokenizer
 
 
-def admit(
-    store: ClipStore, table: CodesTable, tokenizer: Tokenizer, tracks: Tracks, device: torch.device,
-    params: Diagnosis, progress: Progress,
-) -> Patient:
+def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: Progress) -> Patient:
     """A sample of clips at every point of the chain, and the counts over all test clips.
 
+    Clips and tracks are looked up by the codes' track ids; the tokenizer is on the device already.
     Raises UserError for codes whose clips or tracks are not there, or whose grid is not the tokenizer's.
     """
+    store, table, tokenizer, tracks = dataset.clips, dataset.codes, dataset.tokenizer, dataset.tracks
     chain = walk(store, table, tokenizer, device, params, progress)
     sampled = chain.table
     absent = "trajectories: no track {}, which the codes table holds".format

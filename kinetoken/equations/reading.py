@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesTable
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import rows_by_track
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.equations.evidence import Evidence
 from kinetoken.physics.fitting import camera_whitening
 from kinetoken.physics.laws import Array
@@ -99,7 +100,7 @@ def read_video(codes: CodesTable, times: Array, sources: Sources) -> Evidence:
 
     network, trust = load_i3d_magvit(sources.i3d_magvit), load_trust(sources.i3d_magvit)
     store = ClipStore(sources.videos)
-    codes.meta.require_same_tokenizer(network.tokenizer_hash, sources.codes, sources.i3d_magvit)
+    Dataset(codes=codes, paths=DatasetPaths(codes=sources.codes)).require_tokenizer_of(network, sources.i3d_magvit)
     past = past_slices(codes)
     if network.past_slices != past:
         raise UserError(

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinetoken.codes import CodesTable
 from kinetoken.core.stage import Context
+from kinetoken.dataset import Dataset
 from kinetoken.generation import judging, laws
 from kinetoken.generation.generator import PRIORS, GeneratorParams
 from kinetoken.heads.video_classifier import VideoClassifier
 from kinetoken.prediction.judging import decode_in_batches
-from kinetoken.scenes.clips import ClipStore
 from kinetoken.scores import bootstrap_interval
-from kinetoken.tokenizer.network import Tokenizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,20 +42,17 @@ class Scorer:
     are compared with the first.
     """
 
-    def __init__(
-        self, params: GeneratorParams, codes: CodesTable, tokenizer: Tokenizer, judge: VideoClassifier,
-        store: ClipStore, context: Context,
-    ) -> None:
-        self.params, self.tokenizer, self.judge, self.progress = params, tokenizer, judge, context.progress
-        self.classes, self.scene, self.background = codes.classes, store.scene, store.scene.background()
+    def __init__(self, params: GeneratorParams, dataset: Dataset, judge: VideoClassifier, context: Context) -> None:
+        self.params, self.tokenizer, self.judge, self.progress = params, dataset.tokenizer, judge, context.progress
+        self.classes, self.scene, self.background = dataset.classes, dataset.scene, dataset.scene.background()
         self.progress.phase("following real clips")
-        train = store.read("train")
+        train = dataset.split("train").read_clips()
         real = judging.follow(train.pixels, self.background)
-        self.validity = judging.Validity.of_training(real, store.shape[1])
+        self.validity = judging.Validity.of_training(real, dataset.clips.shape[1])
         paths = {name: real.path[train.label == name] for name in self.classes}
         self.whitening = {name: judging.Whitening.of_training(each) for name, each in paths.items()}
         self.training = {name: self.whitening[name](each) for name, each in paths.items()}
-        test = codes.of_split("test")
+        test = dataset.codes.of_split("test")
         self.half, chosen = {}, {}
         for name in self.classes:
             rows = np.flatnonzero(test.label == name)

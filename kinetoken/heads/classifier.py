@@ -16,11 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, NonNegative, Positive
+from kinetoken.core.stage import Context
 from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, require_prefix
-from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
+from kinetoken.scores import fitted_temperature, log_softmax
+from kinetoken.training.loop import (
+    Batch,
+    History,
+    Step,
+    TensorBatches,
+    TrainingParams,
+    fabric_device,
+    fit,
+    index_batches,
+)
 
 Array = NDArray[np.float64]
 
@@ -140,6 +152,38 @@ def prefix_step(prefix_weight: float) -> Step:
         return loss, {"train_accuracy": accuracy}
 
     return step
+
+
+def train_head(
+    params: ClassifierParams, pooling: str, codes: CodesTable, coordinates: Tensor, context: Context
+) -> tuple[CodeClassifier, History]:
+    """The head of one pooling, the weights of its best epoch and its temperatures chosen on val.
+
+    An epoch is judged at the temperature that suits it: few clips make a head too sure long before it reads its best.
+    """
+    head = build_classifier(params, pooling, codes.classes, coordinates, codes.meta.grid)
+    target = codes.target
+    train, val = np.flatnonzero(codes.split == "train"), np.flatnonzero(codes.split == "val")
+
+    def validate(_: torch.nn.Module) -> dict[str, float]:
+        raw = head.log_probabilities(codes.codes[val])
+        log_likelihood = log_softmax(raw / fitted_temperature(raw, target[val]))
+        right = log_likelihood.argmax(1) == target[val]
+        return {"val_loss": float(-log_likelihood[np.arange(len(val)), target[val]].mean()),
+                "val_accuracy": float(right.mean())}
+
+    batches = TensorBatches(
+        codes=torch.from_numpy(codes.codes[train].astype(np.int64)), target=torch.from_numpy(target[train])
+    )
+    history = fit(
+        head, prefix_step(params.prefix_weight), batches, params, context, label=pooling, validate=validate,
+        monitor="val_loss",
+    )
+    head.to(fabric_device(context.hardware))
+    for count in range(1, codes.meta.grid[0] + 1):
+        raw = head.log_probabilities(codes.codes[val, :count])
+        head.temperature[count - 1] = fitted_temperature(raw, target[val])
+    return head, history
 
 
 def save_classifier(folder: Path, module: CodeClassifier, params: ClassifierParams, tokenizer_hash: str) -> None:

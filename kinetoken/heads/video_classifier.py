@@ -19,8 +19,11 @@ from torch.nn import functional
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, Positive
+from kinetoken.core.stage import Context
 from kinetoken.layers import centred_grid
-from kinetoken.training.loop import Batch, TrainingParams, index_batches
+from kinetoken.scenes.clips import Clips
+from kinetoken.scores import Labels
+from kinetoken.training.loop import Batch, History, TensorBatches, TrainingParams, fabric_device, fit, index_batches
 
 Pixels = NDArray[np.uint8]
 
@@ -145,6 +148,32 @@ def classification_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[s
     loss = functional.cross_entropy(logits, batch["target"])
     accuracy = (logits.argmax(-1) == batch["target"]).float().mean()
     return loss, {"train_accuracy": accuracy}
+
+
+def train_video_classifier(
+    params: BaselinesParams, classes: tuple[str, ...], train: Clips, val: Clips, context: Context, label: str
+) -> tuple[VideoClassifier, History]:
+    """The direct network trained on the clips, the weights of its best epoch on `val`."""
+    shape = (train.pixels.shape[1], train.pixels.shape[2], train.pixels.shape[3])
+    module = build_video_classifier(params, classes, shape, still_background(train.pixels))
+    target = target_of(val, classes)
+
+    def validate(_: torch.nn.Module) -> dict[str, float]:
+        likelihood = module.probabilities(val.pixels)[np.arange(len(target)), target]
+        return {"val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean())}
+
+    batches = TensorBatches(
+        motion=stored_motion(module, train.pixels), target=torch.from_numpy(target_of(train, classes))
+    )
+    history = fit(
+        module, classification_step, batches, params, context, label=label, validate=validate, monitor="val_loss"
+    )
+    return module.to(fabric_device(context.hardware)), history
+
+
+def target_of(clips: Clips, classes: tuple[str, ...]) -> Labels:
+    """(N,) index of each clip's class."""
+    return np.searchsorted(np.array(classes), clips.label).astype(np.int64)
 
 
 def save_video_classifier(folder: Path, module: VideoClassifier, params: BaselinesParams) -> None:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.core.stage import Context
+from kinetoken.dataset import Split
 from kinetoken.i3d_magvit.network import I3DMagvit, Seen
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.prediction.training import BACKGROUND_WEIGHT
-from kinetoken.scenes.paths import RADIUS_GAIN
+from kinetoken.scenes.paths import RADIUS_GAIN, scene_path
 from kinetoken.tokenizer.codebook import level_digits
 from kinetoken.training.loop import Batch, History, Step, Validate, fit, index_batches
 from kinetoken.training.muon import muon_and_adamw
@@ -37,6 +38,14 @@ class ClipSet:
     codes: Tensor
     label: Tensor
     path: Tensor
+
+    @classmethod
+    def of(cls, split: Split) -> "ClipSet":
+        """All of them, read now."""
+        return cls(
+            torch.from_numpy(split.read_clips().pixels), torch.from_numpy(split.codes.astype(np.int64)),
+            torch.from_numpy(split.target), scene_path(split.dataset.scene, split.points),
+        )
 
 
 class PartlySeen:

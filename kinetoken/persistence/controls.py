@@ -39,13 +39,13 @@ def controls(
 
 def first_frames(material: Material) -> Array:
     """(N, features) of each candidate's first frame: pixels around it, averaged by twos, place and apparent size."""
-    scene, truth = material.store.scene, material.truth
-    size = scene.look.image_size
-    rows = np.arange(len(material.store))
-    u, v, radius = scene.project(material.tracks.points[rows, truth.first])
+    dataset, truth = material.dataset, material.truth
+    size = dataset.scene.look.image_size
+    rows = np.arange(len(dataset.table))
+    u, v, radius = dataset.scene.project(dataset.tracks.points[rows, truth.first])
     features = np.empty((len(rows), 3 * (CROP // 2) ** 2 + 3))
     for part in np.array_split(rows, max(len(rows) // 512, 1)):
-        frames = material.store.take(part).pixels[np.arange(len(part)), truth.first[part]]
+        frames = dataset.clips.take(part).pixels[np.arange(len(part)), truth.first[part]]
         for row, frame in zip(part, frames, strict=True):
             top, left = (int(np.clip(round(float(x[row])) - CROP // 2, 0, size - CROP)) for x in (v, u))
             crop = frame[top : top + CROP, left : left + CROP] / 255
@@ -56,15 +56,15 @@ def first_frames(material: Material) -> Array:
 
 def metadata(material: Material) -> Array:
     """(N, columns): length, size, bytes, number and frame of appearance, colour, light, depth: what needs no look."""
-    store, drawn = material.store, material.tracks.drawn
+    store, tracks = material.dataset.clips, material.dataset.tracks
     count = len(store)
     frames, height, width = store.shape
     same = np.tile([frames, height, width, store.fps, frames * height * width * 3.0], (count, 1))
     number = store.track_id.astype(np.float64)
-    columns = [drawn[name].to_numpy() for name in ("ball_radius", "speed", "start_z", *LOOK)]
+    columns = [tracks.drawn[name].to_numpy() for name in ("ball_radius", "speed", "start_z", *LOOK)]
     return np.column_stack([
         same, number, number % 2, number % 4, material.truth.first, *columns,
-        material.tracks.points[np.arange(count), material.truth.first],
+        tracks.points[np.arange(count), material.truth.first],
     ])
 
 
@@ -83,7 +83,8 @@ def _dealt_out(material: Material, params: PersistenceParams, name: str, context
     apart best (a candidate that is gone) would by chance go with one of the dealt labels in training, and rule.
     """
     device = fabric_device(context.hardware)
-    network = build_network(name, params, material.store.shape[1], material.tokenizer)
+    dataset = material.dataset
+    network = build_network(name, params, dataset.clips.shape[1], dataset.tokenizer)
     rng = np.random.default_rng(params.seed)
 
     def dealt(known: Targets) -> Targets:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinetoken.codes import CodesTable
 from kinetoken.core.stage import Context
+from kinetoken.dataset import Dataset
 from kinetoken.persistence.attention import attention_ratio, meets_candidate, token_weights
 from kinetoken.persistence.compute import count
 from kinetoken.persistence.evaluation import Trial, Watched, watch
@@ -17,9 +17,7 @@ from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.stopping import best_thresholds, decide, fitted_temperatures, steps_seen
 from kinetoken.persistence.training import Targets, targets, train_network
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import Truth
-from kinetoken.scenes.clips import ClipStore
-from kinetoken.scenes.tracks import Tracks
+from kinetoken.scenes.candidates import Truth, truth_of
 from kinetoken.scores import with_interval
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import History, fabric_device, index_batches
@@ -30,30 +28,29 @@ CONTROL = 240  # test tracks that the network sees before its training, for atte
 
 @dataclasses.dataclass
 class Material:
-    """Clips, codes and truth of the same N tracks, row for row."""
+    """A dataset of N candidates, and what is true of each, row for row."""
 
-    store: ClipStore
-    codes: CodesTable
-    tokenizer: Tokenizer
-    tracks: Tracks
+    dataset: Dataset
     truth: Truth
     known: Targets
     made: dict[tuple[str, str], Tensor] = dataclasses.field(default_factory=dict)  # of codes, by extractor and split
 
     @classmethod
-    def of(cls, store: ClipStore, codes: CodesTable, tokenizer: Tokenizer, tracks: Tracks, truth: Truth) -> "Material":
-        return cls(store, codes, tokenizer, tracks, truth, targets(tracks.points, truth.persistent, store.scene))
+    def of(cls, dataset: Dataset) -> "Material":
+        """UserError for tracks that are no candidates, or a candidate that is never in sight."""
+        truth = truth_of(dataset.tracks.drawn, dataset.paths.track_params, dataset.clips.shape[0])
+        return cls(dataset, truth, targets(dataset.tracks.points, truth.persistent, dataset.scene))
 
     def rows(self, split: str) -> np.ndarray:
         """The tracks of a split."""
-        return np.flatnonzero(self.store.split == split)
+        return self.dataset.split(split).rows
 
     def kept(self, extractor: Extractor, rows: np.ndarray, device: torch.device) -> Tensor:
         """What the extractor keeps of the clips at `rows`, on the CPU; of codes in half precision."""
         if not isinstance(extractor, MagvitExtractor):
-            return torch.from_numpy(self.store.take(rows).pixels)
-        self.tokenizer.to(device)
-        codes = torch.from_numpy(self.codes.codes[rows].astype(np.int64))
+            return torch.from_numpy(self.dataset.clips.take(rows).pixels)
+        self.dataset.tokenizer.to(device)
+        codes = torch.from_numpy(self.dataset.codes.codes[rows].astype(np.int64))
         parts = [
             extractor.kept_of_codes(codes[torch.from_numpy(batch)].to(device)).half().cpu()
             for batch in index_batches(len(rows), ENCODED)
@@ -105,8 +102,9 @@ class Outcome:
 def try_extractor(name: str, material: Material, params: PersistenceParams, context: Context) -> Outcome:
     """Train it, calibrate and set its thresholds on the validation tracks, and let it decide the test tracks."""
     device = fabric_device(context.hardware)
-    size, frames = material.store.shape[1], material.store.shape[0]
-    network = build_network(name, params, size, material.tokenizer)
+    dataset = material.dataset
+    size, frames = dataset.clips.shape[1], dataset.clips.shape[0]
+    network = build_network(name, params, size, dataset.tokenizer)
     context.progress.phase(f"{name}: reading clips")
     val, test = (material.clips(network.extractor, split, device) for split in ("val", "test"))
     untrained = watch(network.eval().to(device), test[0][:CONTROL], device)
@@ -115,14 +113,14 @@ def try_extractor(name: str, material: Material, params: PersistenceParams, cont
     )
     network.to(device)
     context.progress.phase(f"{name}: deciding", len(test[0]), "tracks")
-    detector = calibrate(name, network, val, params, frames, material.tokenizer, device)
+    detector = calibrate(name, network, val, params, frames, dataset.tokenizer, device)
     watched = watch(network, test[0], device)
     context.progress.advance(len(test[0]))
     odds = watched.logits / np.array(detector.temperatures)
     decisions = decide(odds, detector.persistent_above, detector.transient_below)
     trial = Trial(odds, decisions, steps_seen(network.stride, frames), count(network, size, frames), frames)
-    points = material.tracks.points[material.rows("test")]
-    meets = meets_candidate(points, material.store.scene, network.stride, network.extractor.side)
+    points = dataset.split("test").points
+    meets = meets_candidate(points, dataset.scene, network.stride, network.extractor.side)
     ratios = (
         attention_ratio(token_weights(each, steps), meets[: len(steps)], steps)
         for each, steps in ((watched, decisions.step), (untrained, decisions.step[:CONTROL]))

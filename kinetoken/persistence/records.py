@@ -31,8 +31,8 @@ def write_records(
     """Attention on every test track's candidate as CSV, and what a few decisions rested on as JSON lines."""
     import pandas as pd
 
-    test = material.rows("test")
-    kind = material.store.label[test]
+    test = material.dataset.split("test")
+    kind, track_id, persistent = test.label, test.track_id, material.truth.persistent[test.rows]
     write_csv(ratios, pd.concat([
         pd.DataFrame({
             "extractor": name, "kind": kind, "attention": outcome.attention, "uniform": 1.0,
@@ -42,9 +42,9 @@ def write_records(
     rows = chosen(material, max(shown, REASONS))
     with reasons.open("w", encoding="utf-8") as sink:
         for name, outcome in outcomes.items():
-            wrong = np.flatnonzero(outcome.trial.decisions.persistent != material.truth.persistent[test])[:WRONG]
+            wrong = np.flatnonzero(outcome.trial.decisions.persistent != persistent)[:WRONG]
             for row in [*rows, *np.setdiff1d(wrong, rows)]:
-                record = reason(name, outcome, int(row), int(material.store.track_id[test[row]]))
+                record = reason(name, outcome, int(row), int(track_id[row]))
                 sink.write(json.dumps(record | {"actual": str(kind[row])}, sort_keys=True) + "\n")
 
 

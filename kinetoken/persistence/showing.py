@@ -99,7 +99,7 @@ def draw_heads(path: Path, outcome: Outcome, material: Material, rows: np.ndarra
 
 def _pixels(material: Material, rows: np.ndarray) -> Pixels:
     order = np.argsort(rows)
-    clips = material.store.take(material.rows("test")[rows[order]]).pixels
+    clips = material.dataset.split("test").take(rows[order]).read_clips().pixels
     return clips[np.argsort(order)]
 
 

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinetoken.codes import CodesTable
 from kinetoken.core.stage import Context
+from kinetoken.dataset import Dataset
 from kinetoken.prediction import judging
 from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster, Truth
 from kinetoken.prediction.network import PredictorShape
-from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracking import Tracked
-from kinetoken.scenes.tracks import Tracks
-from kinetoken.tokenizer.network import Tokenizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,16 +24,16 @@ class Scores:
     """Forecasts of one split by every model, floor, the oracle, and the tokenizer with the true codes."""
 
     def __init__(
-        self, forecasters: Mapping[str, Forecaster], shape: PredictorShape, tokenizer: Tokenizer, codes: CodesTable,
-        store: ClipStore, tracks: Tracks, split: str, context: Context,
+        self, forecasters: Mapping[str, Forecaster], shape: PredictorShape, dataset: Dataset, split: str,
+        context: Context,
     ) -> None:
-        self.scene, self.progress, self.tokenizer = store.scene, context.progress, tokenizer
+        self.scene, self.progress, self.tokenizer = dataset.scene, context.progress, dataset.tokenizer
         self.background = self.scene.background()
-        rows = np.flatnonzero(codes.split == split)
+        here = dataset.split(split)
         first, last = shape.past_frames, shape.past_frames + shape.future_frames
-        self.clips = store.read(split).pixels[:, :last]
-        self.truth = Truth(codes.label[rows], self.clips[:, first:], tracks.points[rows, :last], first)
-        true_codes = codes.codes[rows, : shape.slices]
+        self.clips = here.read_clips().pixels[:, :last]
+        self.truth = Truth(here.label, self.clips[:, first:], dataset.tracks.points[here.rows, :last], first)
+        true_codes = dataset.codes.codes[here.rows, : shape.slices]
         self.past = judging.past_codes(true_codes, shape.past_slices)
         forced = len(forecasters) if shape.future_slices > 1 else 0
         self.progress.phase(f"scoring {split}", len(forecasters) + forced + 2, "forecasts")
@@ -50,10 +47,10 @@ class Scores:
             for name, each in forecasters.items() if forced
         }
         self.ceiling = self.judge(true_codes, self.truth)
-        tracked, copied = judging.judge_past(tokenizer, self.past, self.truth, self.scene, self.background)
+        tracked, copied = judging.judge_past(self.tokenizer, self.past, self.truth, self.scene, self.background)
         self.progress.advance()
         self.floors = judging.Floors(judging.trivial_forecasts(tracked, self.truth, self.scene), copied)
-        self.oracle = self._oracle(codes, tracks, tracked, shape)
+        self.oracle = self._oracle(dataset, tracked, shape)
 
     def judge(self, whole: Codes, truth: Truth) -> DrawnForecast:
         """Clips of codes (N, K, H', W') decoded, their last frames against what happened in them."""
@@ -61,15 +58,15 @@ class Scores:
         self.progress.advance()
         return judged
 
-    def _oracle(self, codes: CodesTable, tracks: Tracks, tracked: Tracked, shape: PredictorShape) -> Forecast | None:
+    def _oracle(self, dataset: Dataset, tracked: Tracked, shape: PredictorShape) -> Forecast | None:
         """None for motions whose law is not among the known ones."""
-        if not judging.Oracle.knows(codes.classes):
+        if not judging.Oracle.knows(dataset.classes):
             return None
-        held = np.flatnonzero(codes.split == "val")[:CALIBRATION_CLIPS]
+        held = dataset.split("val").take(slice(CALIBRATION_CLIPS))
         seen = judging.track_decoded(
-            self.tokenizer, judging.past_codes(codes.codes[held], shape.past_slices), self.background
+            self.tokenizer, judging.past_codes(held.codes, shape.past_slices), self.background
         )
-        points = tracks.points[held][:, : shape.past_frames]
+        points = held.points[:, : shape.past_frames]
         oracle = judging.Oracle(self.scene, (seen.u, seen.v, seen.radius), points)
         return judging.oracle_forecast(oracle, tracked, self.truth, self.scene)
 

@@ -13,12 +13,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.codes import CodesTable
 from kinetoken.core.stage import Context
+from kinetoken.dataset import Dataset
 from kinetoken.prediction.network import Dynamics, Predictor, PredictorParams, PredictorShape
 from kinetoken.scenes.paths import RADIUS_GAIN, scene_path, symmetric_copies
-from kinetoken.scenes.rendering import Scene
-from kinetoken.scenes.tracks import Tracks
 from kinetoken.training.loop import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
 from kinetoken.training.muon import muon_and_adamw
 
@@ -26,25 +24,22 @@ BACKGROUND_WEIGHT = 0.1  # of a token that is what its cell most often holds
 
 
 def train_predictor(
-    predictor: Predictor, codes: CodesTable, tracks: Tracks, scene: Scene, params: PredictorParams, context: Context
+    predictor: Predictor, dataset: Dataset, params: PredictorParams, context: Context
 ) -> dict[str, History]:
-    """Fit all parts on `train`, choose the best model on `val`; nothing else is looked at. Histories by label.
-
-    `codes` and `tracks` hold the same clips in the same order.
-    """
+    """Fit all parts on `train`, choose the best model on `val`; nothing else is looked at. Histories by label."""
     device = fabric_device(context.hardware)
     predictor.to(device)
-    clips = {split: torch.from_numpy(codes.codes[codes.split == split].astype(np.int64)) for split in ("train", "val")}
-    paths = {split: scene_path(scene, tracks.points[tracks.split == split]) for split in ("train", "val")}
+    scene, train = dataset.scene, dataset.split("train").points
+    parts = {split: dataset.split(split) for split in ("train", "val")}
+    clips = {split: torch.from_numpy(part.codes.astype(np.int64)) for split, part in parts.items()}
+    paths = {split: scene_path(scene, part.points) for split, part in parts.items()}
     translate = TensorBatches(codes=clips["train"], path=paths["train"])
     history = {"translation": fit(
         predictor.translator, translation_step(predictor, clips["train"]), translate, params.translation, context,
         label="translation", validate=_validate_reading(predictor, clips["val"], paths["val"]), monitor="val_path_px",
     )}
     errors = ErrorModel(reading_errors(predictor, clips["val"], paths["val"]))
-    copies = symmetric_copies(
-        tracks.points[tracks.split == "train"], tracks.world, params.copies, params.copy_scale, params.seed
-    )
+    copies = symmetric_copies(train, dataset.tracks.world, params.copies, params.copy_scale, params.seed)
     drawn = scene_path(scene, copies)
     batches = TensorBatches(path=drawn)
     for name, network in predictor.dynamics.items():

@@ -95,12 +95,6 @@ class ClipStore(PerTrack):
             raise UserError(f"{self.folder}: these clips do not say how they were drawn (no scene in their metadata)")
         return self._scene
 
-    def require(self, *splits: str) -> None:
-        """UserError naming the first of the splits that has no clip."""
-        for split in splits:
-            if not (self.split == split).any():
-                raise UserError(f"{self.folder}: split '{split}' is empty")
-
     def read(self, *splits: str, limit: int | None = None) -> Clips:
         """The clips of the splits (all if none is named), at most the first `limit` of them, in order."""
         wanted = np.isin(self.split, splits) if splits else np.ones(len(self), bool)

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.core.per_track import rows_by_track
 from kinetoken.scenes.clips import Clips, Pixels
 from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.scenes.tracking import Tracked, distances, track_ball
-from kinetoken.scenes.tracks import Tracks
 from kinetoken.tokenizer.network import Tokenizer
 
 Array = NDArray[np.float64]
@@ -42,13 +40,6 @@ class ClipScores:
     def joined(cls, parts: Sequence["ClipScores"]) -> "ClipScores":
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
-def points_of(clips: Clips, tracks: Tracks) -> Array:
-    """The tracks of the clips, (N, T, 3) m; UserError for a clip without a track."""
-    return tracks.points[rows_by_track(clips.track_id, tracks.track_id, lambda track: (
-        f"clip {track} has no track: videos and trajectories are not of one dataset; run render_videos again"
-    ))]
 
 
 @dataclasses.dataclass

@@ -14,23 +14,20 @@ from typing import Annotated
 
 import numpy as np
 
-from kinetoken.codes import read_codes
 from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegative, Positive
 from kinetoken.core.per_track import PerTrack
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.heads.classifier import ClassifierParams
+from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.heads.classifier import ClassifierParams, train_head
 from kinetoken.heads.coordinates import forest_correct, path_table
 from kinetoken.heads.poolings import code_coordinates
-from kinetoken.heads.video_classifier import BaselinesParams
+from kinetoken.heads.video_classifier import BaselinesParams, train_video_classifier
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
 from kinetoken.scores import Array, majority_accuracy, with_interval
-from kinetoken.tokenizer.network import load_tokenizer
 from kinetoken.training.loop import TrainingParams
-from stages.train_baselines import train_network
-from stages.train_classifier import train_head
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,8 @@ def from_pixels(params: Curve, paths: Paths, context: Context) -> Reader:
     def right(size: int) -> Array:
         epochs, apart = at(params, params.pixels, size, context)
         train = store.take(np.repeat(first_clips(store, size), params.repeats(size)))
-        module, _ = train_network(replace(params.pixels, epochs=epochs), store.classes, train, val, apart, "pixels")
+        settings = replace(params.pixels, epochs=epochs)
+        module, _ = train_video_classifier(settings, store.classes, train, val, apart, "pixels")
         return np.asarray(module.probabilities(test.pixels).argmax(1) == target, np.float64)
 
     return Reader(store, right)
@@ -146,9 +144,9 @@ def from_pixels(params: Curve, paths: Paths, context: Context) -> Reader:
 
 def from_codes(params: Curve, paths: Paths, context: Context) -> Reader:
     """The head on codes, with the first pooling of its params."""
-    codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
-    codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    coordinates, test = code_coordinates(tokenizer), codes.of_split("test")
+    dataset = Dataset.open(DatasetPaths(codes=paths.codes, tokenizer=paths.tokenizer))
+    codes = dataset.codes
+    coordinates, test = code_coordinates(dataset.tokenizer), codes.of_split("test")
 
     def right(size: int) -> Array:
         epochs, apart = at(params, params.codes, size, context)

@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.artifacts import write_metrics
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import diagnose
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.text import write_verdict
-from kinetoken.heads.classifier import ClassifierParams
+from kinetoken.heads.classifier import ClassifierParams, train_head
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scores import majority_accuracy, with_interval
-from kinetoken.tokenizer.network import Tokenizer, check_shape, load_tokenizer
+from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import fabric_device
-from stages.train_classifier import train_head
 
 BATCH = 16  # clips encoded at once
 POOLING = "spatial_mean"
@@ -57,8 +57,8 @@ class Paths:
 
 
 def run(params: Reading, paths: Paths, context: Context) -> None:
-    store, tokenizer = ClipStore(paths.videos), load_tokenizer(paths.tokenizer)
-    check_shape(tokenizer, store)
+    dataset = Dataset.open(DatasetPaths(videos=paths.videos, tokenizer=paths.tokenizer))
+    store, tokenizer = dataset.clips, dataset.tokenizer
     tokenizer.to(fabric_device(context.hardware))
     context.progress.phase("encoding", len(store), "clips")
     features = np.concatenate(list(encoder_output(store, tokenizer, context)))

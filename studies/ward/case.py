@@ -13,6 +13,7 @@ from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.artifacts import write_json
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import CPU, Context
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import CHAIN
 from kinetoken.diagnosis.history import late_fall
@@ -20,7 +21,7 @@ from kinetoken.diagnosis.measures import FEW_CLIPS, halved, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Reading, read_all
 from kinetoken.scenes.clips import ClipStore
-from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.tokenizer.encoding import encoded
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
@@ -32,7 +33,6 @@ from kinetoken.tokenizer.training_clips import (
 )
 from kinetoken.training.loop import Batch, fabric_device, fit, with_cpu_precision
 from kinetoken.training.muon import muon_and_adamw
-from stages.extract_codes import encoded
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Ward, changed, split_changes
 
@@ -48,19 +48,13 @@ ENCODER = frozenset({"drift", "project"})
 ON_TWIN = BREAKAGES - {"far_codebook", "few_clips", "clips_a_pass"}  # they need no training
 
 
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """Clips and true tracks of one dataset of the ward."""
-
-    store: ClipStore
-    tracks: Tracks
-
-    @classmethod
-    @cache
-    def read(cls, folder: Path) -> "Scene":
-        return cls(
-            ClipStore(folder / "videos"), read_tracks(folder / "trajectories.parquet", folder / "track_params.parquet")
-        )
+@cache
+def clips_and_tracks(folder: Path) -> Dataset:
+    """One dataset of the ward, opened once."""
+    return Dataset.open(DatasetPaths(
+        videos=folder / "videos", trajectories=folder / "trajectories.parquet",
+        track_params=folder / "track_params.parquet",
+    ))
 
 
 class DrawnClips(ClipBatches):
@@ -89,16 +83,16 @@ def silent_context() -> Context:
     return Context(Progress.silent(), ONE_THREAD)
 
 
-def train(params: TokenizerParams, scene: Scene, broken: dict[str, Any], pass_clips: int) -> Trained:
+def train(params: TokenizerParams, scene: Dataset, broken: dict[str, Any], pass_clips: int) -> Trained:
     """A tokenizer trained from nothing, under those of the breakages that come before training."""
-    pixels = scene.store.read("train", limit=broken.get("few_clips")).pixels
+    pixels = scene.clips.read("train", limit=broken.get("few_clips")).pixels
     torch.manual_seed(params.seed)
-    tokenizer = Tokenizer(params.network, params.quantizer, scene.store.shape[1])
+    tokenizer = Tokenizer(params.network, params.quantizer, scene.clips.shape[1])
     if "far_codebook" in broken:
         breakages.far_codebook(tokenizer, broken["far_codebook"])
     background = static_background(pixels)
     tokenizer.background.copy_(background)
-    seen = scene.store.read("val", limit=params.validation_clips).pixels
+    seen = scene.clips.read("val", limit=params.validation_clips).pixels
     context = Context(Progress.silent(), with_cpu_precision(ONE_THREAD, params.cpu_precision))
     history = fit(
         tokenizer, training_step(params), DrawnClips(pixels, background, params.windows, pass_clips), params, context,
@@ -123,12 +117,11 @@ def run_case(case: Case, ward: Ward, data: Path, twins: Path | None) -> tuple[di
     """What the doctor measures of a case, as numbers, and its tokenizer."""
     fabric_device(ONE_THREAD)
     settings, broken = split_changes(case.changes, BREAKAGES)
-    scene = Scene.read(data / str(broken.get("scene", "clear")))
-    trained = _tokenizer(case, ward, Scene.read(data / "clear"), settings, broken, twins)
-    table = _broken_table(codes_of(trained.tokenizer, scene.store), case, scene, broken, twins)
-    patient = admit(
-        scene.store, table, trained.tokenizer, scene.tracks, torch.device("cpu"), ward.diagnosis, Progress.silent()
-    )
+    scene = clips_and_tracks(data / str(broken.get("scene", "clear")))
+    trained = _tokenizer(case, ward, clips_and_tracks(data / "clear"), settings, broken, twins)
+    table = _broken_table(codes_of(trained.tokenizer, scene.clips), case, scene, broken, twins)
+    whole = Dataset(clips=scene.clips, codes=table, tokenizer=trained.tokenizer, tracks=scene.tracks)
+    patient = admit(whole, torch.device("cpu"), ward.diagnosis, Progress.silent())
     patient.history = tuple(enumerate(trained.losses, 1))
     patient.late_fall = late_fall(np.array(trained.losses))
     if broken.get("bypass"):
@@ -141,7 +134,7 @@ def run_case(case: Case, ward: Ward, data: Path, twins: Path | None) -> tuple[di
 
 
 def _tokenizer(
-    case: Case, ward: Ward, scene: Scene, settings: dict[str, Any], broken: dict[str, Any], twins: Path | None
+    case: Case, ward: Ward, scene: Dataset, settings: dict[str, Any], broken: dict[str, Any], twins: Path | None
 ) -> Trained:
     params = changed(ward.tokenizer, {"seed": case.seed} | settings)
     pass_clips = int(broken.get("clips_a_pass", ward.clips_a_pass))
@@ -152,10 +145,10 @@ def _tokenizer(
     return train(params, scene, broken, pass_clips)
 
 
-def _broken_encoder(twin: Trained, scene: Scene, broken: dict[str, Any], seed: int) -> Trained:
+def _broken_encoder(twin: Trained, scene: Dataset, broken: dict[str, Any], seed: int) -> Trained:
     """The twin, its encoder broken where that is the fault."""
     if broken.keys() & ENCODER:
-        seen = torch.from_numpy(scene.store.read("train").pixels[:SEEN_CLIPS])
+        seen = torch.from_numpy(scene.clips.read("train").pixels[:SEEN_CLIPS])
         if "drift" in broken:
             breakages.drift(twin.tokenizer, broken["drift"], seen)
         if "project" in broken:
@@ -175,7 +168,7 @@ def load_twin(folder: Path, name: str) -> Trained:
 
 
 def _broken_table(
-    table: CodesTable, case: Case, scene: Scene, broken: dict[str, Any], twins: Path | None
+    table: CodesTable, case: Case, scene: Dataset, broken: dict[str, Any], twins: Path | None
 ) -> CodesTable:
     seed = case.seed
     if "mixed_rows" in broken:
@@ -186,7 +179,7 @@ def _broken_table(
         assert twins is not None
         others = sorted(path for path in twins.glob(f"{case.quantizer}-*") if path.is_dir())
         other = next(folder for folder in others if folder.name != case.twin)
-        table = breakages.stale(table, broken["stale"], seed, codes_of(load_tokenizer(other), scene.store))
+        table = breakages.stale(table, broken["stale"], seed, codes_of(load_tokenizer(other), scene.clips))
     if "confused_labels" in broken:
         table = breakages.confused_labels(table, broken["confused_labels"], seed)
     if "random_labels" in broken:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from kinetoken import scores
-from kinetoken.core.errors import UserError
 
 
 def test_calibration_error_of_known_confidences() -> None:
@@ -58,14 +57,3 @@ def test_metrics_per_class_floor_and_rows() -> None:
     assert scores.majority_accuracy(np.array([0, 1, 1]), target) == pytest.approx(1 / 3)
     rows = scores.confusion_rows(probabilities, target, ("a", "b", "c"))
     assert list(zip(rows["actual"], rows["predicted"], strict=True))[2:4] == [("b", "b"), ("b", "c")]
-
-
-@pytest.mark.parametrize(("label", "split", "message"), [
-    (["a", "b", "a", "b"], ["train", "train", "val", "val"], "split 'test' is empty"),
-    (["a", "a", "a"], ["train", "val", "test"], "one class only"),
-    (["a", "b", "a", "b", "a", "b", "c"], ["train", "train", "val", "val", "test", "test", "test"],
-     "class 'c' has no clip in split 'train'"),
-])
-def test_classes_that_cannot_be_learnt_are_refused(label: list[str], split: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        scores.require_classes("codes.parquet", np.array(label), np.array(split))

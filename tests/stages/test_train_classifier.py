@@ -13,10 +13,10 @@ from PIL import Image
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
-from kinetoken.heads.classifier import ClassifierParams, CodeClassifier, load_classifier
+from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.heads.classifier import ClassifierParams, load_classifier
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
-from kinetoken.training.loop import History, Validate
 from stages import train_classifier
 from stages.train_classifier import Paths
 from tests.support.quantizers import FSQ
@@ -142,66 +142,16 @@ def test_no_test_clip_trains(done: Paths, coded: Path, tmp_path: Path) -> None:
     assert paths.metrics.read_text() != done.metrics.read_text(), "nothing was replaced"
 
 
-def odd_one_out(coded: Path, train: int) -> CodesTable:
-    """240 clips, the first `train` to train on: their class is the direction in which the one odd code moves."""
-    rng = np.random.default_rng(0)
-    codes = np.zeros((240, 4, 8, 8), np.int32)
-    label = np.array(["left", "right"])[np.arange(240) % 2]
-    for row, name in enumerate(label):
-        first, height = rng.integers(0, 4), rng.integers(0, 8)
-        places = first + np.arange(4)
-        codes[row, np.arange(4), height, places if name == "right" else places[::-1]] = 500
-    split = np.where(np.arange(240) < train, "train", np.where(np.arange(240) < 200, "val", "test"))
-    return CodesTable(np.arange(240, dtype=np.int32), label, split, codes, read_codes(coded / "codes.parquet").meta)
-
-
-def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
-    """The mean of the codes cannot tell which way the odd one moves."""
-    table = odd_one_out(coded, train=160)
-    params = dataclasses.replace(PARAMS, epochs=40, learning_rate=0.01, channels=8, maps=4, width=32, dropout=0.0)
-    coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
-    right = {}
-    for pooling in params.poolings:
-        head, _ = train_classifier.train_head(params, pooling, table, coordinates, silent())
-        test = table.of_split("test")
-        right[pooling] = float((head.log_probabilities(test.codes).argmax(1) == test.target).mean())
-    assert right["soft_argmax"] > 0.9
-    assert right["spatial_mean"] < 0.75
-
-
-def test_an_epoch_is_judged_by_the_head_that_it_would_leave(coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head far too sure: its loss on val is that at its temperature, the raw one is higher."""
-    seen = []
-
-    def too_sure(head: CodeClassifier, *_: object, validate: Validate, **__: object) -> History:
-        with torch.no_grad():
-            head.read.weight.mul_(300.0)
-        seen.append(validate(head)["val_loss"])
-        return History()
-
-    monkeypatch.setattr(train_classifier, "fit", too_sure)
-    codes = read_codes(coded / "codes.parquet")
-    coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
-    head, _ = train_classifier.train_head(PARAMS, "none", codes, coordinates, silent())
-    val = codes.of_split("val")
-
-    def loss() -> float:
-        return float(-head.log_probabilities(val.codes)[np.arange(len(val)), val.target].mean())
-
-    assert seen == [pytest.approx(loss(), abs=1e-5)]
-    head.temperature.fill_(1.0)
-    assert loss() > seen[0] + 0.1
-
-
 # ---- changed clips
 
 
-def test_changed_clips_are_encoded_anew(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_changed_clips_are_encoded_anew(coded: Path, tiny_data: Path) -> None:
     """They stand behind the table, of training clips only; a mirrored clip has not the codes of its mirror image."""
-    codes, tokenizer = read_codes(coded / "codes.parquet"), load_tokenizer(coded / "tokenizer")
-    paths = dataclasses.replace(stage_paths(coded, tmp_path), videos=tiny_data / "videos")
-    more = train_classifier.with_changed_clips(codes, paths, ("mirror", "reverse"), tokenizer, silent())
-    store = ClipStore(tiny_data / "videos")
+    dataset = Dataset.open(DatasetPaths(
+        codes=coded / "codes.parquet", tokenizer=coded / "tokenizer", videos=tiny_data / "videos"
+    ))
+    more = train_classifier.with_changed_clips(dataset, ("mirror", "reverse"), silent())
+    codes, store, tokenizer = dataset.codes, dataset.clips, dataset.tokenizer
     train = np.flatnonzero(codes.split == "train")
     assert len(more) == len(codes) + 2 * len(train)
     np.testing.assert_array_equal(more.codes[: len(codes)], codes.codes)
@@ -224,10 +174,13 @@ def test_the_stage_trains_on_changed_clips(coded: Path, tiny_data: Path, tmp_pat
 
 
 def test_clips_of_other_codes_are_refused(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
-    codes, tokenizer = read_codes(coded / "codes.parquet"), load_tokenizer(coded / "tokenizer")
-    paths = dataclasses.replace(stage_paths(coded, tmp_path), videos=tiny_data / "videos")
+    table = read_codes(coded / "codes.parquet")
+    write_codes(tmp_path / "codes.parquet", table.meta, [table.take(np.arange(90))])
+    paths = dataclasses.replace(
+        stage_paths(coded, tmp_path / "out"), codes=tmp_path / "codes.parquet", videos=tiny_data / "videos"
+    )
     with pytest.raises(UserError, match="videos: not the tracks of"):
-        train_classifier.with_changed_clips(codes.take(np.arange(90)), paths, ("mirror",), tokenizer, silent())
+        train_classifier.run(dataclasses.replace(PARAMS, augment=("mirror",)), paths, silent())
 
 
 # ---- bad input

@@ -19,9 +19,10 @@ from kinetoken.codes import CodesTable, read_codes, write_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
+from kinetoken.i3d_magvit.evaluation import Evaluation
 from kinetoken.i3d_magvit.network import load_i3d_magvit
 from kinetoken.i3d_magvit.params import I3DMagvitParams
-from kinetoken.i3d_magvit.past import load_trust
+from kinetoken.i3d_magvit.past import in_metres, load_trust
 from kinetoken.i3d_magvit.training import read
 from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
 from kinetoken.scenes.paths import to_pixels
@@ -158,7 +159,7 @@ def test_the_model_says_how_far_its_readings_are_off_on_validation_clips(done: P
         network, torch.from_numpy(store.read("val").pixels[:, :PAST].copy()),
         torch.from_numpy(codes.codes[val, :SLICES].astype(np.int64)),
     )
-    found = train_i3d_magvit.in_metres(told.path, store.scene)
+    found = in_metres(told.path, store.scene)
     truth = tracks.points[val, :PAST]
     u, v, _ = store.scene.project(found)
     true_u, true_v, _ = store.scene.project(truth)
@@ -240,7 +241,7 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
 def test_every_variant_runs_to_its_numbers(
     name: str, coded: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_i3d_magvit, "draw", lambda *_: None)
+    monkeypatch.setattr(Evaluation, "draw", lambda *_: None)
     paths = stage_paths(coded, tiny_data, tmp_path)
     params = dataclasses.replace(variant(name), epochs=1)
     train_i3d_magvit.run(params, paths, QUIET)

@@ -109,17 +109,17 @@ def test_plot_tables(done: Paths) -> None:
 def test_changed_clips_come_with_their_positions(coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     """Each training clip mirrored and played backwards: codes of those pixels, positions where the ball is in them."""
     paths = stage_paths(coded, tiny_data, tmp_path)
-    codes, tracks = read_codes(paths.codes), read_tracks(paths.trajectories, paths.track_params)
-    tokenizer, params = load_tokenizer(paths.tokenizer), dataclasses.replace(PARAMS, augment=("mirror", "reverse"))
-    given, points = train_position.training_clips(codes, tracks, params, tokenizer, paths, silent())
-    train = np.flatnonzero(codes.split == "train")
+    params = dataclasses.replace(PARAMS, augment=("mirror", "reverse"))
+    dataset = train_position.open_dataset(params, paths)
+    given, points = train_position.training_clips(dataset, params, silent())
+    codes, tracks, tokenizer, train = dataset.codes, dataset.tracks, dataset.tokenizer, dataset.split("train").rows
     assert len(given) == len(points) == 3 * len(train)
-    clips = ClipStore(paths.videos).take(train[:1]).pixels
+    clips = dataset.clips.take(train[:1]).pixels
     first = tracks.points[train[0]]
     for changed, moved in ((clips[:, :, :, ::-1], first * [-1, 1, 1]), (clips[:, ::-1], first[::-1])):
         row = int(np.flatnonzero((np.abs(points - moved) < 1e-12).all((1, 2)))[0])
         np.testing.assert_array_equal(given[row], tokenizer.encode(torch.from_numpy(changed.copy()))[0])
-    unchanged = train_position.training_clips(codes, tracks, PARAMS, tokenizer, paths, silent())
+    unchanged = train_position.training_clips(dataset, PARAMS, silent())
     np.testing.assert_array_equal(unchanged[0], codes.codes[train])
     np.testing.assert_array_equal(unchanged[1], tracks.points[train])
 

@@ -18,12 +18,13 @@ from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
+from kinetoken.dataset import Dataset
 from kinetoken.generation.generator import Generator, GeneratorShape, load_generator
 from kinetoken.prediction.network import DYNAMICS, PredictorParams, load_predictor
 from kinetoken.prediction.scores import Scores
 from kinetoken.prediction.training import train_predictor as train_on
 from kinetoken.scenes.clips import Clips, ClipStore
-from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.scenes.tracks import Tracks
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
@@ -196,24 +197,24 @@ def test_where_test_balls_go_and_what_is_seen_of_it_changes_no_drawing(
     done_long: Paths, coded: Path, tiny_data: Path
 ) -> None:
     """Pixels and positions of the future are the truth of the scoring and nothing else: no forecast needs them."""
-    codes, store = read_codes(done_long.codes), ClipStore(done_long.videos)
-    tracks = read_tracks(done_long.trajectories, done_long.track_params)
-    predictor, tokenizer = load_predictor(done_long.model), load_tokenizer(done_long.tokenizer)
+    dataset, predictor = train_predictor.open_dataset(LONG, done_long), load_predictor(done_long.model)
+    tracks = dataset.tracks
     foretell = train_predictor.forecasters(predictor, load_generator(done_long.generator), LONG.seed)
 
     def scored(store: ClipStore, tracks: Tracks) -> Scores:
-        return Scores(foretell, predictor.shape, tokenizer, codes, store, tracks, "test", Context.silent())
+        given = Dataset(codes=dataset.codes, tokenizer=dataset.tokenizer, clips=store, tracks=tracks)
+        return Scores(foretell, predictor.shape, given, "test", Context.silent())
 
     class Noisy(ClipStore):
-        def read(self, *splits: str) -> Clips:
-            clips = super().read(*splits)
+        def take(self, rows: np.ndarray) -> Clips:
+            clips = super().take(rows)
             pixels = clips.pixels.copy()
             pixels[:, 4:] = np.random.default_rng(0).integers(0, 256, pixels[:, 4:].shape)
             return dataclasses.replace(clips, pixels=pixels)
 
     elsewhere = tracks.points.copy()
     elsewhere[tracks.split == "test", 4:] = [0.1, -0.2, 3.0]
-    one = scored(store, tracks)
+    one = scored(dataset.clips, tracks)
     other = scored(Noisy(done_long.videos), dataclasses.replace(tracks, points=elsewhere))
     assert (one.truth.points != other.truth.points).any() and (one.truth.frames != other.truth.frames).any()
     for name, codes_ahead in one.foretold.items():
@@ -227,17 +228,18 @@ def test_no_test_track_trains(
     done: Paths, coded: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With other codes and other tracks of test and ood, training leaves the same predictor."""
-    codes, tracks = read_codes(done.codes), read_tracks(done.trajectories, done.track_params)
+    dataset = train_predictor.open_dataset(PARAMS, done)
+    codes, tracks = dataset.codes, dataset.tracks
     held_out = np.isin(codes.split, ["test", "ood"])
     changed, moved = codes.codes.copy(), tracks.points.copy()
     changed[held_out] = np.random.default_rng(1).integers(0, 1000, changed[held_out].shape)
     moved[held_out] = [0.1, -0.2, 3.0]
-    tokenizer, store = load_tokenizer(done.tokenizer), ClipStore(done.videos)
-    predictor = train_predictor.build(PARAMS, codes, tokenizer, store)
-    train_on(
-        predictor, dataclasses.replace(codes, codes=changed), dataclasses.replace(tracks, points=moved), store.scene,
-        PARAMS, Context.silent(),
+    predictor = train_predictor.build(PARAMS, codes, dataset.tokenizer, dataset.clips)
+    other = Dataset(
+        codes=dataclasses.replace(codes, codes=changed), tracks=dataclasses.replace(tracks, points=moved),
+        clips=dataset.clips,
     )
+    train_on(predictor, other, PARAMS, Context.silent())
     predictor.save(tmp_path / "predictor")
     assert hash_path(tmp_path / "predictor") == hash_path(done.model)
 

@@ -1,5 +1,6 @@
 """Rows are found by track whatever their order, and what the tables have in common is the same in all."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,18 @@ from hypothesis import strategies as st
 
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import LARGEST_ID, PerTrack, alike, any_ids, require_same_tracks, rows_by_track, track_ids
+from kinetoken.core.per_track import (
+    LARGEST_ID,
+    PerTrack,
+    alike,
+    any_ids,
+    require_classes,
+    require_of_each_class,
+    require_same_tracks,
+    require_splits,
+    rows_by_track,
+    track_ids,
+)
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
@@ -45,11 +57,15 @@ def test_all_tables_name_classes_alike(tiny_data: Path) -> None:
         assert (np.array(table.classes)[table.target] == store.label).all() and table.target.dtype == np.int64
 
 
+def rows(track_id: Iterable[int], label: list[str], split: list[str]) -> PerTrack:
+    table = PerTrack()
+    table.track_id, table.label, table.split = np.array([*track_id]), np.array(label), np.array(split)
+    return table
+
+
 def test_tables_of_other_tracks_classes_or_splits_are_named() -> None:
     def table(track_id: list[int], label: str = "ab", split: str = "xy") -> PerTrack:
-        rows = PerTrack()
-        rows.track_id, rows.label, rows.split = np.array(track_id), np.array([*label]), np.array([*split])
-        return rows
+        return rows(track_id, [*label], [*split])
 
     one, source, path = table([4, 7]), Path("codes"), Path("clips")
     require_same_tracks(one, source, (table([4, 7]), path), (table([4, 7]), path))
@@ -120,3 +136,24 @@ def test_rows_are_found_by_text_too() -> None:
     assert rows_by_track(np.array(["c", "b", "a"]), known).tolist() == [2, 0, 1]
     with pytest.raises(UserError, match="^no track d$"):
         rows_by_track(np.array(["c", "d"]), known)
+@pytest.mark.parametrize(("label", "split", "message"), [
+    (["a", "b", "a", "b"], ["train", "train", "val", "val"], "split 'test' is empty"),
+    (["a", "a", "a"], ["train", "val", "test"], "one class only"),
+    (["a", "b", "a", "b", "a", "b", "c"], ["train", "train", "val", "val", "test", "test", "test"],
+     "class 'c' has no clip in split 'train'"),
+])
+def test_classes_that_cannot_be_learnt_are_refused(label: list[str], split: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        require_classes(rows(range(len(label)), label, split), "codes.parquet")
+
+
+def test_a_split_without_clips_and_a_class_with_too_few_are_named() -> None:
+    table = rows(range(5), [*"aabab"], ["train", "train", "train", "test", "test"])
+    require_splits(table, "codes", ("train", "test"))
+    require_of_each_class(table, "codes", "train")
+    with pytest.raises(UserError, match="^codes: split 'val' is empty$"):
+        require_splits(table, "codes")
+    with pytest.raises(UserError, match="^codes: class 'b' has 1 clips in split 'train', 2 needed$"):
+        require_of_each_class(table, "codes", "train", 2)
+    with pytest.raises(UserError, match="^codes: class 'a' has no clip in split 'ood'$"):
+        require_of_each_class(table, "codes", "ood")

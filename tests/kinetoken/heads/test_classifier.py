@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
+from kinetoken.core.stage import CPU, Context
+from kinetoken.heads import classifier
 from kinetoken.heads.classifier import (
     CHANGES,
     ClassifierParams,
@@ -18,9 +21,13 @@ from kinetoken.heads.classifier import (
     load_classifier,
     prefix_step,
     save_classifier,
+    train_head,
 )
 from kinetoken.heads.poolings import POOLINGS, CodeFeatures
 from kinetoken.physics import laws
+from kinetoken.tokenizer.quantizers import build_quantizer
+from kinetoken.training.loop import History, Validate
+from tests.support.quantizers import FSQ
 
 GRID = (4, 8, 8)
 COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -176,3 +183,61 @@ def test_a_motion_keeps_its_law_backwards() -> None:
         np.testing.assert_allclose(
             helix(5.0, 0.7, 1.1, pitch)[:, ::-1], helix(-5.0, 0.7 + 5.0 * END, 1.1, pitch, risen), atol=1e-12
         )
+
+
+# ---- training
+
+FSQ_COORDINATES = build_quantizer(FSQ).codes(torch.arange(1000).reshape(-1, 1, 1, 1))[..., 0, 0, 0]
+LEARNING = dataclasses.replace(
+    PARAMS, seed=1, epochs=40, batch_size=16, learning_rate=0.01, warmup_fraction=0.1, weight_decay=0.01,
+    gradient_clip=1.0, channels=8, maps=4, width=32, dropout=0.0, prefix_weight=0.3,
+)
+SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
+
+
+def odd_one_out(train: int) -> CodesTable:
+    """240 clips, the first `train` to train on: their class is the direction in which the one odd code moves."""
+    rng = np.random.default_rng(0)
+    codes = np.zeros((240, 4, 8, 8), np.int32)
+    label = np.array(["left", "right"])[np.arange(240) % 2]
+    for row, name in enumerate(label):
+        first, height = rng.integers(0, 4), rng.integers(0, 8)
+        places = first + np.arange(4)
+        codes[row, np.arange(4), height, places if name == "right" else places[::-1]] = 500
+    split = np.where(np.arange(240) < train, "train", np.where(np.arange(240) < 200, "val", "test"))
+    meta = CodesMeta(GRID, 1000, "fsq", FSQ.levels, "")
+    return CodesTable(np.arange(240, dtype=np.int32), label, split, codes, meta)
+
+
+def test_place_is_learnt_by_the_pooling_that_keeps_it() -> None:
+    """The mean of the codes cannot tell which way the odd one moves."""
+    table = odd_one_out(train=160)
+    test, right = table.of_split("test"), {}
+    for pooling in LEARNING.poolings:
+        trained, _ = train_head(LEARNING, pooling, table, FSQ_COORDINATES, SILENT)
+        right[pooling] = float((trained.log_probabilities(test.codes).argmax(1) == test.target).mean())
+    assert right["soft_argmax"] > 0.9
+    assert right["spatial_mean"] < 0.75
+
+
+def test_an_epoch_is_judged_by_the_head_that_it_would_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head far too sure: its loss on val is that at its temperature, the raw one is higher."""
+    seen = []
+
+    def too_sure(head: CodeClassifier, *_: object, validate: Validate, **__: object) -> History:
+        with torch.no_grad():
+            head.read.weight.mul_(300.0)
+        seen.append(validate(head)["val_loss"])
+        return History()
+
+    monkeypatch.setattr(classifier, "fit", too_sure)
+    codes = odd_one_out(train=160)
+    trained, _ = train_head(LEARNING, "none", codes, FSQ_COORDINATES, SILENT)
+    val = codes.of_split("val")
+
+    def loss() -> float:
+        return float(-trained.log_probabilities(val.codes)[np.arange(len(val)), val.target].mean())
+
+    assert seen == [pytest.approx(loss(), abs=1e-5)]
+    trained.temperature.fill_(1.0)
+    assert loss() > seen[0] + 0.1

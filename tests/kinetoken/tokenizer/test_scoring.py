@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinetoken.core.errors import UserError
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.rendering import Scene, ball_coverage
 from kinetoken.scenes.tracks import Tracks, read_tracks
-from kinetoken.tokenizer.scoring import Originals, mean_video, points_of, psnr, reconstruction_metrics, score_clips
+from kinetoken.tokenizer.scoring import Originals, mean_video, psnr, reconstruction_metrics, score_clips
 
 Case = tuple[Clips, np.ndarray, Scene, np.ndarray]
 
@@ -24,7 +23,7 @@ def case(tiny_data: Path, tracks: Tracks) -> Case:
     """Clips, their pixels in [0, 1], the scene and the points."""
     store = ClipStore(tiny_data / "videos")
     clips = store.read("test")
-    return clips, clips.pixels.astype(np.float32) / 255, store.scene, points_of(clips, tracks)
+    return clips, clips.pixels.astype(np.float32) / 255, store.scene, tracks.points[store.split == "test"]
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -79,10 +78,3 @@ def test_metrics_hold_floor_and_interval(case: Case) -> None:
 def test_mean_video_is_the_mean() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 2, 4, 4, 3), dtype=np.uint8)
     np.testing.assert_allclose(mean_video(pixels), (pixels / 255).mean(0), atol=1e-6)
-
-
-def test_a_clip_without_a_track_is_named(case: Case, tracks: Tracks) -> None:
-    clips = case[0]
-    stray = Clips(clips.track_id + 100_000, clips.label, clips.split, clips.pixels, clips.fps)
-    with pytest.raises(UserError, match=f"clip {stray.track_id[0]} has no track"):
-        points_of(stray, tracks)
