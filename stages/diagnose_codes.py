@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 from kinetoken.codes import read_codes
-from kinetoken.core.artifacts import write_csv, write_metrics
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import write_numbers
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
+from kinetoken.diagnosis.findings import HEADLINES
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.text import verdict_page
 from kinetoken.scenes.clips import ClipStore
@@ -35,7 +37,9 @@ class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     history: Annotated[Path, Input("training curve of the tokenizer")] = Path("plots/train_tokenizer/curves.csv")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/diagnose_codes.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/diagnose_codes.json")
+    headlines: HeadlineFolder = Path("metrics/diagnose_codes")
+    numbers: NumbersTable = Path("plots/diagnose_codes/numbers.csv")
     verdict: Annotated[Path, Output("cause, evidence, cure")] = Path("plots/diagnose_codes/verdict.md")
     information: Annotated[Path, Output("probes along the chain")] = Path("plots/diagnose_codes/information.csv")
     positions: Annotated[Path, Output("usage by position")] = Path("plots/diagnose_codes/usage_by_position.csv")
@@ -75,7 +79,7 @@ def _write(paths: Paths, report: Report) -> None:
     paths.verdict.parent.mkdir(parents=True, exist_ok=True)
     paths.verdict.write_text(verdict_page(report.verdict, report.measures), encoding="utf-8")
     lost = {} if report.verdict.severity is None else {"severity": report.verdict.severity}
-    write_metrics(paths.metrics, {"healthy": int(report.verdict.healthy), **lost, **report.numbers})
+    write_numbers(paths, {"healthy": int(report.verdict.healthy), **lost, **report.numbers}, HEADLINES)
 
 
 def main() -> int:

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_same_tracks
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.i3d_magvit import pictures, scores
 from kinetoken.i3d_magvit.frames import decoded, frame_metrics
@@ -58,7 +59,9 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("both streams in one folder")] = Path("models/i3d_magvit")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_i3d_magvit.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_i3d_magvit.json")
+    headlines: HeadlineFolder = Path("metrics/train_i3d_magvit")
+    numbers: NumbersTable = Path("plots/train_i3d_magvit/numbers.csv")
     confusion: Annotated[Path, Output("actual and predicted class")] = Path("plots/train_i3d_magvit/confusion.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_i3d_magvit/curves.csv")
     forecast: Annotated[Path, Output("errors at each step ahead, by class")] = Path(
@@ -94,7 +97,7 @@ def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
     metrics["past"]["temperature"] = trust.temperature
     context.progress.advance()
     network.save(paths.model, dataclasses.asdict(trust))
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, scores.HEADLINES)
     probabilities = np.exp(log_softmax(whole.logits))
     write_csv(paths.confusion, confusion_rows(probabilities, test.label.numpy(), codes.classes))
     write_csv(paths.curves, curves_table({"i3d_magvit": history}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinetoken.codes import CodesTable
+from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
 from kinetoken.generation import judging, laws
 from kinetoken.generation.generator import PRIORS, GeneratorParams
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 SCORES = ("class_match", "valid", "coverage", "density", "precision", "recall", "memorised")
 LAW_SCORES = ("lawful",)
+HEADLINES = Headlines(
+    required=tuple(
+        f"{prior}.{score}" for prior in PRIORS for score in ("class_match", "coverage", "density", "valid", "memorised")
+    ),
+    further=tuple(f"{prior}.lawful" for prior in PRIORS),  # where the classes are known laws
+    bounded=("masked.class_match",),
+)
 
 Pixels = judging.Pixels
 
