@@ -12,7 +12,7 @@ from kinetoken.charts.pictures import Picture, picture
 from kinetoken.charts.prose import to_html
 from kinetoken.charts.svg import Series
 from kinetoken.report.headline import Unit, shown
-from kinetoken.report.results import Results, read_rows, spread
+from kinetoken.report.results import STAGES, Results, read_rows, spread
 from kinetoken.report.sections import Confusion, Figure, counted
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class EarlyDecisions:
 def early_decisions(results: Results, count: int) -> EarlyDecisions | None:
     """The section, with `count` reasons of right decisions and as many of wrong ones; None if nothing is there."""
     if STAGE not in results.metrics:
-        results.note(f"metrics/{STAGE}.json")
+        results.note(f"plots/{STAGES[STAGE]}")
         if not (results.plots / STAGE).exists():
             return None
     names = extractors(results)
