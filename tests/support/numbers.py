@@ -5,6 +5,8 @@ from typing import Any
 
 from kinetoken.core.numbers import read_numbers
 
+BESIDE_METRICS = ("headlines", "numbers")  # outputs of a stage that go where --metrics goes, if only that is given
+
 
 def nested(path: Path) -> dict[str, Any]:
     """Dotted names of the table taken apart at their dots."""
