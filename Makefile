@@ -1,6 +1,6 @@
 # Everything starts here. A bare clone needs only `make repro` and `make test`; `make` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test smoke relock verify study studies watch lint lock
+.PHONY: help setup repro metrics test smoke relock verify study studies watch lint lock
 
 # `python` and `dvc`, here and in the commands of dvc.yaml, are those of .venv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -31,7 +31,10 @@ setup:  ## .venv with everything in requirements.txt (other targets do this by t
 repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over params.yaml first)
 	@$(if $(PROFILE),python -m kinetoken.core.params overlay profiles/$(PROFILE).yaml)
 	@dvc repro $(ARGS)
-	@echo "report: plots/report.html    numbers: dvc metrics show    curves: dvc plots show"
+	@echo "report: plots/report.html    numbers: make metrics    curves: dvc plots show"
+
+metrics: setup  ## the headline numbers beside baselines, upper bounds, intervals and targets
+	@python -m kinetoken.report
 
 test: setup  ## all tests; JUnit and coverage under run_info/tests (ARGS="-k classifier" chooses)
 	@mkdir -p run_info/tests

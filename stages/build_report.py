@@ -1,10 +1,10 @@
 """Put everything a run found on one page that works with no network.
 
-Reads    all metrics, the plot tables; videos, codes, the tokenizer, the predictor and the generator for
+Reads    the numbers and plot tables of all stages; videos, codes, the tokenizer, the predictor and the generator for
          clips that move; descriptions.jsonl and reasons.jsonl. Whatever is not there is stated on the page as a gap
 Writes   plots/report.html
 
-Alone    python -m stages.build_report --metrics metrics --plots plots --report /tmp/report.html
+Alone    python -m stages.build_report --plots plots --report /tmp/report.html
 """
 
 from dataclasses import dataclass
@@ -30,10 +30,9 @@ SAMPLES = 2  # generated clips shown for each original one: they take half the r
 
 @dataclass(frozen=True)
 class Paths:
-    """Only the metrics folder must be there: the others are gaps on the page where they are missing."""
+    """Only the plots folder must be there: the others are gaps on the page where they are missing."""
 
-    metrics: Annotated[Path, "folder of metrics"] = Path("metrics")
-    plots: Annotated[Path, "folder of plot tables"] = Path("plots")
+    plots: Annotated[Path, "folder of numbers and plot tables"] = Path("plots")
     videos: Annotated[Path, "clip store"] = Path("data/motion/videos")
     codes: Annotated[Path, "codes table"] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, "tokenizer that made the codes"] = Path("models/tokenizer")
@@ -48,7 +47,7 @@ def run(params: BuildReport, paths: Paths, context: Context) -> None:
     import torch
 
     torch.set_num_threads(context.hardware.threads)
-    results = read_results(paths.metrics, paths.plots)
+    results = read_results(paths.plots)
     context.progress.phase("decoding clips")
     samples = gather_samples(params, paths, results)
     context.progress.phase("drawing the page")

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.core.artifacts import write_csv, write_json, write_metrics
+from kinetoken.core.artifacts import write_csv, write_json
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import rows_by_track
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.equations import ladder, offline, reasons
 from kinetoken.equations.evidence import Evidence
 from kinetoken.equations.params import DescribeMotion
@@ -59,7 +60,9 @@ class Paths:
     ledger: Annotated[Path, "questions and answers of a language model"] = Path("ledger/answers.sqlite")
     descriptions: Annotated[Path, Output("one row a clip")] = Path("data/descriptions.jsonl")
     reasons: Annotated[Path, Output("early decisions in words")] = Path("data/reasons.jsonl")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/describe_motion.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/describe_motion.json")
+    headlines: HeadlineFolder = Path("metrics/describe_motion")
+    numbers: NumbersTable = Path("plots/describe_motion/numbers.csv")
     ladder: Annotated[Path, Output("each rung by provider, class")] = Path("plots/describe_motion/ladder.csv")
     forms: Annotated[Path, Output("true and written law of each clip")] = Path("plots/describe_motion/forms.csv")
 
@@ -99,7 +102,7 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     if explained:
         right = float(np.mean([one.correct for one in explained]))
         metrics |= {"reasons_correct": right, "reasons_correct_floor": reasons.floor(explained)}
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, ladder.HEADLINES)
     write_descriptions(paths.descriptions, params, codes, evidence, chosen, rows)
     write_reasons(paths.reasons, params, explained)
     reached: dict[str, pd.DataFrame] = {params.provider: rows}

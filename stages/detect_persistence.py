@@ -12,14 +12,15 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kinetoken.core.artifacts import write_csv, write_json, write_metrics
+from kinetoken.core.artifacts import write_csv, write_json
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.persistence import summary, tables
 from kinetoken.persistence.compute import seconds_a_step
 from kinetoken.persistence.controls import controls
-from kinetoken.persistence.evaluation import by_group, decision_metrics, rules
+from kinetoken.persistence.evaluation import by_group, decision_metrics, headlines, rules
 from kinetoken.persistence.experiment import Material, Outcome, try_extractor
 from kinetoken.persistence.network import save_detector
 from kinetoken.persistence.params import PersistenceParams
@@ -42,7 +43,9 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions")] = Path("data/persistence/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/persistence/track_params.parquet")
     model: Annotated[Path, Output("a folder for each detector")] = Path("models/persistence")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/detect_persistence.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/detect_persistence.json")
+    headlines: HeadlineFolder = Path("metrics/detect_persistence")
+    numbers: NumbersTable = Path("plots/detect_persistence/numbers.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/detect_persistence/curves.csv")
     decisions: Annotated[Path, Output("every decision")] = Path("plots/detect_persistence/decisions.csv")
     operating: Annotated[Path, Output("accuracy over frames")] = Path("plots/detect_persistence/operating.csv")
@@ -81,7 +84,7 @@ def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
     context.progress.phase("writing")
     for name, outcome in outcomes.items():
         save_detector(paths.model / name, outcome.detector, params, size)
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, headlines(params.extractors))
     write_csv(paths.curves, curves_table({name: outcome.history for name, outcome in outcomes.items()}))
     write_csv(paths.decisions, tables.decision_rows(trials, truth, test.track_id))
     known = None if optimum is None else (optimum.log_odds, steps_seen(1, frames))

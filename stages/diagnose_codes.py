@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
+from kinetoken.diagnosis.findings import HEADLINES
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.text import write_verdict
 from kinetoken.training.loop import fabric_device
@@ -32,7 +34,9 @@ class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     history: Annotated[Path, Input("training curve of the tokenizer")] = Path("plots/train_tokenizer/curves.csv")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/diagnose_codes.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/diagnose_codes.json")
+    headlines: HeadlineFolder = Path("metrics/diagnose_codes")
+    numbers: NumbersTable = Path("plots/diagnose_codes/numbers.csv")
     verdict: Annotated[Path, Output("cause, evidence, cure in words")] = Path("plots/diagnose_codes/verdict.md")
     verdict_json: Annotated[Path, Output("the same as data")] = Path("plots/diagnose_codes/verdict.json")
     information: Annotated[Path, Output("probes along the chain")] = Path("plots/diagnose_codes/information.csv")
@@ -72,7 +76,7 @@ def _write(paths: Paths, report: Report) -> None:
     draw_usage(paths.usage_image, tables["positions"], tables["levels"])
     write_verdict(paths.verdict, paths.verdict_json, report.statement)
     lost = {} if report.verdict.severity is None else {"severity": report.verdict.severity}
-    write_metrics(paths.metrics, {"healthy": int(report.verdict.healthy), **lost, **report.numbers})
+    write_numbers(paths, {"healthy": int(report.verdict.healthy), **lost, **report.numbers}, HEADLINES)
 
 
 def main() -> int:

@@ -13,12 +13,14 @@ from typing import Annotated
 import numpy as np
 
 from kinetoken.codes import CodesMeta, write_codes
-from kinetoken.core.artifacts import write_metrics
+from kinetoken.core.numbers import Headlines, write_numbers
 from kinetoken.core.params import Positive
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.tokenizer.encoding import encoded
 from kinetoken.training.loop import fabric_device
+
+HEADLINES = Headlines(("codes_used_share", "bits_per_clip", "tokens_per_clip", "codebook_size", "clips"))
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     tokenizer: Annotated[Path, Input("the tokenizer")] = Path("models/tokenizer")
     codes: Annotated[Path, Output("codes table")] = Path("data/motion/codes.parquet")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/extract_codes_motion.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/extract_codes_motion.json")
+    headlines: HeadlineFolder = Path("metrics/extract_codes_motion")
+    numbers: NumbersTable = Path("plots/extract_codes/numbers_motion.csv")
 
 
 def run(params: Extraction, paths: Paths, context: Context) -> None:
@@ -47,10 +51,10 @@ def run(params: Extraction, paths: Paths, context: Context) -> None:
     counts = np.zeros(size, np.int64)
     write_codes(paths.codes, meta, encoded(store, tokenizer, meta, params.batch_size, counts, context))
     tokens = int(np.prod(grid))
-    write_metrics(paths.metrics, {
+    write_numbers(paths, {
         "clips": len(store), "tokens_per_clip": tokens, "codebook_size": size,
         "bits_per_clip": tokens * np.log2(size), "codes_used_share": float((counts > 0).mean()),
-    })
+    }, HEADLINES)
 
 
 def main() -> int:

@@ -15,9 +15,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import Headlines, write_numbers
 from kinetoken.core.per_track import require_classes
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.coordinates import forest_correct, nuisance_table, path_table
 from kinetoken.heads.video_classifier import BaselinesParams, save_video_classifier, target_of, train_video_classifier
@@ -26,6 +27,9 @@ from kinetoken.scenes.tracks import Tracks
 from kinetoken.scores import classification_metrics, confusion_rows, majority_accuracy, with_interval
 from kinetoken.training.loop import curves_table
 
+ACCURACIES = ("coordinates.accuracy", "video.accuracy", "first_frame.accuracy", "nuisance.accuracy")
+HEADLINES = Headlines(("majority.accuracy", *ACCURACIES, "video.ece"), bounded=ACCURACIES)
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -33,7 +37,9 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the pixel judge")] = Path("models/video_classifier")
-    metrics: Annotated[Path, Output("floors and ceilings")] = Path("metrics/train_baselines.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_baselines.json")
+    headlines: HeadlineFolder = Path("metrics/train_baselines")
+    numbers: NumbersTable = Path("plots/train_baselines/numbers.csv")
     confusion: Annotated[Path, Output("actual and predicted class of each test clip")] = Path(
         "plots/train_baselines/confusion.csv"
     )
@@ -64,7 +70,7 @@ def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
         },
         **forests(dataset.tracks, floor, params.seed),
     }
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, HEADLINES)
     write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
     write_csv(paths.curves, curves_table({"video": history, "first_frame": first_history}))
 

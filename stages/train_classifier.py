@@ -18,12 +18,20 @@ import torch
 from einops import rearrange
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.changed_clips import encode_changed
-from kinetoken.heads.classifier import Change, ClassifierParams, CodeClassifier, save_classifier, train_head
+from kinetoken.heads.classifier import (
+    HEADLINES,
+    Change,
+    ClassifierParams,
+    CodeClassifier,
+    save_classifier,
+    train_head,
+)
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.scores import (
     Array,
@@ -47,7 +55,9 @@ class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("the tokenizer that made the codes")] = Path("models/tokenizer")
     model: Annotated[Path, Output("the trained head")] = Path("models/classifier")
-    metrics: Annotated[Path, Output("accuracy and its floor")] = Path("metrics/train_classifier.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_classifier.json")
+    headlines: HeadlineFolder = Path("metrics/train_classifier")
+    numbers: NumbersTable = PLOTS / "numbers.csv"
     confusion: Annotated[Path, Output("actual and predicted class of each test clip")] = PLOTS / "confusion.csv"
     curves: Annotated[Path, Output("training curves")] = PLOTS / "curves.csv"
     prefix: Annotated[Path, Output("accuracy after each slice")] = PLOTS / "prefix.csv"
@@ -111,7 +121,7 @@ def score(heads: dict[str, CodeClassifier], codes: CodesTable, paths: Paths) -> 
             metrics |= classification_metrics(probabilities, target, classes, floor)
             write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
             write_csv(paths.reliability, reliability_table(probabilities, target))
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, HEADLINES)
     write_csv(paths.prefix, pd.DataFrame(rows))
     return headline
 

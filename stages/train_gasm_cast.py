@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from kinetoken.actions.dataset import ActionClips, Footage, open_footage
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.numbers import write_numbers
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.gasm_cast import evaluation, pictures
 from kinetoken.gasm_cast.counting import trainable_parameters
 from kinetoken.gasm_cast.features import flat_table, head_features
@@ -41,7 +42,9 @@ NAME, BLIND = "gasm_cast", "order_blind"
 class Paths:
     actions: Annotated[Path, Input("videos and label files")] = Path("data/actions")
     model: Annotated[Path, Output("backbones and fusion in one folder")] = Path("models/gasm_cast")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_gasm_cast.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_gasm_cast.json")
+    headlines: HeadlineFolder = Path("metrics/train_gasm_cast")
+    numbers: NumbersTable = Path("plots/train_gasm_cast/numbers.csv")
     confusion: Annotated[Path, Output("actual and predicted class")] = Path("plots/train_gasm_cast/confusion.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_gasm_cast/curves.csv")
     reliability: Annotated[Path, Output("confidence against accuracy")] = Path("plots/train_gasm_cast/reliability.csv")
@@ -76,9 +79,9 @@ def run(params: GasmCastParams, paths: Paths, context: Context) -> None:
         each.temperature = fitted_temperature(val[name], held_out.label)
     probabilities = {name: evaluation.calibrated(scores[name], systems[name].temperature) for name in systems}
     system.save(paths.model)
-    write_metrics(paths.metrics, metrics_of(systems, probabilities, scored, footage) | {
+    write_numbers(paths, metrics_of(systems, probabilities, scored, footage) | {
         "scored_on_test": int(split == "test"), "clips_left_out": left_out(paths.broken),
-    })
+    }, evaluation.HEADLINES)
     write_csv(paths.confusion, confusion_rows(probabilities[NAME], scored.label, footage.actions.classes))
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.reliability, reliability_table(probabilities[NAME], scored.label))

@@ -16,15 +16,16 @@ import numpy as np
 import torch
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.artifacts import write_csv, write_json, write_metrics
+from kinetoken.core.artifacts import write_csv, write_json
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
 from kinetoken.generation.plan import PlanShape, Seen
-from kinetoken.generation.scores import Scorer, all_metrics, law_table, score_table
+from kinetoken.generation.scores import HEADLINES, Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
@@ -39,7 +40,9 @@ class Paths:
     judge: Annotated[Path, Input("pixel judge")] = Path("models/video_classifier")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     model: Annotated[Path, Output("the generator, all priors in one folder")] = Path("models/generator")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_generator.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_generator.json")
+    headlines: HeadlineFolder = Path("metrics/train_generator")
+    numbers: NumbersTable = Path("plots/train_generator/numbers.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_generator/curves.csv")
     scores: Annotated[Path, Output("scores by prior and class")] = Path("plots/train_generator/scores.csv")
     laws: Annotated[Path, Output("fitted parameters' distance from real ones")] = Path("plots/train_generator/laws.csv")
@@ -73,7 +76,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
         scored[prior] = scorer.score(drawn)
         strips.append(np.concatenate([clips[:SAMPLES_PER_CLASS] for clips in drawn.values()]))
     generator.save(paths.model)
-    write_metrics(paths.metrics, all_metrics(scored, scorer, params))
+    write_numbers(paths, all_metrics(scored, scorer, params), HEADLINES)
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.scores, score_table(scored))
     write_csv(paths.laws, law_table(scored))

@@ -17,14 +17,16 @@ from typing import Annotated
 import torch
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.i3d_magvit.evaluation import Evaluation
 from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
 from kinetoken.i3d_magvit.params import I3DMagvitParams
+from kinetoken.i3d_magvit.scores import HEADLINES
 from kinetoken.i3d_magvit.training import ClipSet, train_network
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scores import confusion_rows
@@ -40,7 +42,9 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("both streams in one folder")] = Path("models/i3d_magvit")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_i3d_magvit.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_i3d_magvit.json")
+    headlines: HeadlineFolder = Path("metrics/train_i3d_magvit")
+    numbers: NumbersTable = Path("plots/train_i3d_magvit/numbers.csv")
     confusion: Annotated[Path, Output("actual and predicted class")] = Path("plots/train_i3d_magvit/confusion.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_i3d_magvit/curves.csv")
     forecast: Annotated[Path, Output("errors at each step ahead, by class")] = Path(
@@ -73,7 +77,7 @@ def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
     metrics["past"]["temperature"] = trust.temperature
     context.progress.advance()
     network.save(paths.model, dataclasses.asdict(trust))
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, HEADLINES)
     write_csv(paths.confusion, confusion_rows(evaluation.probabilities, evaluation.test.target, dataset.classes))
     write_csv(paths.curves, curves_table({"i3d_magvit": history}))
     write_csv(paths.forecast, by_step)

@@ -16,14 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_splits
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.changed_clips import change_points, encode_changed
 from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.position import (
+    HEADLINES,
     Array,
     Camera,
     PositionHead,
@@ -46,7 +48,9 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the trained head")] = Path("models/position")
-    metrics: Annotated[Path, Output("errors and their floors")] = Path("metrics/train_position.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_position.json")
+    headlines: HeadlineFolder = Path("metrics/train_position")
+    numbers: NumbersTable = Path("plots/train_position/numbers.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_position/curves.csv")
     error_by_frame: Annotated[Path, Output("errors in each frame")] = Path("plots/train_position/error_by_frame.csv")
     videos: Annotated[Path, "clip store, read where params ask for changed clips"] = Path("data/motion/videos")
@@ -130,7 +134,7 @@ def score(head: PositionHead, dataset: Dataset, sigma: dict[str, float], paths: 
         metrics |= found if split == "test" else {split: found}
         for frame in range(truth.shape[1]):
             rows.append({"split": split, "frame": frame, **{k: float(v[:, frame].mean()) for k, v in errors.items()}})
-    write_metrics(paths.metrics, metrics)
+    write_numbers(paths, metrics, HEADLINES)
     write_csv(paths.error_by_frame, pd.DataFrame(rows))
 
 

@@ -18,15 +18,16 @@ from typing import Annotated
 import torch
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.generator import Generator, load_generator
 from kinetoken.prediction.judging import Codes, Forecaster
 from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, PredictorShape
-from kinetoken.prediction.scores import Scores, all_metrics
+from kinetoken.prediction.scores import Scores, all_metrics, headlines
 from kinetoken.prediction.training import train_predictor
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import Tokenizer
@@ -42,7 +43,9 @@ class Paths:
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     generator: Annotated[Path, Input("generator whose masked prior also foretells")] = Path("models/generator")
     model: Annotated[Path, Output("the predictor, all models in one folder")] = Path("models/predictor")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_predictor.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_predictor.json")
+    headlines: HeadlineFolder = Path("metrics/train_predictor")
+    numbers: NumbersTable = Path("plots/train_predictor/numbers.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_predictor/curves.csv")
     horizon: Annotated[Path, Output("errors at each step ahead, by class")] = Path("plots/train_predictor/horizon.csv")
     pictures: Annotated[Path, Output("past, truth, forecast")] = Path("plots/train_predictor/predictions.png")
@@ -59,7 +62,7 @@ def run(params: PredictorParams, paths: Paths, context: Context) -> None:
     scores = {split: Scores(foretell, predictor.shape, dataset, split, context)
               for split in ("test", "ood") if split in dataset.splits}
     predictor.save(paths.model)
-    write_metrics(paths.metrics, all_metrics(scores, params.bootstrap, params.seed))
+    write_numbers(paths, all_metrics(scores, params.bootstrap, params.seed), headlines(foretell))
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.horizon, scores["test"].horizon_table())
     scores["test"].draw(paths.pictures, predictor.best)

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from kinetoken.core.artifacts import write_csv, write_metrics
+from kinetoken.core.artifacts import write_csv
+from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_splits
-from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.scenes.clips import Clips
 from kinetoken.tokenizer.network import Tokenizer, check_shape, save_tokenizer
-from kinetoken.tokenizer.scoring import mean_video, reconstruction_metrics, score_tokenizer
+from kinetoken.tokenizer.scoring import HEADLINES, mean_video, reconstruction_metrics, score_tokenizer
 from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     TokenizerParams,
@@ -41,7 +42,9 @@ class Paths:
     trajectories: Annotated[Path, Input("positions, for scoring only")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn, for scoring only")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the tokenizer")] = Path("models/tokenizer")
-    metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_tokenizer.json")
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_tokenizer.json")
+    headlines: HeadlineFolder = Path("metrics/train_tokenizer")
+    numbers: NumbersTable = Path("plots/train_tokenizer/numbers.csv")
     curves: Annotated[Path, Output("loss by epoch")] = Path("plots/train_tokenizer/curves.csv")
     reconstructions: Annotated[Path, Output("a sheet of clips")] = Path("plots/train_tokenizer/reconstructions.png")
 
@@ -76,7 +79,7 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     )
     save_tokenizer(paths.model, tokenizer)
     size = {"parameters": sum(p.numel() for p in tokenizer.parameters()), "best_epoch": history.best_epoch + 1}
-    write_metrics(paths.metrics, {**reconstruction_metrics(scores, params.seed), **size})
+    write_numbers(paths, {**reconstruction_metrics(scores, params.seed), **size}, HEADLINES)
     write_csv(paths.curves, curves_table({"tokenizer": history}))
     draw_reconstructions(paths.reconstructions, tokenizer, test)
 

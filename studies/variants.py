@@ -1,12 +1,11 @@
 """What studies of one stage's variants have in common: what each measured, and one table of all of them."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 
 ENDS = ("", "_ci95_low", "_ci95_high")
 
@@ -18,15 +17,23 @@ def require_each_once(names: Iterable[str]) -> None:
         raise ValueError("rows: name at least one, each once")
 
 
-def read_metrics(path: Path, stage: str, needed: Iterable[str]) -> dict[str, Any]:
-    """What the stage measured of a variant; UserError if it was not run, or if a needed number is not there."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run {stage} for that variant first") from None
-    if missing := [name for name in needed if name not in found]:
-        raise UserError(f"{path}: no '{missing[0]}'; are these metrics of {stage}?")
+def read_measured(path: Path, stage: str, needed: Iterable[str]) -> dict[str, float]:
+    """All numbers of a variant from the stage's table; UserError if it was not run, or if a needed one is missing.
+
+    A needed name that ends in a dot stands for any that begins so.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; run {stage} for that variant first")
+    # whole numbers as int: a CSV of what was measured then has all digits of a count
+    found = {name: int(value) if value.is_integer() else value for name, value in read_numbers(path).items()}
+    if missing := [name for name in needed if name not in found and not (name.endswith(".") and under(found, name))]:
+        raise UserError(f"{path}: no '{missing[0]}'; are these numbers of {stage}?")
     return found
+
+
+def under(numbers: Mapping[str, float], start: str) -> dict[str, float]:
+    """The numbers whose dotted names begin so, by the rest of their names."""
+    return {name.removeprefix(start): value for name, value in numbers.items() if name.startswith(start)}
 
 
 def tell(measured: Mapping[str, Mapping[str, float]], text: str, metrics: Path, rows: Path, table: Path) -> None:

@@ -8,18 +8,23 @@ import json
 import operator
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from kinetoken.core.numbers import BESIDE, read_numbers
 from kinetoken.core.params import NoParams, load_params, overlay
 from kinetoken.core.stage import Hardware, Input, Output, marked_paths
+from kinetoken.report.results import STAGES as report_stages
 from tools import fingerprints
 from tools.imports import closure, is_code
 from tools.relock import stale
-from tools.smoke import clone, differences, dvc_process, output_hashes, run_all
+from tools.smoke import clone, differences, dvc_process, environment, output_hashes, run_all
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -27,6 +32,47 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
 NO_METRICS = {"fingerprint_code", "generate_trajectories", "render_videos", "generate_actions", "build_report"}
+CONTRACT = {  # what programs may rely on in metrics/<stage>.json; a star stands for each class
+    "train_tokenizer": (
+        "psnr_db", "psnr_db_floor", "foreground_psnr_db", "foreground_psnr_db_floor", "centroid_error_px",
+        "centroid_error_px_floor", "missed_rate",
+    ),
+    "train_baselines": ("coordinates.accuracy", "video.accuracy", "majority.accuracy"),
+    "diagnose_codes": (
+        "healthy", "usage", "perplexity", "perplexity_foreground", "effective_rank_latents", "effective_rank_codes",
+        "probe.pixels", "probe.latents", "probe.codes", "probe.codes_pooled", "label_information_bits",
+    ),
+    "train_classifier": (
+        "accuracy", "per_class.*", "ece", "pooling.soft_argmax.accuracy", "pooling.spatial_mean.accuracy",
+    ),
+    "train_position": ("error_px", "error_depth_percent", "error_m"),
+    "train_generator": tuple(
+        f"{prior}.{key}" for prior in ("gaussian", "class_gaussian", "masked")
+        for key in ("class_match", "coverage", "density", "valid", "memorised", "lawful")
+    ),
+    "train_predictor": tuple(
+        f"{model}.{key}" for model in ("lstm", "transformer")
+        for key in ("mse", "mse_ratio_to_reconstruction", "centroid_error_px", "error_over_oracle", "missed_rate",
+                    "ood_ratio")
+    ),
+    "train_i3d_magvit": (
+        "accuracy", "accuracy_floor", "per_class.*", "forecast_mae", "forecast_mae_floor", "forecast_mae_percent",
+        "forecast_mae_percent_floor", "forecast_rmse_percent", "forecast_rmse_percent_floor",
+    ),
+    "train_gasm_cast": (
+        "top1", "top5", "ece", "trainable_parameters_full", "fusion_macs_saved", "end_to_end_macs_saved",
+        "order_blind.top1",
+    ),
+    "detect_persistence": tuple(
+        f"{extractor}.{key}" for extractor in ("magvit", "transformer")
+        for key in ("accuracy", "early_stop_rate", "mean_decision_frame", "compute_saved", "harmonic_mean", "ece",
+                    "regret", "attention_ratio")
+    ),
+    "describe_motion": (
+        "is_llm", "parsed", "nmse_in_range", "nmse_extrapolated", "form_match", "equation_correct",
+        "equation_correct_true_points", "equation_correct_oracle_form", "description_correct",
+    ),
+}
 each_stage = pytest.mark.parametrize("name", sorted(STAGES))
 
 
@@ -56,6 +102,12 @@ def paths_of(name: str, key: str, dataset: str) -> set[str]:
     """The paths under one key of a stage (`deps`, `outs`, `metrics`, `plots`)."""
     entries = [entry if isinstance(entry, str) else next(iter(entry)) for entry in body(name).get(key, [])]
     return {expanded(entry, name, dataset) for entry in entries}
+
+
+def left_numbers(name: str, dataset: str) -> tuple[str, str, str]:
+    """Where a stage leaves its numbers: the short file, the folder of headlines, the table."""
+    end = f"_{dataset}" if dataset else ""
+    return f"metrics/{name}{end}.json", f"metrics/{name}{end}", f"plots/{name}/numbers{end}.csv"
 
 
 def run_stage_call(name: str) -> ast.Call:
@@ -92,11 +144,14 @@ def test_stage_has_its_name_in_every_place(name: str) -> None:
     assert (name in PARAMS) == (params_class(name) is not NoParams), f"params.yaml has no section {name}"
     assert (ROOT / "tests" / "stages" / f"test_{name}.py").is_file()
     assert body(name)["desc"]
-    if name not in NO_METRICS:
-        expected = {f"metrics/{name}_{d}.json" if d else f"metrics/{name}.json" for d in datasets(name)}
-        assert expected == {path for d in datasets(name) for path in paths_of(name, "metrics", d)}
-    for entry in body(name).get("metrics", []) + body(name).get("plots", []):
-        assert next(iter(entry.values()))["cache"] is False, f"{entry}: metrics and small plots live in git"
+    kept = body(name).get("metrics", []) + body(name).get("plots", [])
+    for dataset in datasets(name) if name not in NO_METRICS else ():
+        short, folder, table = left_numbers(name, dataset)
+        assert paths_of(name, "metrics", dataset) == {folder}
+        kept += [e for e in body(name)["outs"] if expanded(str(next(iter(e))), name, dataset) in (short, table)]
+        assert {short, table} <= paths_of(name, "outs", dataset)
+    for entry in kept:
+        assert next(iter(entry.values()))["cache"] is False, f"{entry}: numbers and small plots live in git"
 
 
 @each_stage
@@ -159,7 +214,8 @@ def test_flags_and_recorded_paths_agree(name: str) -> None:
 
 
 def test_the_report_reads_every_number() -> None:
-    made = {path for name in STAGES for dataset in datasets(name) for path in paths_of(name, "metrics", dataset)}
+    made = {left_numbers(name, dataset)[2] for name in STAGES if name not in NO_METRICS for dataset in datasets(name)}
+    assert made == {f"plots/{table}" for table in report_stages.values()}
     assert made <= paths_of("build_report", "deps", "")
 
 
@@ -204,15 +260,42 @@ def test_lock_is_fresh() -> None:
     assert not changes, f"dvc.lock does not describe this tree; run make repro (or make relock) and commit:\n{told}"
 
 
-@each_stage
-def test_committed_metrics_are_numbers(name: str) -> None:
-    def leaves(node: Any) -> list[Any]:
-        return [leaf for value in node.values() for leaf in leaves(value)] if isinstance(node, dict) else [node]
+def committed(path: str) -> dict[str, float]:
+    """Dotted names and numbers of a committed JSON file."""
+    def leaves(node: dict[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+        for key, value in node.items():
+            yield from leaves(value, f"{where}{key}.") if isinstance(value, dict) else [(where + key, value)]
 
+    return dict(leaves(json.loads((ROOT / path).read_text(encoding="utf-8")), ""))
+
+
+@pytest.mark.parametrize("name", sorted(set(STAGES) - NO_METRICS))
+def test_committed_metrics_are_numbers(name: str) -> None:
+    """At most 25 in a short file, the contract among them; all of them, and every headline's, as in the table."""
     for dataset in datasets(name):
-        for path in paths_of(name, "metrics", dataset):
-            numbers = leaves(json.loads((ROOT / path).read_text(encoding="utf-8")))
-            assert numbers and all(type(number) in (int, float) for number in numbers), path
+        short, folder, table = left_numbers(name, dataset)
+        numbers, every = committed(short), read_numbers(ROOT / table)
+        assert 0 < len(numbers) <= 25 and all(type(number) in (int, float) for number in numbers.values()), short
+        assert numbers.items() <= every.items()
+        for key in CONTRACT.get(name, ()):
+            assert any(fnmatch(found, key) for found in numbers), f"{short}: no {key}"
+        files = list((ROOT / folder).iterdir())
+        assert 5 <= len(files) <= 21
+        for file in files:
+            headline = committed(f"{folder}/{file.name}")
+            ends = {"value": "", **{column: end for end, column in BESIDE.items()}}
+            assert headline == {
+                column: every[file.stem + end] for column, end in ends.items() if file.stem + end in every
+            }
+
+
+def test_dvc_shows_a_narrow_table_of_headlines() -> None:
+    command = [str(Path(sys.executable).parent / "dvc"), "metrics", "show"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert 100 < len(lines) <= 300 and max(map(len, lines)) <= 160
+    assert lines[0].split() == ["Path", "baseline", "ci95_high", "ci95_low", "upper_bound", "value"]
 
 
 # ---- the whole pipeline, tiny, for real

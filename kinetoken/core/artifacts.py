@@ -29,15 +29,16 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     Raises ValueError naming the key for NaN, infinity, None, lists or text: DVC drops those from its
     tables without a word.
     """
-    write_json(path, _checked_numbers(metrics, ""))
+    write_json(path, checked_numbers(metrics))
 
 
-def _checked_numbers(node: Mapping[str, Any], where: str) -> dict[str, Any]:
+def checked_numbers(node: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Nested numbers to six significant digits; whole ones as int. Raises ValueError as `write_metrics` does."""
     checked: dict[str, Any] = {}
     for key, value in node.items():
         here = f"{where}.{key}".lstrip(".")
         if isinstance(value, Mapping):
-            checked[key] = _checked_numbers(value, here)
+            checked[key] = checked_numbers(value, here)
         elif isinstance(value, str) or not hasattr(value, "__float__") or getattr(value, "ndim", False):
             raise ValueError(f"metric {here} is not a number: {value!r}")
         elif not math.isfinite(float(value)):

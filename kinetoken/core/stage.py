@@ -6,7 +6,9 @@ A stage script declares its files in a frozen dataclass and hands its `run` to `
     class Paths:
         codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
         model: Annotated[Path, Output("the trained head")] = Path("models/classifier")
-        metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("metrics/train_classifier.json")
+        metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_classifier.json")
+        headlines: HeadlineFolder = Path("metrics/train_classifier")
+        numbers: NumbersTable = Path("plots/train_classifier/numbers.csv")
 
     def run(params: ClassifierParams, paths: Paths, context: Context) -> None: ...
 
@@ -60,6 +62,26 @@ class Output:
     """A file or folder that the stage writes whole."""
 
     help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """Where a path goes that is not given while the path `flag` is: to the same name with another ending.
+
+    A stage that is run with `--metrics elsewhere/metrics.json` alone so writes nothing over what the default run left.
+    """
+
+    flag: str
+    ending: str  # empty: the name without an ending, for a folder
+
+    @property
+    def help(self) -> str:
+        return f"where only --{self.flag} is given, beside that"
+
+
+# what every stage with numbers declares beside `metrics`: see `kinetoken.core.numbers`
+HeadlineFolder = Annotated[Path, Output("a small file a headline, for dvc metrics"), Beside("metrics", "")]
+NumbersTable = Annotated[Path, Output("every number in one table"), Beside("metrics", ".csv")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,7 +182,7 @@ def _parse(name: str, module: str, paths_class: type[Any], argv: Sequence[str] |
         required = field.default is dataclasses.MISSING
         parser.add_argument(
             "--" + field.name.replace("_", "-"), type=kind, required=required,
-            default=None if required else field.default, metavar=kind.__name__.upper(),
+            default=None if required or _beside(marks) else field.default, metavar=kind.__name__.upper(),
             help="; ".join(mark if isinstance(mark, str) else mark.help for mark in marks)
             + ("" if required else f" (default: {field.default})"),
         )
@@ -174,8 +196,26 @@ def _unwrap(hint: Any) -> tuple[type, tuple[Any, ...]]:  # noqa: ANN401 - a type
     return hint, ()
 
 
+def _beside(marks: tuple[Any, ...]) -> Beside | None:
+    return next((mark for mark in marks if isinstance(mark, Beside)), None)
+
+
 def _given_paths(paths_class: type[F], options: argparse.Namespace) -> F:
-    return paths_class(**{f.name: getattr(options, f.name) for f in dataclasses.fields(paths_class)})  # type: ignore[arg-type]
+    """The paths of the command line. Raises UserError for a path without an ending that another should go beside."""
+    hints = typing.get_type_hints(paths_class, include_extras=True)
+    defaults = {field.name: field.default for field in dataclasses.fields(paths_class)}  # type: ignore[arg-type]
+    given = {name: getattr(options, name) for name in defaults}
+    for name, value in given.items():
+        mark = _beside(_unwrap(hints[name])[1])
+        if value is None and mark is not None:
+            place = given[mark.flag]
+            if place == defaults[mark.flag]:
+                given[name] = defaults[name]
+            elif place.suffix in ("", mark.ending):
+                raise UserError(f"--{mark.flag} {place}: name a .json file, or give --{name.replace('_', '-')} too")
+            else:
+                given[name] = place.with_suffix(mark.ending)
+    return paths_class(**given)
 
 
 def marked_paths(paths: object, mark: type[Input] | type[Output]) -> dict[str, Path]:

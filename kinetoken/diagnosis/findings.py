@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.diagnosis import geometry, probes, usage
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis, bounded_latents, even_sample
 from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 Readings = dict[str, dict[str, Reading]]  # point of the chain → probe → what it read
 Numbers = dict[str, Any]
 
+HEADLINES = Headlines(  # of codes that were read with clips, tracks and labels beside them
+    required=(
+        "healthy", "usage", "perplexity", "perplexity_foreground", "effective_rank_latents", "effective_rank_codes",
+        "probe.pixels", "probe.latents", "probe.codes", "probe.codes_pooled", "label_information_bits",
+        "label_information_bits_pooled",
+    ),
+    further=("severity",),
+    bounded=("probe.codes", "probe.codes_pooled", "label_information_bits"),
+)
 BEFORE = {"latents": ("pixels",), "codes": ("pixels", "latents"), "codes_pooled": ("codes",)}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.equations.evidence import Description, Evidence
 from kinetoken.equations.facts import Facts, check_facts, facts_of
 from kinetoken.equations.scoring import (
@@ -27,10 +28,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORST_NMSE = 1.0  # means cap each row here; a row without equations counts as this
-HEADLINES = (
+SHARES = (
     "parsed", "finite", "form_match", "equation_correct", "equation_correct_true_points", "description_correct",
 )
 ERRORS = ("nmse_in_range", "nmse_extrapolated")
+HEADLINES = Headlines(
+    required=(
+        "is_llm", "parsed", "nmse_in_range", "nmse_extrapolated", "form_match", "equation_correct",
+        "equation_correct_true_points", "equation_correct_oracle_form", "description_correct",
+    ),
+    further=("is_stand_in", "reasons_correct"),  # with a language model; with early decisions in words
+    bounded=("equation_correct", "description_correct", "nmse_in_range", "form_match"),
+)
 FLOORS = {"position": "constant position", "velocity": "constant velocity"}
 RUNGS = ("parsed", "finite", "form_match", "equation_correct", "description_correct")
 VELOCITY_FRAMES = 4  # at the end of the past, from which the constant-velocity floor takes its line
@@ -133,7 +142,7 @@ def examine(
 
 def summarise(rows: "pd.DataFrame", labels: NDArray[np.str_], truth: Array, t: Array, seed: int) -> dict[str, float]:
     """Means over the rows of `score_rows`, with intervals, floors (the better of the two) and ceilings."""
-    columns = {name: rows[name].to_numpy(float) for name in HEADLINES}
+    columns = {name: rows[name].to_numpy(float) for name in SHARES}
     columns["equation_correct_oracle_form"] = rows["oracle.correct"].to_numpy(float)
     columns |= {name: capped(rows[name].to_numpy(float)) for name in ERRORS}
     metrics = {key: number for name, each in columns.items() for key, number in with_interval(name, each, seed).items()}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kinetoken.actions.classes import PAIRS
 from kinetoken.actions.dataset import ActionClips, Footage, mean_over_views
+from kinetoken.core.numbers import Headlines
 from kinetoken.core.progress import Progress
 from kinetoken.gasm_cast.batches import gathered, scoring_batches
 from kinetoken.gasm_cast.system import GasmCastSystem
@@ -21,6 +22,14 @@ from kinetoken.scores import BOOTSTRAP_DRAWS, Array, Labels, expected_calibratio
 from kinetoken.training.precision import Inference
 
 LEAST = 1e-12  # of a probability
+HEADLINES = Headlines(
+    required=(
+        "top1", "top5", "ece", "trainable_parameters_full", "fusion_macs_saved", "end_to_end_macs_saved",
+        "scored_on_test",
+    ),
+    further=("order_blind.top1", "within_pairs", "order_blind.within_pairs"),  # with the control; with mirrored pairs
+    bounded=("top1", "within_pairs", "order_blind.top1", "order_blind.within_pairs"),
+)
 
 
 def scored_split(footage: Footage) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.generation import judging, laws
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 SCORES = ("class_match", "valid", "coverage", "density", "precision", "recall", "memorised")
 LAW_SCORES = ("lawful",)
+HEADLINES = Headlines(
+    required=tuple(
+        f"{prior}.{score}" for prior in PRIORS for score in ("class_match", "coverage", "density", "valid", "memorised")
+    ),
+    further=tuple(f"{prior}.lawful" for prior in PRIORS),  # where the classes are known laws
+    bounded=("masked.class_match",),
+)
 
 Pixels = judging.Pixels
 

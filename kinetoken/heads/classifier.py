@@ -19,6 +19,7 @@ from torch.nn import functional
 from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive
 from kinetoken.core.stage import Context
 from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, require_prefix
@@ -42,6 +43,10 @@ CHANGES: dict[Change, Callable[[np.ndarray], np.ndarray]] = {  # of clips (N, T,
     "mirror": lambda clips: clips[:, :, :, ::-1],  # left for right
     "reverse": lambda clips: clips[:, ::-1],  # played backwards
 }
+HEADLINES = Headlines(
+    required=("accuracy", "ece", "per_class.*", "pooling.*.accuracy"),
+    bounded=("accuracy", "pooling.spatial_mean.accuracy"),
+)
 NETWORK = ("channels", "blocks", "maps", "width", "code_features")  # of the params, what rebuilds the head
 
 

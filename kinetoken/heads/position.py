@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat
 from kinetoken.heads.poolings import CodeEncoder, Grid, require_prefix
 from kinetoken.physics.world import World
@@ -27,6 +28,8 @@ from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
 Array = NDArray[np.float64]
 
 READ = 3  # u, v and log radius of a frame
+ERRORS = ("error_px", "error_depth_percent", "error_m")
+HEADLINES = Headlines(ERRORS, further=tuple(f"ood.{name}" for name in ERRORS), bounded=ERRORS)
 HUBER_PX = 0.5  # pixels beyond which an error counts linearly
 
 

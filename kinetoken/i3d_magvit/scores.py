@@ -6,11 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.scenes.paths import extrapolate
 from kinetoken.scores import with_interval
 
 Array = NDArray[np.float64]
 
+HEADLINES = Headlines(
+    required=(
+        "accuracy", "per_class.*", "forecast_mae", "forecast_mae_floor", "forecast_mae_percent",
+        "forecast_rmse_percent", "forecast_rmse_percent_floor", "past.accuracy", "frame_centroid_error_px",
+    ),
+    further=("without_frames.accuracy", "frames_alone.place_px"),  # of a network that has both streams
+    bounded=("accuracy", "forecast_mae_percent"),
+)
 AXES = "xyz"
 LEAST_EXTENT = 1e-3  # m; a ball that never moves has a share too
 RULES = {"repeat_last": "copy", "constant_velocity": "constant_velocity"}  # floors by rule, of kinetoken.scenes.paths

@@ -1,12 +1,14 @@
 """What a trained network does with clips, and how good its decisions are: numbers with their floors and intervals."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.persistence.compute import Compute
 from kinetoken.persistence.network import PersistenceNetwork
 from kinetoken.persistence.stopping import Decisions, Flags, Steps, costs, decide, decide_at, sigmoid
@@ -56,6 +58,25 @@ class Trial:
     def frames(self) -> Steps:
         """(N,) frames seen when each was decided."""
         return self.seen[self.decisions.step]
+
+
+def headlines(extractors: Sequence[str]) -> Headlines:
+    """For these extractors: all of the first two, of further ones accuracy and harmonic mean."""
+    first, more = extractors[:2], extractors[2:]
+    keys = (
+        "accuracy", "early_stop_rate", "mean_decision_frame", "compute_saved", "harmonic_mean", "ece",
+        "attention_ratio",
+    )
+    return Headlines(
+        required=tuple(f"{name}.{key}" for name in first for key in keys),
+        further=(
+            *(f"{name}.regret" for name in first),  # where the optimum is known
+            *(f"{name}.{key}" for name in more for key in ("accuracy", "harmonic_mean")),
+            *(f"control.{name}.accuracy" for name in ("first_frame", "metadata", "shuffled_labels")),
+            "reference.accuracy", "reference.mean_decision_frame",
+        ),
+        bounded=tuple(f"{name}.accuracy" for name in reversed(first)),
+    )
 
 
 def harmonic_mean(accuracy: float, earliness: float) -> float:

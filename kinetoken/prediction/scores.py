@@ -1,11 +1,12 @@
 """One split's forecasts by every model, floor and bound, and the metrics made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.prediction import judging
@@ -102,6 +103,22 @@ class Scores:
         past = self.clips[chosen, max(first - 4, 0) : first]
         strip = np.concatenate([past, self.clips[chosen, first:], ahead], 1)  # (M, F, H, W, 3)
         Image.fromarray(np.concatenate(list(np.concatenate(list(strip.swapaxes(0, 1)), 2)), 0)).save(path)
+
+
+def headlines(models: Iterable[str]) -> Headlines:
+    """Of these models."""
+    names = tuple(models)
+    return Headlines(
+        required=tuple(
+            f"{name}.{key}" for name in names
+            for key in ("centroid_error_px", "mse", "mse_ratio_to_reconstruction", "missed_rate")
+        ),
+        further=(  # where the law is known, and where there are clips beyond the training bands
+            *(f"{name}.{key}" for name in names for key in ("error_over_oracle", "ood_ratio")),
+            "oracle.centroid_error_px",
+        ),
+        bounded=("transformer.centroid_error_px",),
+    )
 
 
 def all_metrics(scores: Mapping[str, Scores], draws: int, seed: int) -> dict[str, Any]:

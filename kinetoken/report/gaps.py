@@ -14,7 +14,7 @@ class NotRun:
     how: str = ""
 
 
-# stages of the pipeline: a missing metrics file means that the stage has not run
+# stages of the pipeline: a missing table of numbers means that the stage has not run
 RUNNABLE = (
     "train_tokenizer", "train_baselines", "diagnose_codes", "train_classifier", "train_position", "train_predictor",
     "train_generator", "train_i3d_magvit", "train_gasm_cast", "detect_persistence", "describe_motion",
@@ -23,7 +23,7 @@ EXTRACTORS = ("magvit", "transformer", "i3d_causal", "slowfast_causal")  # of de
 
 
 def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
-    """The list, from what the metrics hold. `gpu`: PyTorch sees one where the report is built."""
+    """The list, from what the numbers say. `gpu`: PyTorch sees one where the report is built."""
     absent = [stage for stage in RUNNABLE if stage not in results.metrics]
     gaps = [NotRun(stage, "It has left no metrics.", f"dvc repro {stage}") for stage in absent]
     if results.number("describe_motion", "is_llm") == 0:

@@ -18,7 +18,7 @@ from kinetoken.report.persistence_numbers import (
     extractors,
     groups,
 )
-from kinetoken.report.results import Results, read_rows, spread
+from kinetoken.report.results import STAGES, Results, read_rows, spread
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class EarlyDecisions:
 def early_decisions(results: Results, count: int) -> EarlyDecisions | None:
     """The section, with `count` reasons of right decisions and as many of wrong ones; None if nothing is there."""
     if STAGE not in results.metrics:
-        results.note(f"metrics/{STAGE}.json")
+        results.note(f"plots/{STAGES[STAGE]}")
         if not (results.plots / STAGE).exists():
             return None
     names = extractors(results)

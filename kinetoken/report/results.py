@@ -1,13 +1,13 @@
 """What a run left behind, read for the report: numbers, plot tables and the verdict; gaps are noted, not fatal."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 from kinetoken.diagnosis.statement import Statement, read_statement
 
 if TYPE_CHECKING:
@@ -15,17 +15,27 @@ if TYPE_CHECKING:
 
 Numbers = dict[str, float]
 
-# in the order of the pipeline; a file of another name in the metrics folder is no part of this report
-STAGES = (
-    "train_tokenizer", "extract_codes_motion", "train_baselines", "diagnose_codes", "train_classifier",
-    "train_position", "train_predictor", "train_generator", "train_i3d_magvit", "train_gasm_cast",
-    "extract_codes_persistence", "detect_persistence", "describe_motion",
-)
+# in the order of the pipeline: stage, with its dataset where it has several → its table in the plots folder
+STAGES = {
+    "train_tokenizer": "train_tokenizer/numbers.csv",
+    "extract_codes_motion": "extract_codes/numbers_motion.csv",
+    "train_baselines": "train_baselines/numbers.csv",
+    "diagnose_codes": "diagnose_codes/numbers.csv",
+    "train_classifier": "train_classifier/numbers.csv",
+    "train_position": "train_position/numbers.csv",
+    "train_predictor": "train_predictor/numbers.csv",
+    "train_generator": "train_generator/numbers.csv",
+    "train_i3d_magvit": "train_i3d_magvit/numbers.csv",
+    "train_gasm_cast": "train_gasm_cast/numbers.csv",
+    "extract_codes_persistence": "extract_codes/numbers_persistence.csv",
+    "detect_persistence": "detect_persistence/numbers.csv",
+    "describe_motion": "describe_motion/numbers.csv",
+}
 
 
 @dataclass
 class Results:
-    """`metrics`: stage → dotted key → number. `missing`: what the page asked for and did not find."""
+    """`metrics`: stage → dotted name → number. `missing`: what the page asked for and did not find."""
 
     metrics: dict[str, Numbers]
     plots: Path
@@ -73,37 +83,13 @@ class Results:
             self.missing.append(what)
 
 
-def read_results(metrics: Path, plots: Path) -> Results:
-    """All metrics of the stages that ran; UserError if there are none, or naming a file that holds no numbers."""
-    files = {stage: metrics / f"{stage}.json" for stage in STAGES}
-    found = {stage: _read_numbers(file) for stage, file in files.items() if file.exists()}
+def read_results(plots: Path) -> Results:
+    """All numbers of the stages that ran; UserError if there are none, or naming a damaged table."""
+    tables = {stage: plots / name for stage, name in STAGES.items()}
+    found = {stage: read_numbers(table) for stage, table in tables.items() if table.exists()}
     if not found:
-        raise UserError(f"{metrics}: no metrics of any stage (such as train_tokenizer.json); run dvc repro first")
+        raise UserError(f"{plots}: no numbers of any stage (such as train_tokenizer/numbers.csv); run dvc repro first")
     return Results(found, plots)
-
-
-def _read_numbers(path: Path) -> Numbers:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not JSON: {' '.join(str(error).split())}") from None
-    return flatten(content, path)
-
-
-def flatten(content: object, path: Path, where: str = "") -> Numbers:
-    """Nested keys joined by dots. Raises UserError naming the file and the key of anything that is no number."""
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected keys and numbers, found {type(content).__name__}")
-    numbers: Numbers = {}
-    for key, value in content.items():
-        here = f"{where}.{key}".lstrip(".")
-        if isinstance(value, dict):
-            numbers |= flatten(value, path, here)
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UserError(f"{path}: '{here}' is not a number: {value!r}")
-        else:
-            numbers[here] = float(value)
-    return numbers
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinetoken.core.numbers import Headlines
 from kinetoken.scenes.clips import Clips, Pixels
 from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.scenes.tracking import Tracked, distances, track_ball
@@ -22,6 +23,13 @@ Floats = NDArray[np.float32]
 
 BATCH = 20
 BOOTSTRAP_DRAWS = 1000
+HEADLINES = Headlines(
+    required=(
+        "psnr_db", "psnr_db_floor", "foreground_psnr_db", "foreground_psnr_db_floor", "centroid_error_px",
+        "centroid_error_px_floor", "missed_rate", "radius_error_px", "parameters",
+    ),
+    bounded=("psnr_db", "foreground_psnr_db", "centroid_error_px", "radius_error_px"),
+)
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ Writes   the features as one array, as a user would hand them in; the scores of 
 
 Alone    python -m studies.first_team.examine_features --params studies/first_team/params.yaml
              --section reading --videos VIDEOS --tokenizer TOKENIZER --features features.npz
-             --heads heads.json --metrics doctor.json --verdict verdict.md --verdict-json verdict.json
+             --heads heads.csv --numbers doctor.csv --verdict verdict.md --verdict-json verdict.json
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesMeta, CodesTable
-from kinetoken.core.artifacts import write_metrics
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.chain import Diagnosis
@@ -51,7 +51,7 @@ class Paths:
     tokenizer: Annotated[Path, Input("the tokenizer whose encoder is read")]
     features: Annotated[Path, Output("features, labels and splits, NPZ")]
     heads: Annotated[Path, Output("accuracy of the classifier")]
-    metrics: Annotated[Path, Output("the doctor's numbers")]
+    numbers: Annotated[Path, Output("the doctor's numbers")]
     verdict: Annotated[Path, Output("cause, evidence, cure in words")]
     verdict_json: Annotated[Path, Output("the same as data")]
 
@@ -66,10 +66,11 @@ def run(params: Reading, paths: Paths, context: Context) -> None:
         np.savez(
             sink, codes=features, label=store.label, split=store.split, track_id=store.track_id.astype(np.int64)
         )
-    write_metrics(paths.heads, {"pooling": {POOLING: classified(params.classifier, features, store, context)}})
+    heads = {"pooling": {POOLING: classified(params.classifier, features, store, context)}}
+    write_numbers_table(paths.heads, heads)
     patient = take_in(Files(paths.features, clips=paths.videos), params.doctor, context.progress)
     report = diagnose(patient, params.doctor, context)
-    write_metrics(paths.metrics, {"healthy": int(report.verdict.healthy), **report.numbers})
+    write_numbers_table(paths.numbers, {"healthy": int(report.verdict.healthy), **report.numbers})
     write_verdict(paths.verdict, paths.verdict_json, report.statement)
     context.progress.say(f"verdict: {report.verdict.cause}. {report.verdict.evidence}")
 

@@ -6,18 +6,18 @@ Writes   in the study's folder metrics.json; plots/ steps.csv, accuracy.csv (one
 Alone    python -m studies.first_team.tell --params studies/first_team/params.yaml --section first_team
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from kinetoken.core.artifacts import write_csv, write_metrics
-from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.diagnosis.statement import read_statement
+from studies.variants import ENDS, read_measured
 
 PLOTS = Path("studies/first_team/plots")
 CODES = "codes"
+DISTANCES = ("pairwise", "means_least", "means_most")  # between averages of two clips, and of two classes
 READINGS = {  # name in the table → name in metrics: what is read, and by whom
     "averaged, doctor": "averaged", "place kept, doctor": "place_kept",
     "averaged, head": "head_averaged", "place kept, head": "head_place_kept",
@@ -58,8 +58,8 @@ class Story:
 
 @dataclass(frozen=True)
 class Paths:
-    scores: Annotated[Path, Input("each tokenizer's reconstruction, <tokenizer>.json")]
-    steps: Annotated[Path, Input("of each step doctor.json, verdict.json and heads.json")]
+    scores: Annotated[Path, Input("each tokenizer's reconstruction, <tokenizer>.csv")]
+    steps: Annotated[Path, Input("of each step doctor.csv, verdict.json and heads.csv")]
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/first_team/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     rows: Annotated[Path, Output("one row a step")] = PLOTS / "steps.csv"
@@ -85,7 +85,7 @@ class Told:
     @property
     def distances(self) -> str:
         """Between the averages of two clips, and between those of two classes: root mean square a feature."""
-        names = (f"averaged_distance_{name}" for name in ("pairwise", "means_least", "means_most"))
+        names = (f"averaged_distance_{name}" for name in DISTANCES)
         return "{:.3f}, {:.3f}–{:.3f}".format(*(self.numbers[name] for name in names))
 
     def decibel(self, name: str) -> str:
@@ -117,33 +117,34 @@ def run(params: Story, paths: Paths, context: Context) -> None:
 
 def measured(step: Step, paths: Paths) -> Told:
     """A step's numbers from what the stages wrote; the readings are of the test clips."""
-    tokenizer = _numbers(paths.scores / f"{step.tokenizer}.json")
-    doctor = _numbers(paths.steps / step.name / "doctor.json")
-    names = [f"{measure}{end}" for measure in ("psnr_db", "foreground_psnr_db") for end in ("", "_floor")]
-    numbers = {name: float(tokenizer[name]) for name in (*names, "centroid_error_px", "missed_rate")}
-    numbers |= _reading("averaged", doctor["probe"], "codes_pooled") | _reading("place_kept", doctor["probe"], "codes")
-    numbers |= {"accuracy_floor": doctor["probe"]["codes_floor"], "accuracy_pixels": doctor["probe"]["pixels"]}
-    heads = _numbers(paths.steps / step.name / "heads.json")["pooling"]
-    numbers |= _reading("head_averaged", heads["spatial_mean"], "accuracy")
+    scores = (*(f"{measure}{end}" for measure in ("psnr_db", "foreground_psnr_db") for end in ("", "_floor")),
+              "centroid_error_px", "missed_rate")
+    numbers = _numbers(paths.scores / f"{step.tokenizer}.csv", "train_tokenizer", {name: name for name in scores})
+    doctor = paths.steps / step.name / "doctor.csv"
+    numbers |= _numbers(doctor, "diagnose_codes", {
+        **_reading("averaged", "probe.codes_pooled"), **_reading("place_kept", "probe.codes"),
+        "accuracy_floor": "probe.codes_floor", "accuracy_pixels": "probe.pixels",
+    })
+    heads = _reading("head_averaged", "pooling.spatial_mean.accuracy")
     if step.reads == CODES:
-        numbers |= _reading("head_place_kept", heads["soft_argmax"], "accuracy")
-    apart = doctor["distances"]["codes_pooled"]
-    numbers |= {f"averaged_distance_{name}": apart[name] for name in ("pairwise", "means_least", "means_most")}
+        heads |= _reading("head_place_kept", "pooling.soft_argmax.accuracy")
+    numbers |= _numbers(paths.steps / step.name / "heads.csv", "train_classifier", heads)
+    numbers |= _numbers(doctor, "diagnose_codes", {
+        f"averaged_distance_{name}": f"distances.codes_pooled.{name}" for name in DISTANCES
+    })
     cause, beside = read_verdict(paths.steps / step.name / "verdict.json")
     return Told(step, numbers, cause, beside)
 
 
-def _numbers(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run the stage of that step first") from None
-    return found
+def _numbers(path: Path, stage: str, wanted: dict[str, str]) -> dict[str, float]:
+    """Numbers of a stage's table, each under its name here."""
+    found = read_measured(path, stage, wanted.values())
+    return {name: found[full] for name, full in wanted.items()}
 
 
-def _reading(name: str, metrics: dict[str, float], key: str) -> dict[str, float]:
-    """An accuracy under its name here, with its interval."""
-    return {f"{name}{end}": metrics[f"{key}{end}"] for end in ("", "_ci95_low", "_ci95_high")}
+def _reading(name: str, full: str) -> dict[str, str]:
+    """An accuracy and its interval: name here → name in the table."""
+    return {f"{name}{end}": f"{full}{end}" for end in ENDS}
 
 
 def read_verdict(path: Path) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """One table of the variants of GASM-CAST, from what train_gasm_cast measured of each.
 
-Reads    params gasm_cast; the metrics of each variant
+Reads    params gasm_cast; the numbers of each variant
 Writes   studies/gasm_cast/metrics.json; studies/gasm_cast/plots/ table.md (also printed), top1.csv
 
 Alone    python -m studies.gasm_cast.compare --params studies/gasm_cast/params.yaml --section gasm_cast
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from studies.variants import markdown_row, ranged, read_metrics, require_each_once, tell
+from studies.variants import markdown_row, ranged, read_measured, require_each_once, tell, under
 
 PLOTS = Path("studies/gasm_cast/plots")
 KEPT = (
@@ -41,22 +41,22 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Paths:
-    variants: Annotated[Path, Input("of each variant metrics.json")]
+    variants: Annotated[Path, Input("of each variant metrics.csv, its numbers")]
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/gasm_cast/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     top1: Annotated[Path, Output("one row a variant")] = PLOTS / "top1.csv"
 
 
 def run(params: Comparison, paths: Paths, context: Context) -> None:
-    measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
+    measured = {row.name: read_variant(paths.variants / row.name / "metrics.csv") for row in params.rows}
     tell(measured, markdown(params.rows, measured), paths.metrics, paths.top1, paths.table)
 
 
 def read_variant(path: Path) -> dict[str, float]:
     """What the table tells of a variant, and its worst class."""
-    found = read_metrics(path, "train_gasm_cast", (*KEPT, "per_class"))
+    found = read_measured(path, "train_gasm_cast", (*KEPT, "per_class."))
     kept = {name: found[name] for name in KEPT} | {name: found[name] for name in ALSO if name in found}
-    return {**kept, "worst_class": min(found["per_class"].values())}
+    return {**kept, "worst_class": min(under(found, "per_class.").values())}
 
 
 def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> str:

@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.equations.params import DescribeMotion
 from stages import describe_motion
@@ -71,11 +72,12 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     given = {field.name: getattr(paths, field.name) for field in dataclasses.fields(describe_motion.Paths)
              if hasattr(paths, field.name)}
     with tempfile.TemporaryDirectory() as name, serving() as address:
-        there = {part: Path(name) / part for part in ("ledger", "descriptions", "reasons", "forms", "metrics")}
+        parts = ("ledger", "descriptions", "reasons", "forms", "metrics", "headlines", "numbers")
+        there = {part: Path(name) / part for part in parts}
         environment = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "none"}
         with patch.dict(os.environ, environment):
             describe_motion.run(params, describe_motion.Paths(**given | there), context)
-        found = json.loads(there["metrics"].read_text(encoding="utf-8"))
+        found = read_numbers(there["numbers"])
         rows = [json.loads(line) for line in there["descriptions"].read_text(encoding="utf-8").splitlines()]
     ladder = pd.read_csv(paths.ladder)
     shares = ladder[ladder["class"] == "all"].pivot(index="provider", columns="rung", values="share")

@@ -20,7 +20,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import PositiveFloat
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.persistence.evaluation import harmonic_mean
-from studies.variants import read_metrics, require_each_once
+from studies.variants import read_measured, require_each_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,13 +61,9 @@ class Paths:
 def run(params: Comparison, paths: Paths, context: Context) -> None:
     import pandas as pd
 
-    runs = {
-        seed: read_metrics(paths.runs / f"seed_{seed}/metrics.json", "detect_persistence", EXTRACTORS)
-        for seed in params.seeds
-    }
+    runs = {seed: read_run(paths.runs / f"seed_{seed}/metrics.csv") for seed in params.seeds}
     rows = pd.DataFrame([
-        {"seed": seed, "extractor": name, **{key: found[name][key] for key in TOLD}}
-        for seed, found in runs.items() for name in EXTRACTORS
+        {"seed": seed, "extractor": name, **each} for seed, found in runs.items() for name, each in found.items()
     ])
     first = paths.runs / f"seed_{params.seeds[0]}"
     teaser = teaser_point(paths.teaser, pd.read_csv(first / "decisions.csv"))
@@ -83,6 +79,13 @@ def run(params: Comparison, paths: Paths, context: Context) -> None:
     paths.table.write_text(text, encoding="utf-8")
     print(text)
     draw(paths.picture, operating, teaser)
+
+
+def read_run(path: Path) -> dict[str, dict[str, float]]:
+    """Extractor → figure → number of one seed."""
+    needed = {name: {key: f"{name}.{key}" for key in TOLD} for name in EXTRACTORS}
+    found = read_measured(path, "detect_persistence", [full for keys in needed.values() for full in keys.values()])
+    return {name: {key: found[full] for key, full in keys.items()} for name, keys in needed.items()}
 
 
 def spread(rows: "pd.DataFrame") -> dict[str, float]:

@@ -1,6 +1,6 @@
 """One table of the poolings, and of the ways a code enters, from what train_classifier measured of each.
 
-Reads    params pooling; the metrics of each variant
+Reads    params pooling; the numbers of each variant
 Writes   studies/pooling/metrics.json; studies/pooling/plots/ table.md (also printed), accuracy.csv, accuracy.png
 
 Alone    python -m studies.pooling.compare --params studies/pooling/params.yaml --section pooling
@@ -14,7 +14,7 @@ import numpy as np
 
 from kinetoken.charts.figures import figure_style, save_png
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
+from studies.variants import ENDS, markdown_row, ranged, read_measured, require_each_once, tell, under
 
 PLOTS = Path("studies/pooling/plots")
 KEPT = ("accuracy", "accuracy_ci95_low", "accuracy_ci95_high", "accuracy_floor", "ece")
@@ -42,7 +42,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Paths:
-    variants: Annotated[Path, Input("of each variant metrics.json")]
+    variants: Annotated[Path, Input("of each variant metrics.csv, its numbers")]
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/pooling/metrics.json")
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
     accuracy: Annotated[Path, Output("one row a variant")] = PLOTS / "accuracy.csv"
@@ -50,16 +50,17 @@ class Paths:
 
 
 def run(params: Comparison, paths: Paths, context: Context) -> None:
-    measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
+    measured = {row.name: read_variant(paths.variants / row.name / "metrics.csv") for row in params.rows}
     draw_bars(paths.picture, measured)
     tell(measured, markdown(params.rows, measured), paths.metrics, paths.accuracy, paths.table)
 
 
 def read_variant(path: Path) -> dict[str, float]:
     """Accuracy on the test clips with interval and floor, that of the worst class, after each slice, and the ECE."""
-    found = read_metrics(path, "train_classifier", (*KEPT, "per_class", "prefix"))
-    after = {f"after_slice_{count}": found["prefix"][count]["accuracy"] for count in sorted(found["prefix"], key=int)}
-    return {**{name: found[name] for name in KEPT}, "worst_class": min(found["per_class"].values()), **after}
+    found = read_measured(path, "train_classifier", (*KEPT, "per_class.", "prefix.1.accuracy"))
+    counts = sorted({int(name.split(".")[0]) for name in under(found, "prefix.")})
+    after = {f"after_slice_{count}": found[f"prefix.{count}.accuracy"] for count in counts}
+    return {**{name: found[name] for name in KEPT}, "worst_class": min(under(found, "per_class.").values()), **after}
 
 
 def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> str:

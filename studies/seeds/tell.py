@@ -1,13 +1,11 @@
 """Every headline over several trainings: mean, standard deviation, least and greatest.
 
-Reads    params tell; the metrics that the stages wrote, a folder a seed
+Reads    params tell; the tables of numbers that the stages wrote, a folder a seed
 Writes   studies/seeds/metrics.json; studies/seeds/plots/ headlines.csv (one row a headline), table.md (also printed)
 
 Alone    python -m studies.seeds.tell --params studies/seeds/params.yaml --section tell --runs data/seeds
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,13 +15,14 @@ import numpy as np
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from studies.variants import read_measured, under
 
 PLOTS = Path("studies/seeds/plots")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One row: a metric by its dotted name; a name that ends in .* is the least of all that begin so."""
+    """One row: a number by its dotted name; a name that ends in .* is the least of all that begin so."""
 
     stage: str
     key: str
@@ -39,7 +38,7 @@ class Telling:
 
 @dataclass(frozen=True)
 class Paths:
-    runs: Annotated[Path, Input("<seed>/metrics/<stage>.json of every seed")]
+    runs: Annotated[Path, Input("<seed>/metrics/<stage>.csv of every seed")]
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/seeds/metrics.json")
     rows: Annotated[Path, Output("one row a headline")] = PLOTS / "headlines.csv"
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
@@ -69,16 +68,9 @@ def run(params: Telling, paths: Paths, context: Context) -> None:
 
 def value_of(line: Headline, folder: Path) -> float:
     """The headline in one seed's run; UserError if it is not there."""
-    path = folder / "metrics" / f"{line.stage}.json"
-    try:
-        node: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run that stage first") from None
-    for part in line.key.removesuffix(".*").split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            raise UserError(f"{path}: no metric '{line.key}'")
-        node = node[part]
-    return float(min(node.values())) if line.key.endswith(".*") else float(node)
+    start = line.key.removesuffix("*")
+    found = read_measured(folder / "metrics" / f"{line.stage}.csv", line.stage, (start,))
+    return found[line.key] if start == line.key else min(under(found, start).values())
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """One table of I3D + MAGVIT and of each change to it, from what train_i3d_magvit measured of each.
 
-Reads    params two_stream; the metrics of each variant
+Reads    params two_stream; the numbers of each variant
 Writes   in the study's folder metrics.json; plots/ table.md (also printed), figures.csv (one row a variant)
 
 Alone    python -m studies.two_stream.compare --params studies/two_stream/params.yaml --section two_stream
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
+from studies.variants import ENDS, markdown_row, ranged, read_measured, require_each_once, tell, under
 
 PLOTS = Path("studies/two_stream/plots")
 KEPT = (
@@ -42,26 +42,32 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Paths:
-    variants: Annotated[Path, Input("of each variant metrics.json")] = Path("studies/two_stream/data/variants")
+    variants: Annotated[Path, Input("of each variant metrics.csv")] = Path("studies/two_stream/data/variants")
     metrics: Annotated[Path, Output("numbers for dvc metrics")] = Path("studies/two_stream/metrics.json")
     figures: Annotated[Path, Output("one row a variant")] = PLOTS / "figures.csv"
     table: Annotated[Path, Output("the table in Markdown")] = PLOTS / "table.md"
 
 
 def run(params: Comparison, paths: Paths, context: Context) -> None:
-    measured = {row.name: read_variant(paths.variants / row.name / "metrics.json") for row in params.rows}
+    measured = {row.name: read_variant(paths.variants / row.name / "metrics.csv") for row in params.rows}
     tell(measured, markdown(params.rows, measured), paths.metrics, paths.figures, paths.table)
 
 
 def read_variant(path: Path) -> dict[str, float]:
     """What the table tells of a variant; UserError if it was not run, or by another stage."""
-    found = read_metrics(path, "train_i3d_magvit", (*KEPT, "per_class", "past", "backbone", "frames_alone"))
+    places = ("place_px", "place_px_floor")
+    found = read_measured(path, "train_i3d_magvit", (
+        *KEPT, "per_class.", "past.accuracy", "past.per_class.", "backbone.parameters",
+        *(f"frames_alone.{name}" for name in places),
+    ))
+    bare = "without_frames.accuracy"
     return {
-        **{name: found[name] for name in KEPT}, "worst_class": min(found["per_class"].values()),
-        "accuracy_of_past": found["past"]["accuracy"], "worst_class_of_past": min(found["past"]["per_class"].values()),
-        "backbone_parameters": found["backbone"]["parameters"],
-        **{f"frames_alone_{name}": found["frames_alone"][name] for name in ("place_px", "place_px_floor")},
-        **({"without_frames": found["without_frames"]["accuracy"]} if "without_frames" in found else {}),
+        **{name: found[name] for name in KEPT}, "worst_class": min(under(found, "per_class.").values()),
+        "accuracy_of_past": found["past.accuracy"],
+        "worst_class_of_past": min(under(found, "past.per_class.").values()),
+        "backbone_parameters": found["backbone.parameters"],
+        **{f"frames_alone_{name}": found[f"frames_alone.{name}"] for name in places},
+        **({"without_frames": found[bare]} if bare in found else {}),
     }
 
 

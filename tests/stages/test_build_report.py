@@ -14,6 +14,7 @@ from PIL import Image
 
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.stage import Context
 from kinetoken.diagnosis.statement import Measured, Remark, Statement, write_statement
 from kinetoken.generation.generator import Generator, GeneratorShape
@@ -74,13 +75,18 @@ def description(track: int, law: str, correct: bool) -> dict[str, Any]:
     }
 
 
+def write_all(plots: Path, metrics: dict[str, Any]) -> Path:
+    """The stages' tables of numbers, and nothing else, in the folder."""
+    for stage, numbers in metrics.items():
+        write_numbers_table(plots / stage / "numbers.csv", numbers)
+    return plots
+
+
 @pytest.fixture(scope="module")
 def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Metrics, plots, models, codes and descriptions of a small run."""
     folder = tmp_path_factory.mktemp("run")
-    for stage, numbers in METRICS.items():
-        (folder / "metrics").mkdir(exist_ok=True)
-        (folder / "metrics" / f"{stage}.json").write_text(json.dumps(numbers))
+    write_all(folder / "plots", METRICS)
     for name, text in {
         "train_classifier/confusion.csv": "actual,predicted\ncircular,circular\ncircular,helical\nhelical,helical\n",
         "train_tokenizer/curves.csv": "model,epoch,step,loss\ntokenizer,1,10,2.5\ntokenizer,2,20,1.5\n",
@@ -130,7 +136,7 @@ def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[..., Paths]:
     def make(**changed: Path) -> Paths:
         paths = Paths(
-            run_folder / "metrics", run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
+            run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
             run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
             run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tmp_path / "report.html",
         )
@@ -143,7 +149,7 @@ def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[...,
 def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     report = tmp_path_factory.mktemp("page") / "report.html"
     build_report.run(PARAMS, Paths(
-        run_folder / "metrics", run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
+        run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
         run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
         run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", report,
     ), Context.silent())
@@ -197,7 +203,8 @@ def test_nothing_is_loaded_and_text_is_escaped(page: str) -> None:
 def test_what_is_missing_is_stated(page: str, paths_to: Callable[..., Paths], tmp_path: Path) -> None:
     assert "plots/train_predictor/horizon.csv" in page and "A language model" in page
     bare = paths_to(
-        plots=tmp_path / "none", videos=tmp_path / "none", predictor=tmp_path / "none", descriptions=tmp_path / "none"
+        plots=write_all(tmp_path / "plots", METRICS), videos=tmp_path / "none", predictor=tmp_path / "none",
+        descriptions=tmp_path / "none",
     )
     build_report.run(PARAMS, bare, Context.silent())
     text = bare.report.read_text(encoding="utf-8")
@@ -220,13 +227,11 @@ def test_early_decisions_are_told_and_their_gaps_stated(
     assert re.search(r'48.0 … 52.0.*?<span class="met">yes</span>', section, re.S)
     for name in ("operating.csv", "attention.csv", "budgets.csv"):
         assert f"<code>plots/detect_persistence/{name}</code> was not found" in section
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / "describe_motion.json").write_text('{"is_llm": 0}')
-    bare = paths_to(metrics=tmp_path / "metrics", plots=tmp_path / "none")
+    bare = paths_to(plots=write_all(tmp_path / "plots", {"describe_motion": {"is_llm": 0}}))
     build_report.run(PARAMS, bare, Context.silent())
     text = bare.report.read_text(encoding="utf-8")
     section = text[text.index('<section id="early">') : text.index('<section id="made">')]
-    assert section.count('class="gap"') == 1 and "metrics/detect_persistence.json" in section
+    assert section.count('class="gap"') == 1 and "plots/detect_persistence/numbers.csv" in section
     assert "dvc repro detect_persistence" in text[text.index('<section id="gaps">') :]
 
 
@@ -240,10 +245,10 @@ def test_size_stays_small(page: str) -> None:
     assert 100_000 < len(page) < 8_000_000
 
 
-def test_no_metrics_is_one_error(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+def test_no_numbers_is_one_error(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: no metrics of any stage"):
-        build_report.run(PARAMS, paths_to(metrics=tmp_path / "empty"), Context.silent())
+    with pytest.raises(UserError, match=r"empty: no numbers of any stage"):
+        build_report.run(PARAMS, paths_to(plots=tmp_path / "empty"), Context.silent())
 
 
 def test_codes_of_another_tokenizer_are_refused(
@@ -256,7 +261,7 @@ def test_codes_of_another_tokenizer_are_refused(
 
 
 def test_damaged_plot_table_is_named(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
-    (tmp_path / "train_classifier").mkdir()
+    write_all(tmp_path, METRICS)
     (tmp_path / "train_classifier" / "confusion.csv").write_text("actual,guess\na,b\n")
     with pytest.raises(UserError, match=r"confusion.csv: no column 'predicted'"):
         build_report.run(PARAMS, paths_to(plots=tmp_path), Context.silent())

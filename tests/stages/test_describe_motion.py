@@ -11,6 +11,7 @@ import torch
 
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import Context
 from kinetoken.equations import reading
 from kinetoken.equations.grammar import parse
@@ -99,7 +100,8 @@ def lay_out(folder: Path, tracks: Tracks, *, scramble_future: bool = False) -> P
         folder / "codes.parquet", folder / "classifier", folder / "position", folder / "i3d_magvit", folder / "videos",
         folder / "trajectories.parquet", folder / "track_params.parquet", folder / "records.jsonl",
         folder / "ledger/answers.sqlite", folder / "descriptions.jsonl", folder / "reasons.jsonl",
-        folder / "metrics.json", folder / "plots/ladder.csv", folder / "plots/forms.csv",
+        folder / "metrics.json", folder / "metrics", folder / "plots/numbers.csv", folder / "plots/ladder.csv",
+        folder / "plots/forms.csv",
     )
 
 
@@ -109,7 +111,7 @@ def run_with(
     monkeypatch.setattr(reading, "load_readers", lambda sources: (reader, reader))
     describe_motion.run(params, paths, Context.silent())
     rows = [json.loads(line) for line in paths.descriptions.read_text(encoding="utf-8").splitlines()]
-    return rows, json.loads(paths.metrics.read_text())
+    return rows, read_numbers(paths.numbers)
 
 
 def test_exact_readers_solve_every_clip(tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +168,7 @@ def test_same_inputs_same_bytes(tracks: Tracks, tmp_path: Path, monkeypatch: pyt
     for name in ("a", "b"):
         paths = lay_out(tmp_path / name, tracks)
         run_with(Reader(tracks, 0.02), paths, monkeypatch)
-        outputs = (paths.descriptions, paths.reasons, paths.metrics, paths.ladder, paths.forms)
+        outputs = (paths.descriptions, paths.reasons, paths.metrics, paths.numbers, paths.ladder, paths.forms)
         written.append([path.read_bytes() for path in outputs])
     assert written[0] == written[1]
 
@@ -228,12 +230,12 @@ def told_from(paths: Paths, out: Path) -> tuple[list[dict], dict[str, float]]:
     """The stage's rows and metrics, written under `out`."""
     paths = dataclasses.replace(
         paths, descriptions=out / "descriptions.jsonl", reasons=out / "reasons.jsonl", metrics=out / "metrics.json",
-        ladder=out / "ladder.csv", forms=out / "forms.csv",
+        headlines=out / "metrics", numbers=out / "numbers.csv", ladder=out / "ladder.csv", forms=out / "forms.csv",
     )
     out.mkdir(parents=True, exist_ok=True)
     describe_motion.run(VIDEO, paths, Context.silent())
     rows = [json.loads(line) for line in paths.descriptions.read_text(encoding="utf-8").splitlines()]
-    return rows, json.loads(paths.metrics.read_text())
+    return rows, read_numbers(paths.numbers)
 
 
 def test_points_and_classes_are_those_that_the_network_reads(filmed: Paths, tmp_path: Path) -> None:
@@ -278,7 +280,7 @@ def test_neither_later_frames_nor_codes_nor_the_truth_reach_the_words_from_video
     write_shard(shard_path(changed / "videos", 0), clips, store.scene)
     paths = dataclasses.replace(filmed, codes=changed / "codes.parquet", videos=changed / "videos")
     told_from(paths, tmp_path / "after")
-    for name in ("descriptions.jsonl", "metrics.json", "forms.csv"):
+    for name in ("descriptions.jsonl", "metrics.json", "numbers.csv", "forms.csv"):
         assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes()
     tracks = read_tracks(filmed.trajectories, filmed.track_params)
     away = tracks.points + 0.5 * (np.arange(16) >= 12)[:, None]
@@ -288,7 +290,7 @@ def test_neither_later_frames_nor_codes_nor_the_truth_reach_the_words_from_video
     rows, metrics = told_from(bent, tmp_path / "bent")
     first = [json.loads(line) for line in (tmp_path / "before/descriptions.jsonl").read_text("utf-8").splitlines()]
     assert [{**row, "verdicts": None} for row in rows] == [{**row, "verdicts": None} for row in first]
-    assert metrics != json.loads((tmp_path / "before/metrics.json").read_text())
+    assert metrics != read_numbers(tmp_path / "before/numbers.csv")
 
 
 def test_clips_may_lie_in_another_order(filmed: Paths, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_colleague_replays_the_stage_without_key_and_server(
 ) -> None:
     reader, paths = Reader(tracks, 0.01), lay_out(tmp_path / "a", tracks)
     run_with(reader, paths, monkeypatch, HYBRID)
-    outputs = (paths.descriptions, paths.reasons, paths.metrics, paths.ladder, paths.forms)
+    outputs = (paths.descriptions, paths.reasons, paths.metrics, paths.numbers, paths.ladder, paths.forms)
     before, asked = [path.read_bytes() for path in outputs], len(server.requests)
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")

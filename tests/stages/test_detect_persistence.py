@@ -26,13 +26,14 @@ from kinetoken.scenes.clutter import ClutteredRendering
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import detect_persistence, generate_trajectories, render_videos
 from stages.detect_persistence import Paths
+from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 ALL: tuple[ExtractorName, ...] = ("magvit", "transformer", "i3d_causal", "slowfast_causal")
-OUTPUTS = ("model", "metrics", "curves", "decisions", "operating", "efficiency", "attention", "ratios", "reasons",
-           "summary", "budgets")
+OUTPUTS = ("model", "metrics", "headlines", "numbers", "curves", "decisions", "operating", "efficiency", "attention",
+           "ratios", "reasons", "summary", "budgets")
 SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 
 
@@ -82,8 +83,8 @@ def code(folder: Path, path: Path) -> None:
 
 def stage_paths(data: Path, out: Path) -> Paths:
     names = dict(zip(OUTPUTS, (
-        "model", "metrics.json", "curves.csv", "decisions.csv", "operating.csv", "efficiency.png", "attention",
-        "attention.csv", "reasons.jsonl", "summary.md", "budgets.csv",
+        "model", "metrics.json", "headlines", "numbers.csv", "curves.csv", "decisions.csv", "operating.csv",
+        "efficiency.png", "attention", "attention.csv", "reasons.jsonl", "summary.md", "budgets.csv",
     ), strict=True))
     out.mkdir(exist_ok=True)
     return Paths(
@@ -100,7 +101,7 @@ def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 
 def test_every_headline_has_its_floor_and_agrees_with_the_decisions(done: Paths) -> None:
-    metrics, decisions = json.loads(done.metrics.read_text()), pd.read_csv(done.decisions)
+    metrics, decisions = nested(done.numbers), pd.read_csv(done.decisions)
     for name in ALL:
         found, rows = metrics[name], decisions[decisions["extractor"] == name]
         assert len(rows) == 24
@@ -119,7 +120,7 @@ def test_every_headline_has_its_floor_and_agrees_with_the_decisions(done: Paths)
 
 
 def test_controls_and_pictures_are_there(done: Paths) -> None:
-    control = json.loads(done.metrics.read_text())["control"]
+    control = nested(done.numbers)["control"]
     assert set(control) == {"first_frame", "metadata", "shuffled_labels"}
     for each in control.values():
         assert each["accuracy_ci95_low"] <= each["accuracy"] <= each["accuracy_ci95_high"]
@@ -209,7 +210,7 @@ def test_laws_without_a_known_optimum_have_no_regret(data: Path, tmp_path: Path)
     code(tmp_path, tmp_path / "codes.parquet")
     paths = stage_paths(tmp_path, tmp_path / "out")
     detect_persistence.run(dataclasses.replace(tiny(), extractors=("transformer",)), paths, SILENT)
-    metrics = json.loads(paths.metrics.read_text())
+    metrics = nested(paths.numbers)
     assert "reference" not in metrics and "regret" not in metrics["transformer"]
     assert {"linear", "circular", "helical", "parabolic"} & set(metrics["transformer"]["by_law"])
 

@@ -17,6 +17,7 @@ from kinetoken.diagnosis.statement import read_statement
 from kinetoken.diagnosis.text import verdict_page
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, save_tokenizer
 from stages import diagnose_codes, extract_codes
+from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 
 PARAMS = Diagnosis(
@@ -44,7 +45,8 @@ def paths(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> diagnose
     folder = tmp_path_factory.mktemp("diagnose")
     tokenizer = make_tokenizer(folder / "tokenizer", seed=0)
     sources = extract_codes.Paths(
-        videos=tiny_data / "videos", tokenizer=tokenizer, codes=folder / "codes.parquet", metrics=folder / "x.json"
+        videos=tiny_data / "videos", tokenizer=tokenizer, codes=folder / "codes.parquet", metrics=folder / "x.json",
+        headlines=folder / "x", numbers=folder / "x.csv",
     )
     extract_codes.run(extract_codes.Extraction(batch_size=32), sources, SILENT)
     (folder / "curves.csv").write_text("epoch,val_loss\n1,0.5\n2,0.3\n3,0.2\n4,0.2\n5,0.1\n")
@@ -55,7 +57,8 @@ def given(out: Path, data: Path, codes: Path, tokenizer: Path) -> diagnose_codes
     return diagnose_codes.Paths(
         videos=data / "videos", trajectories=data / "trajectories.parquet", track_params=data / "track_params.parquet",
         codes=codes, tokenizer=tokenizer, history=codes.parent / "curves.csv",
-        metrics=out / "m.json", verdict=out / "verdict.md", verdict_json=out / "verdict.json",
+        metrics=out / "m.json", headlines=out / "m", numbers=out / "m.csv", verdict=out / "verdict.md",
+        verdict_json=out / "verdict.json",
         information=out / "information.csv", positions=out / "positions.csv", levels=out / "levels.csv",
         embedding=out / "embedding.csv", embedding_image=out / "embedding.png", usage_image=out / "usage.png",
     )
@@ -74,7 +77,7 @@ def ran(paths: diagnose_codes.Paths) -> diagnose_codes.Paths:
 
 
 def test_metrics_hold_the_contract_with_floors_and_intervals(ran: diagnose_codes.Paths) -> None:
-    metrics = json.loads(ran.metrics.read_text())
+    metrics = nested(ran.numbers)
     assert metrics["healthy"] in (0, 1)
     whole = {**metrics, **{f"probe.{key}": value for key, value in metrics["probe"].items()}}
     names = ("usage", "perplexity", "perplexity_foreground", "effective_rank_latents", "effective_rank_codes",
@@ -87,13 +90,13 @@ def test_metrics_hold_the_contract_with_floors_and_intervals(ran: diagnose_codes
 
 
 def test_figures_agree_with_a_count_of_the_codes_table(ran: diagnose_codes.Paths) -> None:
-    metrics, table = json.loads(ran.metrics.read_text()), read_codes(ran.codes)
+    metrics, table = nested(ran.numbers), read_codes(ran.codes)
     everything = dataclasses.replace(PARAMS, test_clips=24)
     other = elsewhere(ran, "all")
     diagnose_codes.run(everything, other, SILENT)
     share = np.bincount(table.of_split("test").codes.ravel(), minlength=1000)
     share = share[share > 0] / share.sum()
-    found = json.loads(other.metrics.read_text())
+    found = nested(other.numbers)
     assert found["perplexity"] == pytest.approx(2 ** -(share * np.log2(share)).sum(), rel=1e-4)
     assert found["usage"] == pytest.approx(len(share) / 1000) and found["usage"] >= metrics["usage"]
 
@@ -103,7 +106,7 @@ def test_plots_are_readable_tables_and_pictures(ran: diagnose_codes.Paths) -> No
     assert tuple(information["point"]) == CHAIN and set(information["probe"]) <= {"linear", "knn", "moments"}
     best = [row[row["probe"]] for _, row in information.iterrows()]
     assert information["accuracy"].tolist() == best
-    assert best == pytest.approx([json.loads(ran.metrics.read_text())["probe"][point] for point in CHAIN])
+    assert best == pytest.approx([nested(ran.numbers)["probe"][point] for point in CHAIN])
     assert len(pd.read_csv(ran.positions)) == 4 * 8 * 8
     assert pd.read_csv(ran.levels).groupby("channel")["share"].sum().to_numpy() == pytest.approx(np.ones(4), abs=1e-4)
     embedding = pd.read_csv(ran.embedding)

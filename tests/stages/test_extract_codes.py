@@ -1,6 +1,5 @@
 """The codes table says exactly what the tokenizer makes of the clips."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from kinetoken.codes import CodesTable, read_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import Context
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
@@ -37,9 +37,13 @@ def tokenizer(folder: Path, image_size: int = 64) -> Path:
 @pytest.fixture(scope="module")
 def paths(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
     folder = tmp_path_factory.mktemp("codes")
-    where = Paths(tiny_data / "videos", tokenizer(folder / "model"), folder / "codes.parquet", folder / "metrics.json")
+    where = stage_paths(tiny_data / "videos", tokenizer(folder / "model"), folder)
     run(Extraction(batch_size=8), where, Context.silent())
     return where
+
+
+def stage_paths(videos: Path, model: Path, out: Path) -> Paths:
+    return Paths(videos, model, out / "codes.parquet", out / "metrics.json", out / "metrics", out / "metrics.csv")
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +71,21 @@ def test_decoding_the_table_gives_the_tokenizers_own_video(paths: Paths, table: 
 
 
 def test_batches_do_not_matter(paths: Paths, table: CodesTable, tmp_path: Path) -> None:
-    where = Paths(paths.videos, paths.tokenizer, tmp_path / "codes.parquet", tmp_path / "metrics.json")
+    where = stage_paths(paths.videos, paths.tokenizer, tmp_path)
     run(Extraction(batch_size=33), where, Context.silent())
     # another batch size may add up in another order: a latent within 1e-6 of a border may fall to its other side
     assert (read_codes(where.codes).codes != table.codes).mean() < 1e-4
 
 
 def test_metrics(paths: Paths, table: CodesTable) -> None:
-    metrics = json.loads(paths.metrics.read_text())
+    metrics = read_numbers(paths.numbers)
     assert metrics["clips"] == len(table) == 96 and metrics["tokens_per_clip"] == 256
     assert metrics["bits_per_clip"] == pytest.approx(256 * np.log2(1000), rel=1e-5)
     assert metrics["codes_used_share"] == len(np.unique(table.codes)) / 1000
 
 
 def test_twice_the_same_bytes(paths: Paths, tmp_path: Path) -> None:
-    where = Paths(paths.videos, paths.tokenizer, tmp_path / "codes.parquet", tmp_path / "metrics.json")
+    where = stage_paths(paths.videos, paths.tokenizer, tmp_path)
     run(Extraction(batch_size=8), where, Context.silent())
     assert where.codes.read_bytes() == paths.codes.read_bytes()
 
@@ -117,7 +121,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(
 
 
 def test_clips_of_another_size_are_refused(paths: Paths, tmp_path: Path) -> None:
-    where = Paths(paths.videos, tokenizer(tmp_path / "model", 32), tmp_path / "c.parquet", tmp_path / "m.json")
+    where = stage_paths(paths.videos, tokenizer(tmp_path / "model", 32), tmp_path)
     with pytest.raises(UserError, match="clips are 64×64, the tokenizer takes 32×32"):
         run(Extraction(batch_size=8), where, Context.silent())
     assert not where.codes.exists()

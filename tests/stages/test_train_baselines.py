@@ -1,7 +1,6 @@
 """train_baselines, run for real on tiny data."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
 from kinetoken.scenes.tracks import read_tracks
 from stages import train_baselines
 from stages.train_baselines import Paths
+from tests.support.numbers import nested
 from tests.support.same_bytes import assert_same_outputs
 
 PARAMS = BaselinesParams(
@@ -27,7 +27,7 @@ def stage_paths(data: Path, out: Path) -> Paths:
     out.mkdir(exist_ok=True)
     return Paths(
         data / "videos", data / "trajectories.parquet", data / "track_params.parquet", out / "judge",
-        out / "metrics.json", out / "confusion.csv", out / "curves.csv",
+        out / "metrics.json", out / "headlines", out / "numbers.csv", out / "confusion.csv", out / "curves.csv",
     )
 
 
@@ -43,7 +43,7 @@ def done(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 
 def test_metrics_hold_floor_ceiling_and_controls(done: Paths) -> None:
-    metrics = json.loads(done.metrics.read_text())
+    metrics = nested(done.numbers)
     assert metrics["majority"]["accuracy"] == 0.25
     assert metrics["coordinates"]["accuracy"] >= 0.9  # 48 true paths are enough to learn from
     for name in ("video", "coordinates", "first_frame", "nuisance"):
@@ -62,7 +62,7 @@ def test_saved_judge_is_the_one_that_was_scored(done: Paths) -> None:
     rows = pd.read_csv(done.confusion)
     assert rows["actual"].tolist() == clips.label.tolist()
     assert rows["predicted"].tolist() == predicted.tolist()
-    accuracy = json.loads(done.metrics.read_text())["video"]["accuracy"]
+    accuracy = nested(done.numbers)["video"]["accuracy"]
     assert accuracy == pytest.approx((predicted == clips.label).mean(), rel=1e-5)
     curves = pd.read_csv(done.curves)
     assert curves.groupby("model")["epoch"].max().to_dict() == {"video": 2, "first_frame": 2}
@@ -71,7 +71,7 @@ def test_saved_judge_is_the_one_that_was_scored(done: Paths) -> None:
 def test_same_bytes_again(done: Paths, tiny_data: Path, tmp_path: Path) -> None:
     again = stage_paths(tiny_data, tmp_path / "again")
     train_baselines.run(PARAMS, again, silent())
-    assert_same_outputs(again, done, ("model", "metrics", "confusion", "curves"))
+    assert_same_outputs(again, done, ("model", "metrics", "headlines", "numbers", "confusion", "curves"))
 
 
 @pytest.mark.parametrize(("fault", "message"), [

@@ -1,7 +1,6 @@
 """train_classifier, run for real on tiny data coded by an untrained tokenizer."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_classifier
 from stages.train_classifier import Paths
+from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
@@ -50,6 +50,7 @@ def stage_paths(coded: Path, out: Path) -> Paths:
     out.mkdir(exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", out / "classifier", out / "metrics.json",
+        out / "headlines", out / "numbers.csv",
         *(out / f"{name}.csv" for name in ("confusion", "curves", "prefix", "reliability")), out / "confusions.png",
     )
 
@@ -66,7 +67,7 @@ def done(coded: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 
 def test_metrics_are_those_of_the_saved_head(done: Paths) -> None:
-    metrics = json.loads(done.metrics.read_text())
+    metrics = nested(done.numbers)
     test = read_codes(done.codes).of_split("test")
     head = load_classifier(done.model)
     for count in range(1, 5):
@@ -89,7 +90,7 @@ def test_config_says_what_the_head_is(done: Paths) -> None:
 
 def test_plot_tables(done: Paths) -> None:
     rows = pd.read_csv(done.confusion)
-    accuracy = json.loads(done.metrics.read_text())["accuracy"]
+    accuracy = nested(done.numbers)["accuracy"]
     assert len(rows) == 24
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(accuracy, abs=1e-5)
     assert pd.read_csv(done.prefix).groupby("pooling")["slices"].apply(list).to_dict() == {
@@ -126,7 +127,7 @@ def test_a_sheet_is_drawn_where_nothing_is_read_wrongly(done: Paths, tmp_path: P
 def test_same_bytes_again(done: Paths, coded: Path, tmp_path: Path) -> None:
     again = stage_paths(coded, tmp_path / "again")
     train_classifier.run(PARAMS, again, silent())
-    names = ("model", "metrics", "confusion", "curves", "prefix", "reliability", "confusions")
+    names = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "prefix", "reliability", "confusions")
     assert_same_outputs(again, done, names)
 
 
@@ -139,7 +140,7 @@ def test_no_test_clip_trains(done: Paths, coded: Path, tmp_path: Path) -> None:
     paths = dataclasses.replace(stage_paths(coded, tmp_path), codes=tmp_path / "codes.parquet")
     train_classifier.run(PARAMS, paths, silent())
     assert_same_outputs(paths, done, ("model", "curves"))
-    assert paths.metrics.read_text() != done.metrics.read_text(), "nothing was replaced"
+    assert paths.numbers.read_text() != done.numbers.read_text(), "nothing was replaced"
 
 
 # ---- changed clips

@@ -35,6 +35,7 @@ from kinetoken.training.precision import Inference
 from stages import train_gasm_cast
 from stages.train_gasm_cast import Paths
 from tests.support.action_set import TINY, break_clips
+from tests.support.numbers import nested
 from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,8 @@ PARAMS = GasmCastParams(
     views=Views(segments=8, short_side=32, crop=32, zoom=0.9, jitter=0.2, clips=2, crops=1),
     intake=Intake(broken="stop", max_broken=0.0, workers=0, cache_mib=16),
 )
-OUTPUTS = ("model", "metrics", "confusion", "curves", "reliability", "features", "attention", "graph", "broken")
+OUTPUTS = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "reliability", "features", "attention",
+           "graph", "broken")
 SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 
 
@@ -62,8 +64,9 @@ def changed(**changes: Any) -> GasmCastParams:
 def paths(actions: Path, out: Path) -> Paths:
     plots = {name: out / f"{name}.csv" for name in ("confusion", "curves", "reliability", "features", "broken")}
     return Paths(
-        actions=actions, model=out / "model", metrics=out / "metrics.json", attention=out / "attention.png",
-        graph=out / "graph.png", cache=out / "cache", **plots,
+        actions=actions, model=out / "model", metrics=out / "metrics.json", headlines=out / "headlines",
+        numbers=out / "numbers.csv", attention=out / "attention.png", graph=out / "graph.png", cache=out / "cache",
+        **plots,
     )
 
 
@@ -88,8 +91,7 @@ def own(folder: Path, tmp_path: Path) -> Path:
 
 
 def read(where: Paths) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads(where.metrics.read_text())
-    return metrics
+    return nested(where.numbers)
 
 
 def test_metrics_are_those_of_the_saved_network(done: Paths) -> None:

@@ -1,7 +1,6 @@
 """train_generator, run for real on tiny data coded by an untrained tokenizer, judged by an untrained judge."""
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
 from stages import train_generator
 from stages.train_generator import Paths
 from tests.support.generators import MASKED, PLAN
+from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
@@ -66,7 +66,8 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
         (out / folder).mkdir(parents=True, exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", coded / "judge", data / "videos", out / "models/generator",
-        out / "metrics/train_generator.json", out / "plots/curves.csv", out / "plots/scores.csv",
+        out / "metrics/train_generator.json", out / "metrics/train_generator", out / "plots/numbers.csv",
+        out / "plots/curves.csv", out / "plots/scores.csv",
         out / "plots/laws.csv", out / "plots/samples.png",
     )
 
@@ -79,7 +80,7 @@ def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_metrics_hold_the_contract(done: Paths) -> None:
-    metrics = json.loads(done.metrics.read_text())
+    metrics = nested(done.numbers)
     assert set(metrics) == set(PRIORS)
     for prior in PRIORS:
         for score in SCORES:
@@ -92,7 +93,7 @@ def test_metrics_hold_the_contract(done: Paths) -> None:
 
 
 def test_scores_table_has_every_prior_and_class_and_agrees_with_the_metrics(done: Paths) -> None:
-    table, metrics = pd.read_csv(done.scores), json.loads(done.metrics.read_text())
+    table, metrics = pd.read_csv(done.scores), nested(done.numbers)
     assert set(table["prior"]) == {"real", *PRIORS} and len(table) == 4 * (1 + len(PRIORS))
     for prior in PRIORS:
         for score in SCORES:
@@ -124,7 +125,8 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_generator", *flags]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    assert_same_outputs(paths, done, ("model", "metrics", "curves", "scores", "laws", "samples"))
+    names = ("model", "metrics", "headlines", "numbers", "curves", "scores", "laws", "samples")
+    assert_same_outputs(paths, done, names)
 
 
 def test_neither_judge_nor_test_clips_reach_the_generator(
@@ -143,7 +145,7 @@ def test_neither_judge_nor_test_clips_reach_the_generator(
     )
     train_generator.run(PARAMS, paths, Context.silent())
     assert_same_outputs(paths, done, ("model", "curves"))
-    assert paths.metrics.read_text() != done.metrics.read_text(), "nothing was replaced"
+    assert paths.numbers.read_text() != done.numbers.read_text(), "nothing was replaced"
 
 
 def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -31,11 +31,12 @@ from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenize
 from stages import train_i3d_magvit
 from stages.train_i3d_magvit import Paths
 from tests.support.i3d_magvit import COMPRESSION, I3D, PARAMS, QUIET, SLOWFAST, code_clips, variant
+from tests.support.numbers import nested
 from tests.support.published_keys import numbers, r3d_18
 from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
-OUTPUTS = ("model", "metrics", "confusion", "curves", "forecast", "frames", "paths")
+OUTPUTS = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "forecast", "frames", "paths")
 NUMBERS = ("accuracy", "forecast_mae", "forecast_mae_percent", "forecast_rmse_percent")
 CLASSES = {"linear", "circular", "helical", "parabolic"}
 PAST, SLICES = 12, 3
@@ -53,6 +54,7 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
     return Paths(
         data / "videos", coded / "codes.parquet", coded / "tokenizer", data / "trajectories.parquet",
         data / "track_params.parquet", out / "models/i3d_magvit", out / "metrics/train_i3d_magvit.json",
+        out / "metrics/train_i3d_magvit", out / "plots/numbers.csv",
         out / "plots/confusion.csv", out / "plots/curves.csv", out / "plots/forecast.csv", out / "plots/forecasts.png",
         out / "plots/paths.png",
     )
@@ -76,8 +78,7 @@ def rewritten_codes(table: CodesTable, folder: Path) -> Path:
 
 
 def metrics_of(paths: Paths) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(paths.metrics.read_text())
-    return content
+    return nested(paths.numbers)
 
 
 # ---- what it leaves

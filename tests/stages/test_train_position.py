@@ -1,7 +1,6 @@
 """train_position, run for real on tiny data coded by an untrained tokenizer."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_position
 from stages.train_position import Paths
+from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
@@ -48,7 +48,8 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
     out.mkdir(exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", data / "trajectories.parquet", data / "track_params.parquet",
-        out / "position", out / "metrics.json", out / "curves.csv", out / "error_by_frame.csv", data / "videos",
+        out / "position", out / "metrics.json", out / "headlines", out / "numbers.csv", out / "curves.csv",
+        out / "error_by_frame.csv", data / "videos",
     )
 
 
@@ -64,7 +65,7 @@ def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_metrics_are_those_of_the_saved_head_and_beat_the_floor(done: Paths) -> None:
-    metrics = json.loads(done.metrics.read_text())
+    metrics = nested(done.numbers)
     codes, tracks = read_codes(done.codes), read_tracks(done.trajectories, done.track_params)
     head = load_position_head(done.model)
     for split, found in (("test", metrics), ("ood", metrics["ood"])):
@@ -77,7 +78,7 @@ def test_metrics_are_those_of_the_saved_head_and_beat_the_floor(done: Paths) -> 
 
 
 def test_floor_is_the_mean_training_position(done: Paths) -> None:
-    metrics = json.loads(done.metrics.read_text())
+    metrics = nested(done.numbers)
     tracks = read_tracks(done.trajectories, done.track_params)
     mean = tracks.points[tracks.split == "train"].mean((0, 1))
     away = np.linalg.norm(tracks.points[tracks.split == "test"] - mean, axis=-1)
@@ -92,14 +93,14 @@ def test_sigma_is_measured_on_val_and_kept_with_the_head(done: Paths) -> None:
     assert head.sigma.keys() == {"px", "depth_fraction"} and len(head.sigma["px"]) == 16
     for name, values in measured.items():
         assert head.sigma[name] == pytest.approx(values)
-    overall = json.loads(done.metrics.read_text())["sigma"]
+    overall = nested(done.numbers)["sigma"]
     assert overall["px"] ** 2 == pytest.approx(np.mean(np.square(measured["px"])), rel=1e-4)
     assert head.tokenizer_hash == load_tokenizer(done.tokenizer).hash
 
 
 def test_plot_tables(done: Paths) -> None:
     frames = pd.read_csv(done.error_by_frame)
-    metrics = json.loads(done.metrics.read_text())
+    metrics = nested(done.numbers)
     test = frames[frames["split"] == "test"]
     assert test["frame"].tolist() == list(range(16))
     assert test["error_m"].mean() == pytest.approx(metrics["error_m"], rel=1e-4)
@@ -127,7 +128,7 @@ def test_changed_clips_come_with_their_positions(coded: Path, tiny_data: Path, t
 def test_same_bytes_again(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     again = stage_paths(coded, tiny_data, tmp_path / "again")
     train_position.run(PARAMS, again, silent())
-    assert_same_outputs(again, done, ("model", "metrics", "curves", "error_by_frame"))
+    assert_same_outputs(again, done, ("model", "metrics", "headlines", "numbers", "curves", "error_by_frame"))
 
 
 @pytest.mark.parametrize(("fault", "message"), [

@@ -30,6 +30,7 @@ from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
 from tests.support.generators import MASKED, PLAN_SHAPE
+from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
@@ -79,7 +80,8 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", data / "videos", data / "trajectories.parquet",
         data / "track_params.parquet", coded / "generator", out / "models/predictor",
-        out / "metrics/train_predictor.json", out / "plots/curves.csv", out / "plots/horizon.csv",
+        out / "metrics/train_predictor.json", out / "metrics/train_predictor", out / "plots/numbers.csv",
+        out / "plots/curves.csv", out / "plots/horizon.csv",
         out / "plots/predictions.png",
     )
 
@@ -108,7 +110,7 @@ def rewritten(codes: Path, folder: Path, change: CodesTable) -> Path:
 
 @pytest.mark.parametrize("run", ["done", "done_long"])
 def test_metrics_hold_the_contract(run: str, request: pytest.FixtureRequest) -> None:
-    metrics = json.loads(request.getfixturevalue(run).metrics.read_text())
+    metrics = nested(request.getfixturevalue(run).numbers)
     assert FORECASTERS <= set(metrics)
     for model in FORECASTERS:
         found = metrics[model]
@@ -129,7 +131,7 @@ def test_metrics_hold_the_contract(run: str, request: pytest.FixtureRequest) -> 
 @pytest.mark.parametrize("run", ["done", "done_long"])
 def test_every_class_and_step_has_its_numbers_beside_the_best_floor(run: str, request: pytest.FixtureRequest) -> None:
     paths = request.getfixturevalue(run)
-    metrics, horizon = json.loads(paths.metrics.read_text()), pd.read_csv(paths.horizon)
+    metrics, horizon = nested(paths.numbers), pd.read_csv(paths.horizon)
     steps = {f"{step:02d}" for step in set(horizon["step"])}
     assert len(steps) == (4 if run == "done" else 12)
     for model in FORECASTERS:
@@ -187,7 +189,7 @@ def test_the_future_of_test_clips_changes_no_forecast(
         pd.read_csv(p.horizon).query("kind not in ('ceiling', 'teacher_forced')") for p in (done, paths)
     )
     pd.testing.assert_frame_equal(before, after)
-    ceilings = [json.loads(p.metrics.read_text())["true_codes"]["mse"] for p in (done, paths)]
+    ceilings = [nested(p.numbers)["true_codes"]["mse"] for p in (done, paths)]
     assert ceilings[0] != ceilings[1], "the future was not replaced"
     for path in ("pictures", "curves"):
         assert getattr(paths, path).read_bytes() == getattr(done, path).read_bytes()
@@ -252,7 +254,7 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_predictor", *flags]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    assert_same_outputs(paths, done, ("model", "metrics", "curves", "horizon", "pictures"))
+    assert_same_outputs(paths, done, ("model", "metrics", "headlines", "numbers", "curves", "horizon", "pictures"))
 
 
 def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The stage trains a small tokenizer for real, scores it, and leaves everything that follows needs."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import nn
 from kinetoken.codes import read_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import Context
 from kinetoken.scenes.clips import Clips, ClipStore, write_shard
 from kinetoken.tokenizer.losses import LossParams
@@ -52,7 +52,8 @@ PARAMS = TokenizerParams(
 def paths(data: Path, folder: Path) -> Paths:
     return Paths(
         data / "videos", data / "trajectories.parquet", data / "track_params.parquet", folder / "model",
-        folder / "metrics.json", folder / "curves.csv", folder / "reconstructions.png",
+        folder / "metrics.json", folder / "headlines", folder / "numbers.csv", folder / "curves.csv",
+        folder / "reconstructions.png",
     )
 
 
@@ -64,7 +65,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 
 def test_metrics_have_floors_and_intervals(trained: Paths) -> None:
-    metrics = json.loads(trained.metrics.read_text())
+    metrics = read_numbers(trained.numbers)
     for name in ("psnr_db", "foreground_psnr_db", "centroid_error_px", "radius_error_px", "missed_rate"):
         assert {name, f"{name}_floor", f"{name}_ci95_low", f"{name}_ci95_high"} <= set(metrics)
     assert metrics["foreground_psnr_db"] > metrics["foreground_psnr_db_floor"] + 0.5  # it does learn
@@ -105,7 +106,10 @@ def test_each_quantizer_trains_and_its_codes_read_back(kind: str, tiny_data: Pat
     where = paths(tiny_data, tmp_path)
     run(dataclasses.replace(PARAMS, epochs=1, quantizer=quantizer_params(kind)), where, Context.silent())
     assert (pd.read_csv(where.curves)["quantizer"] != 0).all() == (kind != "fsq")
-    extraction = extract_codes.Paths(where.videos, where.model, tmp_path / "codes.parquet", tmp_path / "codes.json")
+    extraction = extract_codes.Paths(
+        where.videos, where.model, tmp_path / "codes.parquet", tmp_path / "codes.json", tmp_path / "codes",
+        tmp_path / "codes.csv",
+    )
     extract_codes.run(extract_codes.Extraction(batch_size=8), extraction, Context.silent())
     table, tokenizer = read_codes(tmp_path / "codes.parquet"), load_tokenizer(where.model)
     assert (table.meta.quantizer, table.meta.codebook_size) == (kind, 1000 if kind == "fsq" else 64)

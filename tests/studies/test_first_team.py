@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers, write_numbers_table
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import CPU, Context, Hardware
 from kinetoken.diagnosis.chain import Diagnosis
@@ -87,9 +88,9 @@ def test_the_short_story_begins_and_ends_as_the_long_one_and_needs_no_more_than_
     runs = {step.name: (step.tokenizer, step.reads) for step in story.steps}
     assert [step.name for step in short.steps] == ["as_they_did", "cured"]
     assert all(runs[step.name] == (step.tokenizer, step.reads) for step in short.steps)
-    needed = {f"data/scores/{step.tokenizer}.json" for step in short.steps} | {
+    needed = {f"data/scores/{step.tokenizer}.csv" for step in short.steps} | {
         f"data/steps/{step.name}/{name}"
-        for step in short.steps for name in ("doctor.json", "verdict.json", "heads.json")
+        for step in short.steps for name in ("doctor.csv", "verdict.json", "heads.csv")
     }
     assert needed == {dep for dep in STAGES["first_team_cure"]["deps"] if dep.startswith("data/")}
 
@@ -109,8 +110,8 @@ def bypassed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> exami
     torch.manual_seed(0)
     save_tokenizer(folder / "tokenizer", Tokenizer(NETWORK, FSQ, 64))
     paths = examine_features.Paths(
-        tiny_data / "videos", folder / "tokenizer", folder / "features.npz", folder / "heads.json",
-        folder / "doctor.json", folder / "verdict.md", folder / "verdict.json",
+        tiny_data / "videos", folder / "tokenizer", folder / "features.npz", folder / "heads.csv",
+        folder / "doctor.csv", folder / "verdict.md", folder / "verdict.json",
     )
     params = load_params(PARAMS, "reading", examine_features.Reading)
     doctor = dataclasses.replace(params.doctor, probe=dataclasses.replace(params.doctor.probe, epochs=1))
@@ -131,8 +132,9 @@ def test_features_are_the_encoders_output_unrounded(bypassed: examine_features.P
 
 def test_the_doctor_names_the_bypassed_quantizer(bypassed: examine_features.Paths) -> None:
     assert tell.read_verdict(bypassed.verdict_json)[0] == "quantizer bypassed"
-    metrics = json.loads(bypassed.metrics.read_text())
-    assert metrics["healthy"] == 0 and metrics["probe"]["codes"] == metrics["probe"]["latents"]
+    numbers = read_numbers(bypassed.numbers)
+    assert numbers["healthy"] == 0 and numbers["probe.codes"] == numbers["probe.latents"]
+    assert "pooling.spatial_mean.accuracy_ci95_low" in read_numbers(bypassed.heads)
 
 
 def test_the_head_on_features_reads_their_average(tiny_data: Path) -> None:
@@ -161,13 +163,14 @@ def measured(tmp_path: Path) -> tell.Paths:
     for name, psnr in (("theirs", 20.0), ("cured", 36.5)):
         scores = {"psnr_db": psnr, "psnr_db_floor": 28.0, "foreground_psnr_db": psnr - 10,
                   "foreground_psnr_db_floor": 5.0, "centroid_error_px": 1.0, "missed_rate": 0.0}
-        write(tmp_path / "scores" / f"{name}.json", scores)
+        write_numbers_table(tmp_path / "scores" / f"{name}.csv", scores)
     for step, averaged, kept, cause in (("first", 0.25, 0.5, "quantizer bypassed"), ("last", 0.3, 0.95, "healthy")):
         probe = {**reading("codes_pooled", averaged), **reading("codes", kept), "codes_floor": 0.25, "pixels": 0.99}
         apart = {"pairwise": 0.027, "means_least": 0.003, "means_most": 0.047}
-        write(tmp_path / "steps" / step / "doctor.json", {"probe": probe, "distances": {"codes_pooled": apart}})
+        doctor = {"probe": probe, "distances": {"codes_pooled": apart}}
+        write_numbers_table(tmp_path / "steps" / step / "doctor.csv", doctor)
         heads = {"spatial_mean": reading("accuracy", averaged), "soft_argmax": reading("accuracy", kept)}
-        write(tmp_path / "steps" / step / "heads.json", {"pooling": heads})
+        write_numbers_table(tmp_path / "steps" / step / "heads.csv", {"pooling": heads})
         beside = Remark("It falls.", "pooling drops position", "Keep."), Remark("No videos were given.")
         write_statement(
             tmp_path / "steps" / step / "verdict.json",
@@ -177,11 +180,6 @@ def measured(tmp_path: Path) -> tell.Paths:
         tmp_path / "scores", tmp_path / "steps", tmp_path / "m.json", tmp_path / "table.md", tmp_path / "rows.csv",
         tmp_path / "accuracy.csv",
     )
-
-
-def write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
 
 
 def reading(name: str, value: float) -> dict[str, float]:
@@ -215,6 +213,6 @@ def test_the_table_holds_what_was_measured(measured: tell.Paths, capsys: pytest.
 
 
 def test_a_step_that_was_not_run_is_named(measured: tell.Paths) -> None:
-    (measured.steps / "last" / "heads.json").unlink()
-    with pytest.raises(UserError, match=re.escape("last/heads.json: no such file")):
+    (measured.steps / "last" / "heads.csv").unlink()
+    with pytest.raises(UserError, match=re.escape("last/heads.csv: no such file")):
         tell.run(STORY, measured, SILENT)

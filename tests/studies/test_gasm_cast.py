@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.gasm_cast.params import GasmCastParams
 from kinetoken.gasm_cast.variants import VARIANTS
 from studies.gasm_cast import compare
+from tests.support.numbers import BESIDE_METRICS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/gasm_cast"
@@ -58,7 +60,7 @@ def test_every_file_of_the_stage_is_named() -> None:
 
     command = STAGES["gasm_cast_variants"]["do"]["cmd"]
     for field in dataclasses.fields(Paths):
-        assert f" --{field.name} " in command or field.name == "cache"  # which all share
+        assert f" --{field.name} " in command or field.name in ("cache", *BESIDE_METRICS)  # all share the cache
 
 
 # ---- the table
@@ -80,8 +82,7 @@ def measured(tmp_path: Path) -> compare.Paths:
         }
         if name == "blind":
             metrics = {key: value for key, value in metrics.items() if "pair" not in key}
-        (tmp_path / "variants" / name).mkdir(parents=True)
-        (tmp_path / "variants" / name / "metrics.json").write_text(json.dumps(metrics))
+        write_numbers_table(tmp_path / "variants" / name / "metrics.csv", metrics)
     return compare.Paths(tmp_path / "variants", tmp_path / "m.json", tmp_path / "table.md", tmp_path / "top1.csv")
 
 
@@ -95,12 +96,13 @@ def test_the_table_holds_what_was_measured(measured: compare.Paths, capsys: pyte
     assert "| 7.1 |" in lines[4] and {line.count("|") for line in lines} == {9}
     metrics = json.loads(measured.metrics.read_text())
     assert metrics["whole"]["worst_class"] == 0.74 and "within_pairs" not in metrics["blind"]
-    assert pd.read_csv(measured.top1)["variant"].tolist() == ["whole", "blind"]
+    table = pd.read_csv(measured.top1)
+    assert table["variant"].tolist() == ["whole", "blind"] and set(table["trainable_parameters_full"]) == {5566238}
 
 
 def test_a_variant_that_was_not_run_is_named(measured: compare.Paths) -> None:
-    (measured.variants / "blind" / "metrics.json").unlink()
-    with pytest.raises(UserError, match="blind/metrics.json: no such file"):
+    (measured.variants / "blind" / "metrics.csv").unlink()
+    with pytest.raises(UserError, match="blind/metrics.csv: no such file"):
         compare.run(compare.Comparison(ROWS), measured, Context.silent())
     with pytest.raises(ValueError, match="each once"):
         compare.Comparison((ROWS[0], ROWS[0]))

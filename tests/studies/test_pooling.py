@@ -10,11 +10,13 @@ import yaml
 from PIL import Image
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.poolings import POOLINGS
 from studies.pooling import compare
+from tests.support.numbers import BESIDE_METRICS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/pooling"
@@ -58,7 +60,7 @@ def test_every_file_of_the_stage_is_named() -> None:
 
     command = STAGES["pooling_heads"]["do"]["cmd"]
     for field in dataclasses.fields(Paths):
-        assert f" --{field.name} " in command
+        assert f" --{field.name} " in command or field.name in BESIDE_METRICS
 
 
 # ---- the table
@@ -78,8 +80,7 @@ def measured(tmp_path: Path) -> compare.Paths:
             "accuracy_floor": 0.25, "ece": 0.0123, "per_class": {"a": accuracy - 0.02, "b": 1.0},
             "prefix": {"1": {"accuracy": 0.5}, "2": {"accuracy": 0.625}},
         }
-        (tmp_path / "variants" / name).mkdir(parents=True)
-        (tmp_path / "variants" / name / "metrics.json").write_text(json.dumps(metrics))
+        write_numbers_table(tmp_path / "variants" / name / "metrics.csv", metrics)
     return compare.Paths(
         tmp_path / "variants", tmp_path / "m.json", tmp_path / "table.md", tmp_path / "accuracy.csv",
         tmp_path / "accuracy.png",
@@ -108,8 +109,8 @@ def test_bars_are_the_same_bytes_for_the_same_figures(measured: compare.Paths) -
 
 
 def test_a_variant_that_was_not_run_is_named(measured: compare.Paths) -> None:
-    (measured.variants / "weak" / "metrics.json").unlink()
-    with pytest.raises(UserError, match="weak/metrics.json: no such file"):
+    (measured.variants / "weak" / "metrics.csv").unlink()
+    with pytest.raises(UserError, match="weak/metrics.csv: no such file"):
         compare.run(compare.Comparison(ROWS), measured, Context.silent())
     with pytest.raises(ValueError, match="each once"):
         compare.Comparison((ROWS[0], ROWS[0]))

@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from studies.two_stream import compare
+from tests.support.numbers import BESIDE_METRICS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "studies/two_stream"
@@ -56,7 +58,7 @@ def test_every_file_of_the_stage_is_named() -> None:
 
     command = STAGES["two_stream_networks"]["do"]["cmd"]
     for field in dataclasses.fields(Paths):
-        assert f" --{field.name.replace('_', '-')} " in command
+        assert f" --{field.name.replace('_', '-')} " in command or field.name in BESIDE_METRICS
 
 
 # ---- the table
@@ -85,8 +87,7 @@ def figures(accuracy: float, percent: float) -> dict[str, Any]:
 def measured(tmp_path: Path) -> compare.Paths:
     """What the stage would have left of two variants, with figures that are easy to check."""
     for name, accuracy, percent in (("default", 0.99, 1.5), ("blind", 0.3, 2.25)):
-        (tmp_path / "variants" / name).mkdir(parents=True)
-        (tmp_path / "variants" / name / "metrics.json").write_text(json.dumps(figures(accuracy, percent)))
+        write_numbers_table(tmp_path / "variants" / name / "metrics.csv", figures(accuracy, percent))
     return compare.Paths(tmp_path / "variants", tmp_path / "m.json", tmp_path / "figures.csv", tmp_path / "table.md")
 
 
@@ -109,12 +110,12 @@ def test_the_table_holds_what_was_measured(measured: compare.Paths, capsys: pyte
 
 
 def test_a_variant_that_was_not_run_is_named(measured: compare.Paths) -> None:
-    path = measured.variants / "blind" / "metrics.json"
-    path.write_text(json.dumps({"accuracy": 0.5}))
-    with pytest.raises(UserError, match="blind/metrics.json: no 'accuracy_ci95_low'"):
+    path = measured.variants / "blind" / "metrics.csv"
+    write_numbers_table(path, {"accuracy": 0.5})
+    with pytest.raises(UserError, match="blind/metrics.csv: no 'accuracy_ci95_low'"):
         compare.run(compare.Comparison(ROWS), measured, Context.silent())
     path.unlink()
-    with pytest.raises(UserError, match="blind/metrics.json: no such file"):
+    with pytest.raises(UserError, match="blind/metrics.csv: no such file"):
         compare.run(compare.Comparison(ROWS), measured, Context.silent())
     with pytest.raises(ValueError, match="each once"):
         compare.Comparison((ROWS[0], ROWS[0]))

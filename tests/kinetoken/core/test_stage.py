@@ -139,6 +139,49 @@ def test_help_tells_what_each_flag_is(folder: Path) -> None:
         assert text in done.stdout
 
 
+NUMBERED = '''"""A stage for tests: leaves a number."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from kinetoken.core.numbers import Headlines, write_numbers
+from kinetoken.core.params import Positive
+from kinetoken.core.stage import Context, HeadlineFolder, NumbersTable, Output, run_stage
+
+@dataclass(frozen=True)
+class Repeat:
+    times: Positive
+
+@dataclass(frozen=True)
+class Paths:
+    metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/repeat.json")
+    headlines: HeadlineFolder = Path("metrics/repeat")
+    numbers: NumbersTable = Path("plots/repeat/numbers.csv")
+
+def run(params: Repeat, paths: Paths, context: Context) -> None:
+    write_numbers(paths, {"times": params.times}, Headlines(("times",)))
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage(run, Repeat, Paths))
+'''
+
+
+@pytest.mark.parametrize(("flags", "left"), [
+    ((), ["metrics/repeat.json", "metrics/repeat/times.json", "plots/repeat/numbers.csv"]),
+    (("--metrics", "a/one.json"), ["a/one.csv", "a/one.json", "a/one/times.json"]),
+    (("--metrics=a/one.json", "--numbers=b.csv", "--headlines=c"), ["a/one.json", "b.csv", "c/times.json"]),
+    (("--numbers", "b.csv"), ["b.csv", "metrics/repeat.json", "metrics/repeat/times.json"]),
+])
+def test_numbers_go_beside_the_metrics_that_alone_are_given(
+    folder: Path, flags: tuple[str, ...], left: list[str]
+) -> None:
+    (folder / "repeat.py").write_text(NUMBERED)
+    before = files(folder)
+    assert stage(folder, *flags).returncode == 0
+    assert [file for file in files(folder) if file not in before and not file.startswith("run_info/")] == left
+    refused = stage(folder, "--metrics", "plain")
+    assert refused.returncode == 1 and "--metrics plain: name a .json file" in refused.stderr
+
+
 @pytest.mark.parametrize("flags, params, message", [
     ((), "repeat:\n  times: 0\n", "params.yaml: repeat.times: must be >= 1, is 0"),
     ((), "repeat:\n  times: 2\n  more: 1\n", "params.yaml: repeat.more: unknown key; known are times"),

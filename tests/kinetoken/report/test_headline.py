@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.params import build
 from kinetoken.report.gaps import not_run
 from kinetoken.report.headline import HEADLINES, BuildReport, answer, chain, headline_rows, shown
-from kinetoken.report.results import Numbers, Results, flatten, read_results, read_rows
+from kinetoken.report.results import STAGES, Numbers, Results, read_results, read_rows
 
 CLASSIFIED = {"accuracy": 0.9, "accuracy_floor": 0.25, "per_class.linear": 1.0, "per_class.helical": 0.8}
 
@@ -123,17 +124,20 @@ def test_extractors_that_were_left_out_are_named() -> None:
     assert not [gap for gap in not_run(results(detect_persistence=every), gpu=True) if "Early" in gap.what]
 
 
-def test_numbers_are_flat_and_checked(tmp_path: Path) -> None:
-    path = tmp_path / "train_tokenizer.json"
-    assert flatten({"a": {"b": 1}, "c": 2.5}, path) == {"a.b": 1.0, "c": 2.5}
-    with pytest.raises(UserError, match=r"train_tokenizer.json: 'a.b' is not a number: 'x'"):
-        flatten({"a": {"b": "x"}}, path)
-    path.write_text("{broken")
-    with pytest.raises(UserError, match=r"train_tokenizer.json: not JSON"):
-        read_results(tmp_path, tmp_path)
-    path.write_text('{"psnr_db": 30}')
-    (tmp_path / "something_else.json").write_text("{broken")
-    assert read_results(tmp_path, tmp_path).metrics == {"train_tokenizer": {"psnr_db": 30.0}}
+def test_numbers_are_those_of_the_stages_tables(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no numbers of any stage"):
+        read_results(tmp_path)
+    write_numbers_table(tmp_path / "train_tokenizer/numbers.csv", {"psnr_db": 30, "psnr_db_floor": 26})
+    write_numbers_table(tmp_path / "extract_codes/numbers_persistence.csv", {"clips": 7})
+    (tmp_path / "a_study").mkdir()
+    (tmp_path / "a_study/numbers.csv").write_text("{broken")
+    assert read_results(tmp_path).metrics == {
+        "train_tokenizer": {"psnr_db": 30.0, "psnr_db_floor": 26.0}, "extract_codes_persistence": {"clips": 7.0},
+    }
+    (tmp_path / STAGES["describe_motion"]).parent.mkdir()
+    (tmp_path / STAGES["describe_motion"]).write_text("{broken")
+    with pytest.raises(UserError, match="describe_motion/numbers.csv: not a table of numbers"):
+        read_results(tmp_path)
 
 
 def test_rows_name_the_broken_line(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_what_is_missing_is_noted_and_the_rest_stays(plots: Path) -> None:
     for name in ("operating.csv", "reasons.jsonl", "attention/transformer_heads.png", "attention/magvit.png"):
         assert f"plots/detect_persistence/{name}" in run.missing
     bare = Results({}, plots / "none")
-    assert early_decisions(bare, 1) is None and bare.missing == ["metrics/detect_persistence.json"]
+    assert early_decisions(bare, 1) is None and bare.missing == ["plots/detect_persistence/numbers.csv"]
     only_plots = early_decisions(Results({}, plots), 1)
     assert only_plots is not None and only_plots.extractors is None and "No extractor" in only_plots.sentence
 
