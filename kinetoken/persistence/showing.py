@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.charts.figures import figure_style, save_png
+from kinetoken.charts.figures import figure_style, new_figure, save_png
 from kinetoken.persistence.attention import token_weights
 from kinetoken.persistence.experiment import Material, Outcome
 from kinetoken.persistence.extractors import CELL
@@ -40,12 +40,11 @@ def draw(
         draw_heads(attention / f"{name}_heads.png", outcome, material, rows[:HEADS_SHOWN])
 
 
+@figure_style()
 def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.DataFrame") -> None:
     """Accuracy over frames watched, when decisions fall, and what share of a clip's compute they took."""
-    figure_style()
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8))
+    figure = new_figure(figsize=(13, 3.8))
+    axes = figure.subplots(1, 3)
     for place, name in enumerate([*outcomes, REFERENCE]):
         rows, colour = operating[operating["extractor"] == name], "0.45" if name == REFERENCE else f"C{place}"
         fixed, sure = (rows[rows["rule"] == rule].sort_values("frames") for rule in ("fixed time", "confidence"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from kinetoken.charts.figures import figure_style, new_figure, save_png
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import PositiveFloat
@@ -152,14 +153,11 @@ def markdown(
     )
 
 
+@figure_style()
 def draw(path: Path, operating: "pd.DataFrame", teaser: Mapping[str, float]) -> None:
     """Accuracy over earliness: every rule of every extractor, the optimum's posterior, and TEASER."""
-    from kinetoken.charts.figures import figure_style, save_png
-
-    figure_style()
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure = new_figure(figsize=(8, 5))
+    axes = figure.subplots()
     for place, name in enumerate([*EXTRACTORS, "reference"]):
         own, colour = operating[operating["extractor"] == name], "0.5" if name == "reference" else f"C{place}"
         for rule, style in (("fixed time", ":"), ("confidence", "-")):
