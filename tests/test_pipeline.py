@@ -26,7 +26,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
-NO_METRICS = {"generate_trajectories", "render_videos", "generate_actions", "build_report"}
+NO_METRICS = {"generate_trajectories", "render_videos", "generate_actions", "read_motion", "build_report"}
 each_stage = pytest.mark.parametrize("name", sorted(STAGES))
 
 
@@ -269,7 +269,7 @@ def test_nothing_changed_nothing_reruns(smoke: tuple[Path, Path]) -> None:
 def test_one_param_reruns_its_stage_and_its_readers(smoke: tuple[Path, Path]) -> None:
     epochs = yaml.safe_load((smoke[0] / "params.yaml").read_text(encoding="utf-8"))["train_classifier"]["epochs"] + 1
     output = dvc(smoke[0], "exp", "run", "-S", f"train_classifier.epochs={epochs}")
-    assert reran(output) == {"train_classifier", "describe_motion", "build_report"}
+    assert reran(output) == {"train_classifier", "read_motion", "describe_motion", "build_report"}
     params = smoke[0] / "params.yaml"
     assert load_params(params, "train_classifier", params_class("train_classifier")).epochs == epochs
     for name in STAGES:
