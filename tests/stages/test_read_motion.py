@@ -82,7 +82,7 @@ def test_classes_that_are_no_laws_are_refused(tracks: Tracks, tmp_path: Path, mo
 def test_what_is_not_finite_is_refused(tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_out(tmp_path, tracks)
     reader = Reader(dataclasses.replace(tracks, points=np.full_like(tracks.points, np.nan)), 0.0)
-    with pytest.raises(UserError, match=r"models?.*track \d+: its points are not all finite; train the models"):
+    with pytest.raises(UserError, match=r"read by .*classifier: track \d+: its points are not all finite; train"):
         read_with(reader, tmp_path, monkeypatch)
     assert not (tmp_path / "readings.parquet").exists()
 

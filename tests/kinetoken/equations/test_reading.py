@@ -61,7 +61,7 @@ def test_the_truth_is_in_the_order_of_the_readings(tracks: Tracks) -> None:
     rows = np.searchsorted(tracks.track_id, wanted)
     assert chosen.track_id.tolist() == wanted.tolist() and (chosen.points == tracks.points[rows]).all()
     assert chosen.label.tolist() == tracks.label[rows].tolist()
-    assert chosen.drawn.to_numpy().tolist() == tracks.drawn.iloc[rows].to_numpy().tolist()
+    np.testing.assert_array_equal(chosen.drawn.to_numpy(), tracks.drawn.to_numpy()[rows])
 
 
 def test_truth_that_does_not_belong_is_refused(tracks: Tracks) -> None:

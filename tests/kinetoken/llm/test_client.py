@@ -537,9 +537,9 @@ ALONE = """
 import json, signal, sys
 from pathlib import Path
 from kinetoken.equations.answers import judge
-from kinetoken.equations.client import ask
-from kinetoken.equations.language_model import LanguageModel, Price, Request
-from kinetoken.progress import Progress
+from kinetoken.llm.client import ask
+from kinetoken.llm.language_model import LanguageModel, Price, Request
+from kinetoken.core.progress import Progress
 told = json.load(sys.stdin)
 told["settings"]["prices"] = {name: Price(**price) for name, price in told["settings"]["prices"].items()}
 questions = [Request(label, tuple(messages), form) for label, messages, form in told["questions"]]

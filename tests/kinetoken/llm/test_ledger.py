@@ -80,8 +80,8 @@ def test_a_reply_of_an_earlier_attempt_is_not_taken_for_the_last(path: Path) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kinetoken.equations.ledger import Ledger
-from kinetoken.equations.outcomes import Outcome
+from kinetoken.llm.ledger import Ledger
+from kinetoken.llm.outcomes import Outcome
 book = Ledger(Path(sys.argv[1]))
 done = book.begin("done", "{}", "s", 1.0)
 book.store(done, 200, b"paid for", 0.5)
