@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Annotated, Literal
 
-from kinetoken.core.params import NonNegative, Positive, Range
+from kinetoken.core.params import NonNegative, Range
 from kinetoken.llm.language_model import LanguageModel
 from kinetoken.physics.fitting import PRIOR_QUANTITIES
-from kinetoken.physics.laws import CLASSES
 
 Provider = Literal["offline", "openai", "hybrid"]
 
@@ -16,13 +15,10 @@ class DescribeMotion:
     """Section describe_motion."""
 
     provider: Provider  # offline: a fit, no language model; openai: its answers; hybrid: its form, fitted constants
-    source: Literal["codes", "i3d_magvit"]  # what reads the past: the heads on codes, or I3D + MAGVIT on both
     points: Literal["estimated", True]  # true: the provider is given the true positions of the past, a control
     seed: NonNegative  # of the bootstrap
-    clips: Positive  # described, of the test split, in equal parts for each law
     priors: dict[str, tuple[float, float]]  # what is plausible: mean and standard deviation of a quantity
     independence: Annotated[float, Range(gt=0, le=1)]  # share of the points' errors that are independent
-    neighbours: NonNegative  # most similar training clips whose classes a language model is told; by codes alone
     examined: NonNegative  # clips whose equations are simplified, and refitted to the truth for the symbolic match
     reasons: NonNegative  # early decisions that are put in words
     language_model: LanguageModel  # for openai and hybrid
@@ -33,10 +29,6 @@ class DescribeMotion:
                 raise ValueError(f"priors.{name}: unknown quantity; known are {', '.join(PRIOR_QUANTITIES)}")
             if std <= 0:
                 raise ValueError(f"priors.{name}: the standard deviation must be > 0, is {std:g}")
-        if self.clips < len(CLASSES):
-            raise ValueError(f"clips: at least {len(CLASSES)}, one for each law")
-        if self.neighbours and self.asks and self.source != "codes":
-            raise ValueError("neighbours: only the classifier of codes knows which clips are similar; set 0")
 
     @property
     def asks(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinetoken.codes import CodesTable
+from kinetoken.core.per_track import PerTrack
 from kinetoken.equations.evidence import Description, Evidence, as_probabilities
 from kinetoken.equations.params import DescribeMotion
 from kinetoken.equations.reasons import Explained
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def write_descriptions(
-    path: Path, params: DescribeMotion, codes: CodesTable, evidence: Evidence, told: list[Description],
+    path: Path, params: DescribeMotion, clips: PerTrack, evidence: Evidence, told: list[Description],
     rows: "pd.DataFrame",
 ) -> None:
-    """One JSON object a line, by track_id; errors that do not exist are null."""
+    """One JSON object a line, in the order of the clips; errors that do not exist are null."""
     probabilities = as_probabilities(evidence.log_probabilities, evidence.classes)
     with path.open("w", encoding="utf-8") as sink:
         for clip, one in enumerate(told):
             row: dict[str, Any] = {
-                "track_id": int(codes.track_id[clip]), "provider": params.provider, "outcome": one.outcome.value,
+                "track_id": int(clips.track_id[clip]), "provider": params.provider, "outcome": one.outcome.value,
                 **({"asked": params.language_model.model, "model": one.model} if params.asks else {}), **one.equations,
-                "description": one.sentence, "law": one.facts.law, "true_law": str(codes.label[clip]),
+                "description": one.sentence, "law": one.facts.law, "true_law": str(clips.label[clip]),
                 "facts": dataclasses.asdict(one.facts), "quantities": one.quantities, "detail": one.detail,
                 "class_probabilities": probabilities[clip], "points": np.round(evidence.points[clip], 4).tolist(),
                 "verdicts": {name: _plain(rows[name].iloc[clip]) for name in rows},

@@ -38,6 +38,12 @@ class Tracks(PerTrack):
     points: Array
     drawn: "pd.DataFrame"
 
+    def take(self, rows: np.ndarray) -> "Tracks":
+        return Tracks(
+            self.world, self.track_id[rows], self.label[rows], self.split[rows], self.points[rows],
+            self.drawn.iloc[rows].reset_index(drop=True),
+        )
+
 
 def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None:
     """Both Parquet tables, the world in their metadata. UserError for ids that they cannot hold; then neither."""

@@ -50,11 +50,7 @@ pipeline makes of such answers, not what any model can do.
 
 @dataclass(frozen=True)
 class Paths:
-    codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
-    classifier: Annotated[Path, Input("classifier on codes")] = Path("models/classifier")
-    position: Annotated[Path, Input("position head on codes")] = Path("models/position")
-    i3d_magvit: Annotated[Path, Input("not read with source codes")] = Path("models/i3d_magvit")
-    videos: Annotated[Path, Input("not read with source codes")] = Path("data/motion/videos")
+    readings: Annotated[Path, Input("what models read of each clip's past")] = Path("data/readings.parquet")
     trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn, beside them")] = Path("data/motion/track_params.parquet")
     records: Annotated[Path, Input("early decisions")] = Path("plots/detect_persistence/reasons.jsonl")

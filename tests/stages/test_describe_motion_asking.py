@@ -12,11 +12,11 @@ import pytest
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import Context
-from kinetoken.equations import reading, reasons
+from kinetoken.equations import reasons
 from kinetoken.scenes.tracks import Tracks
 from stages import describe_motion
 from studies.language_model import stand_in
-from tests.stages.test_describe_motion import MODEL, PARAMS, Reader, lay_out, run_with, tracks  # noqa: F401
+from tests.stages.test_describe_motion import MODEL, PARAMS, run_with, tracks  # noqa: F401
 from tests.support.disguises import DISGUISES, sightings
 from tests.support.disguises import written as written_files
 from tests.support.llm_server import (
@@ -30,6 +30,7 @@ from tests.support.llm_server import (
     says,
     written,
 )
+from tests.support.readings import READ, Reader, lay_out, read_with
 
 KEY = "sk-secret/0123456789+abcdef"
 ASKING = dataclasses.replace(PARAMS, provider="openai", examined=0)  # which takes most of the time
@@ -123,8 +124,8 @@ def test_neighbours_are_classes_of_training_clips(
     assert lines == {begin + ", ".join(f"{law} {3 * (law == own)}" for law in ("linear", "circular", "helical",
                      "parabolic")) for own in ("linear", "circular", "helical", "parabolic")}
     server.requests.clear()
-    alone = dataclasses.replace(ASKING, neighbours=0)
-    run_with(Reader(tracks, 0.01), lay_out(tmp_path / "b", tracks), monkeypatch, alone)
+    alone = dataclasses.replace(READ, neighbours=0)
+    run_with(Reader(tracks, 0.01), lay_out(tmp_path / "b", tracks), monkeypatch, ASKING, alone)
     assert not any("similar" in question for question in questions(server))
 
 
@@ -173,7 +174,7 @@ def test_the_key_is_in_nothing_that_a_run_wrote(
     server.behave = echoes
     paths = lay_out(tmp_path, tracks)
     before = set(written_files(tmp_path))
-    monkeypatch.setattr(reading, "load_readers", lambda sources: (Reader(tracks, 0.0), Reader(tracks, 0.0)))
+    read_with(Reader(tracks, 0.0), tmp_path, monkeypatch)
     notes = tmp_path / "run_info"
     with Progress("describe_motion", notes) as progress:
         describe_motion.run(HYBRID, paths, dataclasses.replace(Context.silent(), progress=progress, run_info=notes))

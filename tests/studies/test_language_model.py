@@ -1,11 +1,15 @@
 """The stand-in answers what a model could, from the prompt alone, and the table says what it is."""
 
+import dataclasses
 import json
 import urllib.request
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from kinetoken.core.params import load_params
+from kinetoken.core.stage import Context
 from kinetoken.equations import prompt, reasons
 from kinetoken.equations.answers import read_answer
 from kinetoken.equations.evidence import Evidence
@@ -14,7 +18,10 @@ from kinetoken.llm.language_model import LanguageModel
 from kinetoken.llm.outcomes import Outcome
 from kinetoken.llm.replies import read_reply
 from kinetoken.physics.laws import CLASSES
+from kinetoken.scenes.motion import Trajectories, draw_tracks
+from studies.language_model import compare
 from studies.language_model.stand_in import MISTAKES, MODEL, completion, serving
+from tests.support.readings import READ, Reader, lay_out, read_with
 
 PARAMS = load_params("studies/language_model/params.yaml", "describe_motion", DescribeMotion)
 TIMES = np.arange(12) / 16
@@ -75,3 +82,22 @@ def test_records_are_put_in_words_that_mostly_hold() -> None:
 def test_the_study_asks_no_one_else() -> None:
     assert isinstance(PARAMS.language_model, LanguageModel)
     assert PARAMS.language_model.model == MODEL and PARAMS.provider == "hybrid"
+
+
+def test_the_table_has_the_three_providers_on_the_same_readings(
+    trajectory_params: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = draw_tracks(trajectory_params)
+    given = lay_out(tmp_path, tracks)
+    read_with(Reader(tracks, 0.01), tmp_path, monkeypatch, dataclasses.replace(READ, clips=8))
+    (tmp_path / "out").mkdir()
+    paths = compare.Paths(
+        given.readings, given.trajectories, given.track_params, given.records, tmp_path / "out/metrics.json",
+        tmp_path / "out/table.md", tmp_path / "out/ladder.csv", tmp_path / "out/failures.csv",
+    )
+    compare.run(dataclasses.replace(PARAMS, examined=0, reasons=2), paths, Context.silent())
+    metrics = json.loads(paths.metrics.read_text())
+    assert metrics["clips"] == 8 and metrics["attempts"] == 10 and metrics["is_llm"] == 0 == 1 - metrics["is_stand_in"]
+    assert {"hybrid", "offline", "openai", "true_law_fitted"} <= set(metrics)
+    text = paths.table.read_text()
+    assert "no language model was asked" in text and f"| hybrid ({MODEL}) |" in text

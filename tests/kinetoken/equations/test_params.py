@@ -11,8 +11,8 @@ from kinetoken.equations.params import DescribeMotion
 from kinetoken.llm.language_model import Price
 
 GOOD: dict[str, Any] = {
-    "provider": "offline", "source": "codes", "points": "estimated", "seed": 1, "clips": 8,
-    "priors": {"speed": [1.6, 0.2]}, "independence": 1.0, "neighbours": 5, "examined": 8, "reasons": 4,
+    "provider": "offline", "points": "estimated", "seed": 1, "priors": {"speed": [1.6, 0.2]}, "independence": 1.0,
+    "examined": 8, "reasons": 4,
     "language_model": {
         "model": "m", "mode": "live", "temperature": None, "max_tokens": 100, "token_limit": "max_tokens",
         "concurrency": 8, "attempts": 3, "timeout_s": 10, "longest_wait_s": 5, "retry_failed": True, "spend_cap": 1,
@@ -23,11 +23,9 @@ GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"provider": "oracle"}, "provider: must be one of offline, openai, hybrid"),
-    ({"source": "truth"}, "source: must be one of codes, i3d_magvit"), ({"clips": 3}, "clips: at least 4"),
     ({"points": "exact"}, "points: must be one of estimated, True"), ({"points": False}, "points: must be one of"),
     ({"priors": {"mass": [1, 1]}}, "priors.mass"), ({"priors": {"speed": [1.6, 0]}}, "priors.speed"),
-    ({"independence": 0}, "independence"), ({"neighbours": -1}, "neighbours"),
-    ({"provider": "openai", "source": "i3d_magvit"}, "neighbours: only the classifier of codes .* set 0"),
+    ({"independence": 0}, "independence"), ({"examined": -1}, "examined"), ({"source": "codes"}, "source: unknown key"),
 ])
 def test_params_out_of_range(change: dict[str, object], message: str) -> None:
     build(DescribeMotion, GOOD, "describe_motion")
@@ -54,8 +52,9 @@ def test_true_points_are_asked_for_in_so_many_words() -> None:
     assert build(DescribeMotion, {**GOOD, **yaml.safe_load("points: true")}, "describe_motion").points is True
 
 
-def test_neighbours_do_not_matter_to_a_fit() -> None:
-    assert not build(DescribeMotion, GOOD | {"source": "i3d_magvit"}, "describe_motion").asks
+@pytest.mark.parametrize(("provider", "asks"), [("offline", False), ("openai", True), ("hybrid", True)])
+def test_a_fit_asks_no_one(provider: str, asks: bool) -> None:
+    assert build(DescribeMotion, GOOD | {"provider": provider}, "describe_motion").asks is asks
 
 
 def test_price_is_that_of_the_model() -> None:

@@ -1,0 +1,1 @@
+"""What trained models read of the first three quarters of a clip, as one table that later rooms work from."""

@@ -1,0 +1,82 @@
+"""What trained models read of the first three quarters of each clip that is described: one table of numbers.
+
+By `source: classifier` class and embedding come from that classifier and 3-D points from the position head, both on the
+codes of the past alone; by `source: i3d_magvit` all come from that network, on the frames and codes of the past alone.
+The clips' classes choose which are read, in equal parts, and are not written; true positions are not an input.
+
+Reads    codes.parquet; models/classifier and models/position, or models/i3d_magvit; videos (for their scene, and with
+         i3d_magvit their frames)
+Writes   data/readings.parquet: class log-probabilities, embedding, 3-D points with their errors, and the classes of the
+         nearest training clips
+
+Alone    python -m stages.read_motion --codes my/codes.parquet --model my/classifier --readings my/readings.parquet
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from kinetoken.codes import CodesTable, read_codes
+from kinetoken.core.errors import UserError
+from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.physics.laws import CLASSES
+from kinetoken.readings.heads import read_by_heads, similar_clips
+from kinetoken.readings.params import ReadMotion, Source
+from kinetoken.readings.sources import Reader, Sources
+from kinetoken.readings.table import require_finite, write_readings
+from kinetoken.readings.video import read_by_video
+from kinetoken.scenes.clips import ClipStore
+
+READERS: dict[Source, Reader] = {"classifier": read_by_heads, "i3d_magvit": read_by_video}
+
+
+@dataclass(frozen=True)
+class Paths:
+    codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
+    model: Annotated[Path, Input("of the kind that source names")] = Path("models/classifier")
+    position: Annotated[Path, Input("position head; not read with i3d_magvit")] = Path("models/position")
+    videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
+    readings: Annotated[Path, Output("what was read, a row a clip")] = Path("data/readings.parquet")
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(self.codes, self.model, self.position, self.videos)
+
+
+def run(params: ReadMotion, paths: Paths, context: Context) -> None:
+    table, store = read_codes(paths.codes), ClipStore(paths.videos)
+    codes = choose_clips(table, params.clips, paths.codes)
+    context.progress.phase("reading the past", len(codes), "clips")
+    readings = READERS[params.source](codes, store, paths.sources)
+    if params.neighbours:
+        training = table.of_split("train")
+        similar = similar_clips(readings.embedding, training, paths.sources, params.neighbours)
+        readings = dataclasses.replace(readings, neighbours=similar)
+    context.progress.advance(len(codes))
+    require_finite(readings, f"read by {paths.model}", "train the models that read it again")
+    write_readings(paths.readings, readings)
+
+
+def choose_clips(codes: CodesTable, count: int, source: Path) -> CodesTable:
+    """The first `count` / 4 test clips of each law, in order of track_id.
+
+    UserError if there are none: equations are scored against a law, so the classes must be the laws.
+    """
+    test = codes.of_split("test")
+    test = test.take(np.argsort(test.track_id, kind="stable"))
+    rows = [np.flatnonzero(test.label == law)[: count // len(CLASSES)] for law in CLASSES]
+    chosen = np.sort(np.concatenate(rows))
+    if len(chosen) == 0:
+        raise UserError(f"{source}: no test clip has a class that equations can be scored by: {', '.join(CLASSES)}")
+    return test.take(chosen)
+
+
+def main() -> int:
+    return run_stage(run, ReadMotion, Paths)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
