@@ -19,7 +19,7 @@ from stages import describe_motion, read_motion
 
 READ = ReadMotion(source="classifier", clips=20, neighbours=3)
 META = CodesMeta(grid=(4, 2, 2), codebook_size=1000, quantizer="fsq", levels=(8, 5, 5, 5), tokenizer="0" * 64)
-LOOK = Look(64, "room", 0.22, 0.3, 6.0, 0.0, 0.85, 0.0)
+LOOK = Look(image_size=64, shadow=0.0)
 RECORD = {
     "actual": "persistent", "attention": 13.69, "confidence": 0.9909, "decision": "persistent", "extractor": "magvit",
     "frames_in_sight": 11, "frames_seen": 12, "posterior": [0.5412, 0.8477, 0.9909], "roughness": 0.598,

@@ -15,7 +15,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.physics.world import World
 from kinetoken.readings.table import Readings, read_readings, require_finite, write_readings
 
-WORLD = World(60.0, -1.75, 2.1, 4.8, 0.2, 15.0, 16)
+WORLD = World(floor_y=-1.75, ball_radius=0.2, fps=15.0, num_frames=16)
 
 
 def some(clips: int = 5, neighbours: int = 2, frames: int = 12) -> Readings:
