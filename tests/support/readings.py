@@ -77,7 +77,8 @@ def lay_out(folder: Path, tracks: Tracks, *, scramble_future: bool = False) -> d
     return describe_motion.Paths(
         folder / "readings.parquet", folder / "trajectories.parquet", folder / "track_params.parquet",
         folder / "records.jsonl", folder / "ledger/answers.sqlite", folder / "descriptions.jsonl",
-        folder / "reasons.jsonl", folder / "metrics.json", folder / "plots/ladder.csv", folder / "plots/forms.csv",
+        folder / "reasons.jsonl", folder / "metrics.json", folder / "metrics", folder / "plots/numbers.csv",
+        folder / "plots/ladder.csv", folder / "plots/forms.csv",
     )
 
 
