@@ -30,7 +30,6 @@ from kinetoken.heads.classifier import (
     prefix_step,
     save_classifier,
 )
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.scores import (
     Array,
     classification_metrics,
@@ -42,6 +41,7 @@ from kinetoken.scores import (
     require_classes,
     with_interval,
 )
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
 from kinetoken.training.loop import History, TensorBatches, curves_table, fabric_device, fit
 
@@ -73,7 +73,7 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     tokenizer.to(fabric_device(context.hardware))
     if params.augment:
         codes = with_changed_clips(codes, paths, params.augment, tokenizer, context)
-    coordinates = code_coordinates(tokenizer)
+    coordinates = Codebook.of(tokenizer).vectors
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}
     for pooling in params.poolings:

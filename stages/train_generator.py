@@ -26,6 +26,7 @@ from kinetoken.generation.plan import PlanShape, Seen
 from kinetoken.generation.scores import Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
 
@@ -110,20 +111,18 @@ def check(
 
 def build(params: GeneratorParams, codes: CodesTable, tokenizer: Tokenizer, frames: int) -> Generator:
     """A generator for these codes of clips of `frames` frames, its priors not yet fitted."""
-    device = next(tokenizer.parameters()).device
-    every = torch.arange(codes.meta.codebook_size, device=device).reshape(-1, 1, 1, 1)
-    table = tokenizer.codes_to_latents(every)[..., 0, 0, 0].detach().cpu()
+    codebook = Codebook.of(tokenizer)
     train = codes.split == "train"
     clips = min(int((train & (codes.label == name)).sum()) for name in codes.classes)
     masked = params.masked
     shape = GeneratorShape(
-        codes.classes, codes.meta.grid, codes.meta.levels or (codes.meta.codebook_size,), codes.meta.codebook_size,
-        table.shape[1], frames // codes.meta.grid[0], min(params.components, clips - 1),
+        codes.classes, codes.meta.grid, codebook.levels, codebook.size, codebook.dim, frames // codes.meta.grid[0],
+        min(params.components, clips - 1),
         PlanShape(params.plan.components, params.plan.width, params.plan.layers, params.plan.mixture),
         masked.patch, masked.width, masked.layers, masked.heads,
     )
     torch.manual_seed(masked.seed)
-    generator = Generator(shape, table, masked.sampling)
+    generator = Generator(shape, codebook, masked.sampling)
     generator.tokenizer_hash = codes.meta.tokenizer
     return generator
 

@@ -21,7 +21,6 @@ from kinetoken.codes import CodesTable, read_codes
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.per_track import require_same_tracks
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.i3d_magvit import pictures, scores
 from kinetoken.i3d_magvit.frames import decoded, frame_metrics
 from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
@@ -41,6 +40,7 @@ from kinetoken.scores import (
     require_classes,
     with_interval,
 )
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
 from kinetoken.training.loop import curves_table, fabric_device
 
@@ -111,13 +111,12 @@ def check(paths: Paths, codes: CodesTable, store: ClipStore, tracks: Tracks) -> 
 
 def build(params: I3DMagvitParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> I3DMagvit:
     """An untrained network for these clips; what is not loaded comes from the params' seed."""
-    table = code_coordinates(tokenizer)
+    codebook = Codebook.of(tokenizer)
     shape = I3DMagvitShape(
-        codes.classes, store.shape[0], store.shape[1], codes.meta.grid,
-        codes.meta.levels or (codes.meta.codebook_size,), codes.meta.codebook_size, table.shape[1],
+        codes.classes, store.shape[0], store.shape[1], codes.meta.grid, codebook.levels, codebook.size, codebook.dim,
     )
     torch.manual_seed(params.seed)
-    network = I3DMagvit(params, shape, table)
+    network = I3DMagvit(params, shape, codebook)
     network.tokenizer_hash = codes.meta.tokenizer
     return network
 

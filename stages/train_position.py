@@ -22,10 +22,8 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import require_same_tracks
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.changed_clips import change_points, encode_changed
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.position import (
     Array,
-    Camera,
     PositionHead,
     PositionParams,
     build_position_head,
@@ -35,8 +33,10 @@ from kinetoken.heads.position import (
     save_position_head,
     sigma_by_frame,
 )
+from kinetoken.scenes.camera import Camera
 from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.scores import with_interval
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
 from kinetoken.training.loop import TensorBatches, curves_table, fabric_device, fit
 
@@ -65,7 +65,7 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
     train, val = codes.split == "train", codes.split == "val"
     given, points = training_clips(codes, tracks, params, tokenizer, paths, context)
     head = build_position_head(
-        params, code_coordinates(tokenizer), codes.meta.grid, camera, tracks.points[train]
+        params, Codebook.of(tokenizer).vectors, codes.meta.grid, camera, tracks.points[train]
     )
 
     def validate(_: torch.nn.Module) -> dict[str, float]:
@@ -74,7 +74,7 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
 
     batches = TensorBatches(
         codes=torch.from_numpy(given.astype(np.int64)),
-        seen=torch.from_numpy(camera.project(points).astype(np.float32)),
+        seen=torch.from_numpy(camera.project_log(points).astype(np.float32)),
     )
     history = fit(
         head, position_step(params.depth_weight), batches, params, context, validate=validate, monitor="val_error_m"

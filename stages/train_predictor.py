@@ -29,6 +29,7 @@ from kinetoken.prediction.scores import Scores, all_metrics
 from kinetoken.prediction.training import train_predictor
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, require_causal
 from kinetoken.training.loop import curves_table, fabric_device
 
@@ -98,16 +99,16 @@ def check(params: PredictorParams, paths: Paths, codes: CodesTable, store: ClipS
 
 def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> Predictor:
     """An untrained predictor for these codes."""
-    table = tokenizer.codes_to_latents(torch.arange(codes.meta.codebook_size).reshape(-1, 1, 1, 1))[..., 0, 0, 0]
+    codebook = Codebook.of(tokenizer)
     shape = PredictorShape(
-        grid=codes.meta.grid, levels=codes.meta.levels or (codes.meta.codebook_size,),
-        coordinates=table.shape[1], codebook_size=codes.meta.codebook_size, past_slices=params.past_slices,
+        grid=codes.meta.grid, levels=codebook.levels, coordinates=codebook.dim, codebook_size=codebook.size,
+        past_slices=params.past_slices,
         slice_frames=store.shape[0] // codes.meta.grid[0], image_size=store.shape[1], width=params.width,
         filters=params.filters, lstm_width=params.lstm_width, transformer_width=params.transformer_width,
         future_slices=params.future_slices,
     )
     torch.manual_seed(params.seed)
-    predictor = Predictor(shape, table.detach())
+    predictor = Predictor(shape, codebook)
     predictor.tokenizer_hash = codes.meta.tokenizer
     return predictor
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive
 from kinetoken.core.stage import Context
+from kinetoken.layers import cell_centres, expected_places
 from kinetoken.scores import bootstrap_interval, fitted_temperature, log_softmax
 from kinetoken.training.loop import Batch, TensorBatches, TrainingParams, fit
 
@@ -197,12 +198,8 @@ class MomentsNetwork(nn.Module):
             nn.Linear(slices * params.heads * (2 + VALUES), 4 * params.width), nn.GELU(),
             nn.Linear(4 * params.width, 2 * params.width), nn.GELU(), nn.Linear(2 * params.width, num_classes),
         )
-        rows, columns = torch.meshgrid(
-            torch.linspace(-1, 1, height) if height > 1 else torch.zeros(1),
-            torch.linspace(-1, 1, width) if width > 1 else torch.zeros(1), indexing="ij",
-        )
         self.where: Tensor
-        self.register_buffer("where", torch.stack([columns, rows], -1).reshape(-1, 2), persistent=False)  # (H'W', 2)
+        self.register_buffer("where", cell_centres(height, width, -1, 1, "centres"), persistent=False)  # (H'W', 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         batch, slices = tokens.shape[:2]
@@ -211,7 +208,7 @@ class MomentsNetwork(nn.Module):
         found = rearrange(nn.functional.gelu(self.mix(found)), "n h w d -> n (h w) d")
         weight = self.attend(found).softmax(1)  # (B T', H'W', heads)
         read = torch.cat([self.where.expand(len(found), -1, -1), self.value(found)], -1)
-        slots = torch.einsum("nph,npv->nhv", weight, read)  # (B T', heads, 2 + VALUES)
+        slots = expected_places(weight.mT, read)  # (B T', heads, 2 + VALUES)
         scores: Tensor = self.over_time(rearrange(slots, "(b t) h v -> b (t h v)", b=batch, t=slices))
         return scores
 

@@ -16,8 +16,8 @@ from kinetoken.codes import CodesTable
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import rows_by_track
 from kinetoken.equations.evidence import Evidence
-from kinetoken.physics.fitting import camera_whitening
 from kinetoken.physics.laws import Array
+from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scores import log_softmax
 
 TRUE_POINT_ERROR = 1e-4  # m: what true points are trusted to, in place of the position head's own errors
@@ -112,7 +112,7 @@ def read_video(codes: CodesTable, times: Array, sources: Sources) -> Evidence:
     frames[order] = store.take(rows[order]).pixels[:, : network.past_frames]
     told = read(network, torch.from_numpy(frames), torch.from_numpy(codes.codes[:, :past].astype(np.int64)))
     points = in_metres(told.path, store.scene)
-    whitening = camera_whitening(points, trust.px, trust.depth_fraction, store.scene.focal)
+    whitening = camera_whitening(points, trust.px, trust.depth_fraction, store.scene.camera.focal)
     log_probabilities = log_softmax(told.logits / trust.temperature)
     return Evidence(times[: points.shape[1]], points, whitening, network.shape.classes, log_probabilities)
 

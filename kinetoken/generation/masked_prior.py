@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, Range
 from kinetoken.generation.plan import COLOURS, Seen
-from kinetoken.scenes.paths import RADIUS_GAIN
-from kinetoken.tokenizer.codebook import code_of_digits, level_digits, mixed_radix
+from kinetoken.layers import cell_centres
+from kinetoken.scenes.paths import IMAGE_EDGES, RADIUS_GAIN
+from kinetoken.tokenizer.codebook import Codebook, mixed_radix
 from kinetoken.training.loop import index_batches
 
 Codes = NDArray[np.int32]
@@ -84,13 +85,11 @@ class MaskedPrior(nn.Module):
     code_at: Tensor
     offsets: Tensor
 
-    def __init__(self, shape: MaskedShape, table: Tensor) -> None:
-        """`table` (codebook size, D): the vector of every code."""
+    def __init__(self, shape: MaskedShape, codebook: Codebook) -> None:
         super().__init__()
         self.shape, width, choices = shape, shape.width, shape.choices
-        digits = level_digits(table, shape.levels) if table.any() else torch.zeros(len(table), len(shape.levels)).long()
-        self.register_buffer("digits_of_code", digits)  # (codebook size, parts)
-        self.register_buffer("code_at", code_of_digits(digits, shape.levels))
+        self.register_buffer("digits_of_code", codebook.digits())  # (codebook size, parts)
+        self.register_buffer("code_at", codebook.code_at())
         offsets = torch.tensor(np.cumsum([0, *choices[:-1]]))
         self.register_buffer("offsets", offsets, persistent=False)  # of each digit in the embeddings
         self.embed = _ordinal_embedding(choices, width)
@@ -259,9 +258,8 @@ def plan_features(plan: Seen, shape: MaskedShape) -> Tensor:
     frames, p = shape.slice_frames, shape.patch
     path = torch.cat([plan.path[:, :1], plan.path], 1).unfold(1, frames + 1, frames)  # (B, K, 3, F + 1)
     path = rearrange(path, "b k c f -> b k f c")
-    device = path.device
-    y, x = (4 * (torch.arange(n, device=device) + 0.5) / n - 2 for n in shape.grid[1:])  # middles, image −2 … 2
-    centres = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)  # (H', W', 2)
+    centres = cell_centres(*shape.grid[1:], *IMAGE_EDGES, device=path.device)
+    centres = centres.unflatten(0, shape.grid[1:])  # (H', W', 2)
     cell = 4.0 / shape.grid[2]
     offset = (path[:, :, :, None, None, :2] - centres) / cell  # (B, K, F + 1, H', W', 2) in tokens
     size = path[..., 2]

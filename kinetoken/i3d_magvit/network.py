@@ -37,7 +37,7 @@ from kinetoken.prediction.network import (
     SliceWriter,
 )
 from kinetoken.scenes.paths import COORDINATES
-from kinetoken.tokenizer.codebook import code_of_digits, level_digits, mixed_radix
+from kinetoken.tokenizer.codebook import Codebook
 
 FORM_BOUND = 4.0  # of a path's form; early in training what is read off codes has any form at all
 
@@ -74,8 +74,8 @@ class Seen:
 class I3DMagvit(nn.Module):
     """clips and their codes → class, embedding, the ball's path, and its future."""
 
-    def __init__(self, params: I3DMagvitParams, shape: I3DMagvitShape, table: Tensor) -> None:
-        """`table` (codebook size, D): the vector of every code. Raises UserError for sizes that do not fit together."""
+    def __init__(self, params: I3DMagvitParams, shape: I3DMagvitShape, codebook: Codebook) -> None:
+        """Raises UserError for sizes that do not fit together."""
         super().__init__()
         self.params, self.shape = params, shape
         self.tokenizer_hash = ""
@@ -94,7 +94,7 @@ class I3DMagvit(nn.Module):
             self.backbone.requires_grad_(False)
         self.compress = FeatureQuantizer(self.backbone.feature_size, params.compression)
         told = self._predictor_shape()
-        self.vectors = CodeVectors(table)
+        self.vectors = CodeVectors(codebook)
         self.reader = PathReader(told) if params.tokens else None
         self.locate = nn.Linear(params.compression.size, shape.slice_frames // self.steps * COORDINATES)
         self.form = PathShape(told)
@@ -149,9 +149,9 @@ class I3DMagvit(nn.Module):
         )
 
     @property
-    def table(self) -> Tensor:
-        """(codebook size, D): the tokenizer's vector of every code."""
-        return self.vectors.table
+    def codebook(self) -> Codebook:
+        """The tokenizer's codes."""
+        return self.vectors.codebook
 
     def train(self, mode: bool = True) -> "I3DMagvit":
         """As every module; a frozen backbone stays as it came, its running statistics too."""
@@ -263,8 +263,7 @@ class I3DMagvit(nn.Module):
         if seen.ahead is None:
             raise ValueError("the future is foretold from the past alone; a whole clip was given")
         shown = self.written(seen, codes, torch.cat([seen.path[:, -1:], seen.ahead], 1))
-        digits, levels = level_digits(self.table, self.shape.levels), self.shape.levels
-        return code_of_digits(digits, levels)[mixed_radix(self.writer.choose(shown), levels)][:, None]
+        return self.codebook.codes_of(self.writer.choose(shown))[:, None]
 
     def save(self, folder: Path, trust: dict[str, float] | None = None) -> None:
         """The model folder: weights, and a config that rebuilds the network and says how far to trust its readings."""
@@ -297,7 +296,7 @@ def load_i3d_magvit(folder: Path | str) -> I3DMagvit:
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a model of train_i3d_magvit (config.json has no fitting 'shape')") from None
     params = build(I3DMagvitParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
-    network = I3DMagvit(params, shape, torch.zeros(shape.codebook_size, shape.coordinates))
+    network = I3DMagvit(params, shape, Codebook.unfilled(shape))
     load_weights(folder, network)
     network.tokenizer_hash, network.loaded = tokenizer, loaded
     return network.eval()

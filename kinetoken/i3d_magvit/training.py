@@ -18,7 +18,6 @@ from kinetoken.i3d_magvit.network import I3DMagvit, Seen
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.prediction.training import BACKGROUND_WEIGHT
 from kinetoken.scenes.paths import RADIUS_GAIN
-from kinetoken.tokenizer.codebook import level_digits
 from kinetoken.training.loop import Batch, History, Step, Validate, fit, index_batches
 from kinetoken.training.muon import muon_and_adamw
 
@@ -149,7 +148,7 @@ def _writing_loss(network: I3DMagvit, told: Seen, given: Batch, common: Tensor) 
     past, first, frames = network.past_frames, network.past_slices, network.shape.slice_frames
     wanted = given["codes"][:, first]  # (B, H', W')
     path = given["path"][:, past - 1 : past + frames]
-    digits = level_digits(network.table, network.shape.levels)[wanted]
+    digits = network.codebook.digits()[wanted]
     shown = network.written(told, given["codes"][:, :first], path)
     surprise = sum(
         functional.cross_entropy(rearrange(each, "b h w c -> b c h w"), digits[..., i], reduction="none")

@@ -16,7 +16,7 @@ from kinetoken.scenes.rendering import Scene
 def meets_candidate(points: Array, scene: Scene, stride: int, side: int) -> Flags:
     """(N, S, cells): does the candidate's disc touch the cell in one of the step's frames? points (N, T, 3) m."""
     present = np.isfinite(points[..., 0])
-    u, v, radius = scene.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
+    u, v, radius = scene.camera.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
     low = np.arange(side) * CELL - 0.5  # px, a cell's edge
     def gap(x: Array) -> Array:
         """(N, T, side): from the disc's middle to the nearest point of each row or column of cells."""

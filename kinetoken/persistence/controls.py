@@ -42,7 +42,7 @@ def first_frames(material: Material) -> Array:
     scene, truth = material.store.scene, material.truth
     size = scene.look.image_size
     rows = np.arange(len(material.store))
-    u, v, radius = scene.project(material.tracks.points[rows, truth.first])
+    u, v, radius = scene.camera.project(material.tracks.points[rows, truth.first])
     features = np.empty((len(rows), 3 * (CROP // 2) ** 2 + 3))
     for part in np.array_split(rows, max(len(rows) // 512, 1)):
         frames = material.store.take(part).pixels[np.arange(len(part)), truth.first[part]]

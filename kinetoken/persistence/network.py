@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
+from kinetoken.layers import cell_centres, expected_places
 from kinetoken.persistence.extractors import CELL, Extractor, State, build_extractor
 from kinetoken.persistence.params import HeadParams, PersistenceParams
 from kinetoken.tokenizer.network import Tokenizer
@@ -59,9 +60,8 @@ class Reader(nn.Module):
         nn.init.zeros_(last.bias)
         self.offset = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), last)
         self.presence = nn.Linear(channels, stride)
-        middle = torch.arange(side) * CELL + (CELL - 1) / 2
-        v, u = torch.meshgrid(middle, middle, indexing="ij")
-        self.register_buffer("centre", torch.stack([u, v], -1).reshape(-1, 1, 2), persistent=False)  # (cells, 1, 2)
+        centre = cell_centres(side, side, -0.5, CELL * side - 0.5)[:, None]  # (cells, 1, 2) px
+        self.register_buffer("centre", centre, persistent=False)
 
     @property
     def size(self) -> int:
@@ -77,8 +77,9 @@ class Reader(nn.Module):
         mean = attention.mean(2)  # (B, S, cells)
         mean = mean / (mean.sum(-1, keepdim=True) + 1e-6)
         places = self.centre + CELL * self.offset(tokens).unflatten(-1, (self.stride, 2))  # (B, S, cells, stride, 2)
+        place = expected_places(mean[:, :, None], places.flatten(3))  # (B, S, 1, 2 stride)
         return Seen(
-            content, torch.einsum("bsn,bsnfd->bsfd", mean, places).flatten(1, 2),
+            content, place.unflatten(-1, (self.stride, 2)).flatten(1, 3),
             torch.einsum("bsn,bsnf->bsf", mean, self.presence(tokens)).flatten(1, 2), attention,
         )
 

@@ -34,7 +34,7 @@ class Targets:
 def targets(points: Array, persistent: np.ndarray, scene: Scene) -> Targets:
     """points (N, T, 3) m, NaN where out of sight, and persistent (N,)."""
     present = np.isfinite(points[..., 0])
-    u, v, _ = scene.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
+    u, v, _ = scene.camera.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
     return Targets(
         torch.from_numpy(persistent.astype(np.float32)), torch.from_numpy(np.stack([u, v], -1).astype(np.float32)),
         torch.from_numpy(present.astype(np.float32)),

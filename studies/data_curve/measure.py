@@ -22,11 +22,11 @@ from kinetoken.core.per_track import PerTrack
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.coordinates import forest_correct, path_table
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.video_classifier import BaselinesParams
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
 from kinetoken.scores import Array, majority_accuracy, with_interval
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import load_tokenizer
 from kinetoken.training.loop import TrainingParams
 from stages.train_baselines import train_network
@@ -148,7 +148,7 @@ def from_codes(params: Curve, paths: Paths, context: Context) -> Reader:
     """The head on codes, with the first pooling of its params."""
     codes, tokenizer = read_codes(paths.codes), load_tokenizer(paths.tokenizer)
     codes.meta.require_same_tokenizer(tokenizer.hash, paths.codes, paths.tokenizer)
-    coordinates, test = code_coordinates(tokenizer), codes.of_split("test")
+    coordinates, test = Codebook.of(tokenizer).vectors, codes.of_split("test")
 
     def right(size: int) -> Array:
         epochs, apart = at(params, params.codes, size, context)

@@ -255,7 +255,7 @@ def test_points_are_trusted_as_far_as_the_model_says(filmed: Paths) -> None:
     evidence = reading.read_video(codes, scene.world.times, filmed.sources)
     assert evidence.points.shape == (24, 12, 3) and evidence.times.tolist() == scene.world.times[:12].tolist()
     for step in (np.array([1e-4, 0, 0]), np.array([0, 1e-4, 0])):  # m across the view
-        pixels = scene.focal * 1e-4 / evidence.points[..., 2]
+        pixels = scene.camera.focal * 1e-4 / evidence.points[..., 2]
         found = np.linalg.norm(evidence.whitening @ step, axis=-1)
         np.testing.assert_allclose(found, pixels / TRUST.px, rtol=1e-6)
     deeper = np.linalg.norm(np.einsum("ntij,ntj->nti", evidence.whitening, 1e-4 * evidence.points), axis=-1)

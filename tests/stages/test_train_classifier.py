@@ -15,6 +15,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
 from kinetoken.heads.classifier import ClassifierParams, CodeClassifier, load_classifier
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.training.loop import History, Validate
 from stages import train_classifier
@@ -159,7 +160,7 @@ def test_place_is_learnt_by_the_pooling_that_keeps_it(coded: Path) -> None:
     """The mean of the codes cannot tell which way the odd one moves."""
     table = odd_one_out(coded, train=160)
     params = dataclasses.replace(PARAMS, epochs=40, learning_rate=0.01, channels=8, maps=4, width=32, dropout=0.0)
-    coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
+    coordinates = Codebook.of(load_tokenizer(coded / "tokenizer")).vectors
     right = {}
     for pooling in params.poolings:
         head, _ = train_classifier.train_head(params, pooling, table, coordinates, silent())
@@ -181,7 +182,7 @@ def test_an_epoch_is_judged_by_the_head_that_it_would_leave(coded: Path, monkeyp
 
     monkeypatch.setattr(train_classifier, "fit", too_sure)
     codes = read_codes(coded / "codes.parquet")
-    coordinates = train_classifier.code_coordinates(load_tokenizer(coded / "tokenizer"))
+    coordinates = Codebook.of(load_tokenizer(coded / "tokenizer")).vectors
     head, _ = train_classifier.train_head(PARAMS, "none", codes, coordinates, silent())
     val = codes.of_split("val")
 

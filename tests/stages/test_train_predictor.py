@@ -24,6 +24,7 @@ from kinetoken.prediction.scores import Scores
 from kinetoken.prediction.training import train_predictor as train_on
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.tracks import Tracks, read_tracks
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
@@ -62,11 +63,10 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
     table = CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
     write_codes(folder / "codes.parquet", meta, [table])
-    vectors = tokenizer.codes_to_latents(torch.arange(1000).reshape(-1, 1, 1, 1))[..., 0, 0, 0].detach()
     generator = Generator(GeneratorShape(
         table.classes, meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=4, plan=PLAN_SHAPE,
         patch=2, width=8, layers=1, heads=2,
-    ), vectors, MASKED.sampling)
+    ), Codebook.of(tokenizer), MASKED.sampling)
     generator.tokenizer_hash = tokenizer.hash
     generator.save(folder / "generator")
     return folder

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.kinetoken.equations.test_offline import PAST, evidence_of, tracks  # noqa: F401
 
 from kinetoken.equations.grammar import parse
 from kinetoken.equations.ladder import (
@@ -17,6 +16,7 @@ from kinetoken.equations.ladder import (
 )
 from kinetoken.equations.offline import describe
 from kinetoken.equations.scoring import check_description, form_of, nmse, score_equations
+from tests.kinetoken.equations.test_offline import PAST, evidence_of, tracks  # noqa: F401
 
 TIMES = np.arange(16) / 16
 FALL = {"x": "0.1 + 1.2*t", "y": "0.5 + 2*t - 2.5*t**2", "z": "3 - 0.4*t"}

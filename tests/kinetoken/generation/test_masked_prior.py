@@ -12,11 +12,11 @@ from kinetoken.generation.masked_prior import MaskedPrior, MaskedShape, Sampling
 from kinetoken.generation.plan import COLOURS, Seen
 from kinetoken.generation.training import draw_hidden, hidden_losses
 from kinetoken.scenes.paths import to_path_coordinates
-from kinetoken.tokenizer.codebook import level_digits
+from kinetoken.tokenizer.codebook import Codebook
 from tests.support.generators import some_seen
 
 LEVELS = (4, 3)
-TABLE = torch.cartesian_prod(torch.linspace(-1, 1, 4), torch.linspace(-1, 1, 3))
+CODEBOOK = Codebook(torch.cartesian_prod(torch.linspace(-1, 1, 4), torch.linspace(-1, 1, 3)), LEVELS)
 SHAPE = MaskedShape(classes=2, grid=(3, 4, 4), levels=LEVELS, patch=2, width=16, layers=1, heads=2, slice_frames=2)
 SAMPLING = SamplingParams(
     steps=5, order="unsure", temperature=1.0, final_temperature=1.0, guidance=0.0, plan_spread=1.0,
@@ -26,7 +26,7 @@ SAMPLING = SamplingParams(
 @pytest.fixture()
 def prior() -> MaskedPrior:
     torch.manual_seed(0)
-    return MaskedPrior(SHAPE, TABLE).eval()
+    return MaskedPrior(SHAPE, CODEBOOK).eval()
 
 
 def some_codes(count: int) -> torch.Tensor:
@@ -39,7 +39,7 @@ def test_patches_and_back(prior: MaskedPrior) -> None:
     assert digits.shape == (5, 3 * 2 * 2, 4 * 2) and (digits < torch.tensor(SHAPE.choices)).all()
     assert torch.equal(prior.to_codes(digits), codes)
     # the first patch of the first slice holds its upper left corner, token by token
-    assert torch.equal(digits[:, 0].reshape(5, 4, 2), level_digits(TABLE, LEVELS)[codes[:, 0, :2, :2].reshape(5, 4)])
+    assert torch.equal(digits[:, 0].reshape(5, 4, 2), CODEBOOK.digits()[codes[:, 0, :2, :2].reshape(5, 4)])
 
 
 def test_hidden_patches_are_not_seen(prior: MaskedPrior) -> None:
@@ -68,7 +68,7 @@ def test_drawing_follows_the_training_head(prior: MaskedPrior) -> None:
     """Many draws of one patch come as often as the probabilities of the head that is trained say."""
     shape = dataclasses.replace(SHAPE, grid=(1, 1, 1), patch=1)
     torch.manual_seed(4)
-    small = MaskedPrior(shape, TABLE).eval()
+    small = MaskedPrior(shape, CODEBOOK).eval()
     count = 20_000
     plan = some_seen(1, 2)
     many = Seen(plan.path.expand(count, -1, -1), plan.colour.expand(count, -1))

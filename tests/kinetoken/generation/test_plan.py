@@ -31,7 +31,7 @@ def test_a_ball_is_seen_where_it_is_and_of_its_colour(tiny_data: Path) -> None:
     seen = Seen.of_clips(clips.pixels, store.scene.background())
     tracks = read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet")
     rows = np.isin(tracks.track_id, clips.track_id)
-    u, v, radius = store.scene.project(tracks.points[rows])
+    u, v, radius = store.scene.camera.project(tracks.points[rows])
     found = seen.path.numpy()
     assert np.median(np.hypot(31.5 + 16 * found[..., 0] - u, 31.5 + 16 * found[..., 1] - v)) < 0.2
     assert np.median(np.abs(4 * np.exp(found[..., 2] / 4) / radius - 1)) < 0.1

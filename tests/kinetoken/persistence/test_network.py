@@ -200,7 +200,7 @@ def test_cells_that_the_disc_touches_by_brute_force() -> None:
             expected = np.zeros((SIZE // 8, SIZE // 8), bool)
             for frame in (2 * step, 2 * step + 1):
                 if np.isfinite(points[clip, frame, 0]):
-                    u, v, radius = (float(x) for x in SCENE.project(points[clip, frame]))
+                    u, v, radius = (float(x) for x in SCENE.camera.project(points[clip, frame]))
                     disc = np.hypot(fine[:, None] - v, fine[None] - u) < radius
                     expected |= disc.reshape(SIZE // 8, 80, SIZE // 8, 80).any((1, 3))
             np.testing.assert_array_equal(found[clip, step], expected.ravel())

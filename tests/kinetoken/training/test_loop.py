@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.kinetoken.core.test_stage import ROOT, environment, until
 from torch import Tensor, nn
 
 from kinetoken.core.artifacts import hash_path, save_model
@@ -27,6 +26,7 @@ from kinetoken.training.loop import (
     read_checkpoint,
     write_checkpoint,
 )
+from tests.kinetoken.core.test_stage import ROOT, environment, until
 
 PARAMS = TrainingParams(
     seed=3, epochs=6, batch_size=16, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
