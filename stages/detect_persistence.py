@@ -21,7 +21,7 @@ from kinetoken.persistence import tables
 from kinetoken.persistence.compute import seconds_a_step
 from kinetoken.persistence.controls import controls
 from kinetoken.persistence.evaluation import by_group, decision_metrics, rules
-from kinetoken.persistence.experiment import Material, Outcome, try_extractor
+from kinetoken.persistence.experiment import ExtractorResult, Material, try_extractor
 from kinetoken.persistence.network import save_detector
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.reference import group_of, log_odds, reference_stopper
@@ -94,7 +94,7 @@ def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
         write_json(context.run_info / "seconds.json", measured)
 
 
-def seconds(outcome: Outcome, material: Material) -> dict[str, float]:
+def seconds(outcome: ExtractorResult, material: Material) -> dict[str, float]:
     """Measured, a track: of a whole clip, and until the decisions fell, were every step as long as the median."""
     network, trial = outcome.detector.network, outcome.trial
     step = seconds_a_step(network, material.store.shape[1], tracks=TIMED, steps=len(trial.seen)) / TIMED
@@ -137,7 +137,7 @@ def best_possible(material: Material, params: PersistenceParams, context: Contex
 
 
 def metrics_of(
-    outcome: Outcome, material: Material, optimum: Optimum | None, params: PersistenceParams
+    outcome: ExtractorResult, material: Material, optimum: Optimum | None, params: PersistenceParams
 ) -> dict[str, Any]:
     """Of one extractor on the test tracks."""
     truth, trial = material.truth.take(material.rows("test")), outcome.trial

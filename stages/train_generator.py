@@ -22,7 +22,7 @@ from kinetoken.core.per_track import require_same_tracks
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
-from kinetoken.generation.plan import PlanShape, Seen
+from kinetoken.generation.plan import Plan, PlanShape
 from kinetoken.generation.scores import Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
 from kinetoken.scenes.clips import ClipStore
@@ -56,7 +56,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     generator = build(params, codes, tokenizer, store.shape[0])
     context.progress.phase("following the ball")
     background = store.scene.background()
-    seen = {split: Seen.of_clips(store.read(split).pixels, background) for split in ("train", "val")}
+    seen = {split: Plan.of_clips(store.read(split).pixels, background) for split in ("train", "val")}
     histories = generator.fit(codes, seen, params, context)
     generator.to(fabric_device(context.hardware))
     scorer = Scorer(params, codes, tokenizer, judge, store, context)

@@ -26,7 +26,7 @@ from kinetoken.i3d_magvit.frames import decoded, frame_metrics
 from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.i3d_magvit.past import Trust, in_metres, measured_trust
-from kinetoken.i3d_magvit.training import ClipSet, Reading, pixels_apart, read, train_network
+from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, pixels_apart, read, train_network
 from kinetoken.prediction import judging
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.paths import scene_path, to_pixels
@@ -131,7 +131,7 @@ def clip_set(split: str, codes: CodesTable, store: ClipStore, tracks: Tracks) ->
 
 
 def class_and_future(
-    network: I3DMagvit, codes: CodesTable, tracks: Tracks, scene: Scene, whole: Reading, told: Reading
+    network: I3DMagvit, codes: CodesTable, tracks: Tracks, scene: Scene, whole: JointPredictions, told: JointPredictions
 ) -> tuple[dict[str, Any], "pd.DataFrame"]:
     """Metrics of the test clips, and the forecasts' errors step by step."""
     import pandas as pd
@@ -154,7 +154,7 @@ def class_and_future(
     return metrics, pd.DataFrame(scores.error_by_step(found, future, floors, codes.label[test]))
 
 
-def each_stream(network: I3DMagvit, clips: dict[str, ClipSet], whole: Reading) -> dict[str, Any]:
+def each_stream(network: I3DMagvit, clips: dict[str, ClipSet], whole: JointPredictions) -> dict[str, Any]:
     """What the test clips' codes say with the frames left open, and how far off the place is by frames alone, px.
 
     The floor of the place is the training clips' mean one in each frame.
@@ -183,7 +183,7 @@ def trust_in_pasts(network: I3DMagvit, val: ClipSet, points: scores.Array, scene
 
 def frames_of(
     network: I3DMagvit, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
-    told: Reading, context: Context,
+    told: JointPredictions, context: Context,
 ) -> dict[str, float]:
     """Metrics of the frames foretold, of as many of the test clips as the params say, evenly chosen."""
     test, count = np.flatnonzero(codes.split == "test"), network.params.frames_scored
@@ -200,7 +200,7 @@ def frames_of(
 
 def draw(
     network: I3DMagvit, tokenizer: Tokenizer, codes: CodesTable, tracks: Tracks, scene: Scene, clips: ClipSet,
-    told: Reading, paths: Paths,
+    told: JointPredictions, paths: Paths,
 ) -> None:
     """A few test clips of each class: forecasts on the frames, and as paths in space."""
     test, past = np.flatnonzero(codes.split == "test"), network.past_frames

@@ -14,7 +14,7 @@ from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
 from kinetoken.diagnosis.columns import Column, load_arrays, open_column, open_parquet
-from kinetoken.diagnosis.footage import Footage, watch
+from kinetoken.diagnosis.footage import UserClips, measure_footage
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
 from kinetoken.diagnosis.patient import SPLITS, Patient
@@ -300,9 +300,9 @@ def _add_footage(
             raise UserError(f"{files.reconstructions}: reconstructions need the clips beside them (--clips)")
         return
     progress.phase("reading clips", len(rows), "clips")
-    footage = Footage(files.clips, labels.track_id, length)
-    drawn = None if files.reconstructions is None else Footage(files.reconstructions, labels.track_id, length)
-    seen = watch(footage, drawn, rows, patient.split, patient.meta.grid, params.reconstructed_clips)
+    footage = UserClips(files.clips, labels.track_id, length)
+    drawn = None if files.reconstructions is None else UserClips(files.reconstructions, labels.track_id, length)
+    seen = measure_footage(footage, drawn, rows, patient.split, patient.meta.grid, params.reconstructed_clips)
     patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"

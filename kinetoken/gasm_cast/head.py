@@ -43,7 +43,7 @@ class StreamReader(nn.Module):
         return (self.curves @ steps).flatten(1)
 
 
-class Head(nn.Module):
+class FusionHead(nn.Module):
     """Fused tokens of one or two streams → logits (B, classes)."""
 
     def __init__(self, readers: dict[str, StreamReader], classes: int, dropout: float) -> None:

@@ -20,7 +20,7 @@ from kinetoken.core.params import Fraction, NonNegative, Positive, Range, build
 from kinetoken.core.stage import Context
 from kinetoken.generation.gaussian_prior import ClassGaussianPrior, Codes, GaussianPrior
 from kinetoken.generation.masked_prior import MaskedPrior, MaskedShape, SamplingParams
-from kinetoken.generation.plan import PlanPrior, PlanShape, Seen
+from kinetoken.generation.plan import Plan, PlanPrior, PlanShape
 from kinetoken.generation.training import MaskedParams, PlanParams, train_masked_prior, train_plan_prior
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import History
@@ -93,7 +93,7 @@ class Generator(nn.Module):
         return self.shape.classes
 
     def fit(
-        self, codes: CodesTable, seen: Mapping[str, Seen], params: GeneratorParams, context: Context
+        self, codes: CodesTable, seen: Mapping[str, Plan], params: GeneratorParams, context: Context
     ) -> dict[str, History]:
         """Fit every prior to the training codes; the curves of those that are trained step by step.
 

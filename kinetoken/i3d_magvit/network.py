@@ -60,7 +60,7 @@ class I3DMagvitShape:
 
 
 @dataclasses.dataclass
-class Seen:
+class JointOutput:
     """What the network makes of B clips of T frames; path coordinates are those of kinetoken.scenes.paths."""
 
     logits: Tensor  # (B, classes)
@@ -160,7 +160,7 @@ class I3DMagvit(nn.Module):
             self.backbone.eval()
         return self
 
-    def forward(self, whole: Tensor, pasts: Tensor, codes: Tensor) -> tuple[Seen, Seen]:
+    def forward(self, whole: Tensor, pasts: Tensor, codes: Tensor) -> tuple[JointOutput, JointOutput]:
         """Clips with codes (B, K, H', W') int64 in training: what is made of each whole, and of its past alone.
 
         Frames are looked at of part of them: `whole` (W, T, H, W, 3) uint8 are those of the first clips, `pasts`
@@ -182,7 +182,7 @@ class I3DMagvit(nn.Module):
             self._seen(torch.cat([opened[1], last]), before, self._located(last), loss),
         )
 
-    def see(self, clips: Tensor | None, codes: Tensor) -> Seen:
+    def see(self, clips: Tensor | None, codes: Tensor) -> JointOutput:
         """clips (B, T, H, W, 3) uint8 and their codes (B, K, H', W') int64, both whole or both the past alone.
 
         With no clips what the frames would say is left open, as for part of the clips in training.
@@ -211,7 +211,7 @@ class I3DMagvit(nn.Module):
 
     def _seen(
         self, compressed: Tensor, read: tuple[Tensor, Tensor] | None, located: Tensor | None, compression: Tensor
-    ) -> Seen:
+    ) -> JointOutput:
         """From the frames' steps (B, K S, size), what the codes say of the same slices, and the path by frames alone.
 
         Where codes say nothing, that path is the only one. Raises ValueError with neither.
@@ -235,7 +235,7 @@ class I3DMagvit(nn.Module):
             steps = self.layers(steps)
         embedding = self.embed(steps.sum(1))
         ahead = self.foretell(path, functional.gelu(embedding)) if path.shape[1] == self.past_frames else None
-        return Seen(self.classify(embedding), embedding, path, located, ahead, compression)
+        return JointOutput(self.classify(embedding), embedding, path, located, ahead, compression)
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Weights between hidden layers: those that Muon trains."""
@@ -247,7 +247,7 @@ class I3DMagvit(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.params.frozen):
             return self.backbone.features(averaged_down(clips, self.params.backbone.image_size))
 
-    def written(self, seen: Seen, codes: Tensor, path: Tensor) -> Tensor:
+    def written(self, seen: JointOutput, codes: Tensor, path: Tensor) -> Tensor:
         """What every token of the next slice shows: (B, H', W', width).
 
         codes: of the past (B, K, H', W'); path (B, 1 + frames, 3): from the last frame of the past on.
@@ -258,7 +258,7 @@ class I3DMagvit(nn.Module):
         shown: Tensor = self.writer(before, path, self.look(functional.gelu(seen.embedding)))
         return shown
 
-    def next_codes(self, seen: Seen, codes: Tensor) -> Tensor:
+    def next_codes(self, seen: JointOutput, codes: Tensor) -> Tensor:
         """The tokens of the slice after the past, where the network foretells the ball: (B, 1, H', W') int64."""
         if seen.ahead is None:
             raise ValueError("the future is foretold from the past alone; a whole clip was given")

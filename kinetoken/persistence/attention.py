@@ -6,7 +6,7 @@ step times the reader's on its cell. No loss asks for it.
 
 import numpy as np
 
-from kinetoken.persistence.evaluation import Watched
+from kinetoken.persistence.evaluation import DetectorPredictions
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.stopping import Flags, Steps
 from kinetoken.physics.laws import Array
@@ -28,7 +28,7 @@ def meets_candidate(points: Array, scene: Scene, stride: int, side: int) -> Flag
     return np.asarray(steps.any(2))
 
 
-def token_weights(watched: Watched, step: Steps) -> Array:
+def token_weights(watched: DetectorPredictions, step: Steps) -> Array:
     """(N, S, cells) at the decision after step `step` (N,): over time times over space."""
     over_time = watched.over_time[np.arange(len(step)), step]  # (N, S)
     return np.asarray(over_time[..., None] * watched.over_space)

@@ -10,14 +10,14 @@ from kinetoken.codes import CodesTable
 from kinetoken.core.stage import Context
 from kinetoken.persistence.attention import attention_ratio, meets_candidate, token_weights
 from kinetoken.persistence.compute import count
-from kinetoken.persistence.evaluation import Trial, Watched, watch
+from kinetoken.persistence.evaluation import DetectorPredictions, Trial, predict_clips
 from kinetoken.persistence.extractors import Extractor, MagvitExtractor
 from kinetoken.persistence.network import Detector, PersistenceNetwork, build_network
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.stopping import best_thresholds, decide, fitted_temperatures, steps_seen
 from kinetoken.persistence.training import Targets, targets, train_network
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import Truth
+from kinetoken.scenes.candidates import CandidateTruth
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import Tracks
 from kinetoken.scores import with_interval
@@ -36,12 +36,14 @@ class Material:
     codes: CodesTable
     tokenizer: Tokenizer
     tracks: Tracks
-    truth: Truth
+    truth: CandidateTruth
     known: Targets
     made: dict[tuple[str, str], Tensor] = dataclasses.field(default_factory=dict)  # of codes, by extractor and split
 
     @classmethod
-    def of(cls, store: ClipStore, codes: CodesTable, tokenizer: Tokenizer, tracks: Tracks, truth: Truth) -> "Material":
+    def of(
+        cls, store: ClipStore, codes: CodesTable, tokenizer: Tokenizer, tracks: Tracks, truth: CandidateTruth
+    ) -> "Material":
         return cls(store, codes, tokenizer, tracks, truth, targets(tracks.points, truth.persistent, store.scene))
 
     def rows(self, split: str) -> np.ndarray:
@@ -70,12 +72,12 @@ class Material:
 
 
 @dataclasses.dataclass
-class Outcome:
+class ExtractorResult:
     """Of one extractor, on the test tracks."""
 
     detector: Detector
     history: History
-    watched: Watched
+    watched: DetectorPredictions
     trial: Trial
     attention: Array  # (N,) ratio at the decision, NaN where the candidate was not met yet
     untrained: Array  # (CONTROL,) the same of the network before training, its control
@@ -102,21 +104,21 @@ class Outcome:
         }
 
 
-def try_extractor(name: str, material: Material, params: PersistenceParams, context: Context) -> Outcome:
+def try_extractor(name: str, material: Material, params: PersistenceParams, context: Context) -> ExtractorResult:
     """Train it, calibrate and set its thresholds on the validation tracks, and let it decide the test tracks."""
     device = fabric_device(context.hardware)
     size, frames = material.store.shape[1], material.store.shape[0]
     network = build_network(name, params, size, material.tokenizer)
     context.progress.phase(f"{name}: reading clips")
     val, test = (material.clips(network.extractor, split, device) for split in ("val", "test"))
-    untrained = watch(network.eval().to(device), test[0][:CONTROL], device)
+    untrained = predict_clips(network.eval().to(device), test[0][:CONTROL], device)
     history = train_network(
         network, material.clips(network.extractor, "train", device), val, params.of(name), params.head, context, name
     )
     network.to(device)
     context.progress.phase(f"{name}: deciding", len(test[0]), "tracks")
     detector = calibrate(name, network, val, params, frames, material.tokenizer, device)
-    watched = watch(network, test[0], device)
+    watched = predict_clips(network, test[0], device)
     context.progress.advance(len(test[0]))
     odds = watched.logits / np.array(detector.temperatures)
     decisions = decide(odds, detector.persistent_above, detector.transient_below)
@@ -127,7 +129,7 @@ def try_extractor(name: str, material: Material, params: PersistenceParams, cont
         attention_ratio(token_weights(each, steps), meets[: len(steps)], steps)
         for each, steps in ((watched, decisions.step), (untrained, decisions.step[:CONTROL]))
     )
-    return Outcome(detector, history, watched, trial, *ratios)
+    return ExtractorResult(detector, history, watched, trial, *ratios)
 
 
 def calibrate(
@@ -135,7 +137,7 @@ def calibrate(
     tokenizer: Tokenizer, device: torch.device,
 ) -> Detector:
     """Temperatures of each step and thresholds, from the validation tracks."""
-    logits = watch(network, val[0], device).logits
+    logits = predict_clips(network, val[0], device).logits
     persistent = val[1].persistent.numpy() > 0
     temperatures = fitted_temperatures(logits, persistent)
     seen = steps_seen(network.stride, frames)

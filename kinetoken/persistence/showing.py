@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kinetoken.charts.figures import figure_style, save_png
 from kinetoken.core.artifacts import write_csv
 from kinetoken.persistence.attention import token_weights
-from kinetoken.persistence.experiment import Material, Outcome
+from kinetoken.persistence.experiment import ExtractorResult, Material
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.reasons import reason_of, sentence
 from kinetoken.persistence.tables import REFERENCE, compute_rows
@@ -33,8 +33,8 @@ WRONG = 6  # and of its wrong ones the first so many, which may be among them
 
 
 def draw(
-    outcomes: Mapping[str, Outcome], material: Material, operating: "pd.DataFrame", shown: int, efficiency: Path,
-    attention: Path,
+    outcomes: Mapping[str, ExtractorResult], material: Material, operating: "pd.DataFrame", shown: int,
+    efficiency: Path, attention: Path,
 ) -> None:
     """The efficiency figure, and in folder `attention` a picture of `shown` clips for each extractor."""
     draw_efficiency(efficiency, outcomes, operating)
@@ -54,7 +54,7 @@ def chosen(material: Material, shown: int) -> np.ndarray:
     return np.array(both[:shown], np.int64)
 
 
-def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.DataFrame") -> None:
+def draw_efficiency(path: Path, outcomes: Mapping[str, ExtractorResult], operating: "pd.DataFrame") -> None:
     """Accuracy over frames watched, when decisions fall, and what share of a clip's compute they took."""
     figure_style()
     from matplotlib import pyplot as plt
@@ -85,7 +85,7 @@ def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.
     save_png(figure, path)
 
 
-def draw_attention(path: Path, outcome: Outcome, material: Material, rows: np.ndarray) -> None:
+def draw_attention(path: Path, outcome: ExtractorResult, material: Material, rows: np.ndarray) -> None:
     """A row a clip: its first frames until the decision, lit where attention lies, heads averaged."""
     step = outcome.trial.decisions.step
     weights = token_weights(outcome.watched, step)[rows]  # (K, S, cells)
@@ -96,7 +96,7 @@ def draw_attention(path: Path, outcome: Outcome, material: Material, rows: np.nd
 
 
 @torch.no_grad()
-def draw_heads(path: Path, outcome: Outcome, material: Material, rows: np.ndarray) -> None:
+def draw_heads(path: Path, outcome: ExtractorResult, material: Material, rows: np.ndarray) -> None:
     """The same of a few clips, a row a head."""
     network = outcome.detector.network
     device = next(network.parameters()).device
@@ -117,7 +117,7 @@ def _pixels(material: Material, rows: np.ndarray) -> Pixels:
     return clips[np.argsort(order)]
 
 
-def _strip(pixels: Pixels, weights: Array, step: int, outcome: Outcome) -> Pixels:
+def _strip(pixels: Pixels, weights: Array, step: int, outcome: ExtractorResult) -> Pixels:
     """Frames side by side, (side, STRIP side, 3): grey, lit in orange by weights (S, cells), until step `step`."""
     stride, side = outcome.detector.network.stride, outcome.detector.network.extractor.side
     times_uniform = weights * (step + 1) * side * side
@@ -139,7 +139,7 @@ def _save_strips(path: Path, strips: list[Pixels]) -> None:
     Image.fromarray(np.concatenate([part for strip in strips for part in (strip, gap)])).save(path, optimize=True)
 
 
-def told(outcomes: Mapping[str, Outcome], material: Material, shown: int, ratios: Path, reasons: Path) -> None:
+def told(outcomes: Mapping[str, ExtractorResult], material: Material, shown: int, ratios: Path, reasons: Path) -> None:
     """Attention on every test track's candidate as CSV, and what a few decisions rested on as JSON lines."""
     import pandas as pd
 
@@ -160,7 +160,7 @@ def told(outcomes: Mapping[str, Outcome], material: Material, shown: int, ratios
                 sink.write(json.dumps(record | {"actual": str(kind[row])}, sort_keys=True) + "\n")
 
 
-def reason(name: str, outcome: Outcome, row: int, track_id: int) -> dict[str, Any]:
+def reason(name: str, outcome: ExtractorResult, row: int, track_id: int) -> dict[str, Any]:
     """The record of one test decision, and its sentence."""
     decided, trial = outcome.trial.decisions, outcome.trial
     step, frames = int(decided.step[row]), int(trial.frames[row])

@@ -76,7 +76,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Told:
+class DecisionReason:
     """What one decision rested on, in a sentence."""
 
     extractor: str
@@ -102,7 +102,7 @@ class EarlyDecisions:
     heads: Sequence[Picture]
     cost: Picture | None
     budgets: Markup | None
-    told: Sequence[Told]
+    told: Sequence[DecisionReason]
 
 
 def early_decisions(results: Results, count: int) -> EarlyDecisions | None:
@@ -358,7 +358,7 @@ def budgets(results: Results) -> Markup | None:
     return None if text is None or BUDGETS not in text else to_html(text.partition(BUDGETS)[2])
 
 
-def reasons(results: Results, count: int) -> list[Told]:
+def reasons(results: Results, count: int) -> list[DecisionReason]:
     """Sentences of right and of wrong decisions, over extractors and kinds in turn."""
     path = results.file(f"{STAGE}/reasons.jsonl")
     if path is None:
@@ -369,8 +369,10 @@ def reasons(results: Results, count: int) -> list[Told]:
 
     rows = spread(read_rows(path), count, right, lambda row: f"{row.get('actual')} {row.get('extractor')}")
     return [
-        Told(str(row.get("extractor", "?")), str(row.get("track_id", "?")), str(row.get("actual", "?")), right(row),
-             str(row.get("sentence", "")))
+        DecisionReason(
+            str(row.get("extractor", "?")), str(row.get("track_id", "?")), str(row.get("actual", "?")), right(row),
+            str(row.get("sentence", "")),
+        )
         for row in rows
     ]
 

@@ -15,7 +15,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.generation.generator import Generator, GeneratorShape
 from kinetoken.i3d_magvit.network import I3DMagvit, load_i3d_magvit, require_fitting
 from kinetoken.i3d_magvit.params import ForecastParams, TemporalParams
-from kinetoken.i3d_magvit.training import ClipSet, PartlySeen, Reading, joint_step, read, train_network
+from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, PartlySeen, joint_step, read, train_network
 from kinetoken.prediction.network import Predictor, PredictorShape
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import Batch, Step, fit
@@ -59,9 +59,9 @@ def open_branches(module: I3DMagvit) -> I3DMagvit:
     return module
 
 
-def assert_same_reading(one: Reading, other: Reading) -> None:
+def assert_same_reading(one: JointPredictions, other: JointPredictions) -> None:
     """Bit for bit."""
-    for field in dataclasses.fields(Reading):
+    for field in dataclasses.fields(JointPredictions):
         first, second = (np.asarray(getattr(each, field.name)) for each in (one, other))
         assert np.array_equal(first, second), field.name
 
