@@ -129,7 +129,7 @@ def best_possible(material: Material, params: PersistenceParams, context: Contex
 
 
 def metrics_of(
-    outcome: Outcome, material: Material, optimum: Optimum | None, params: PersistenceParams
+    outcome: ExtractorResult, material: Material, optimum: Optimum | None, params: PersistenceParams
 ) -> dict[str, Any]:
     """Of one extractor on the test tracks."""
     truth, trial = material.truth.take(material.rows("test")), outcome.trial

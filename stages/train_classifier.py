@@ -32,7 +32,6 @@ from kinetoken.heads.classifier import (
     save_classifier,
     train_head,
 )
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.scores import (
     Array,
     classification_metrics,

@@ -113,20 +113,18 @@ def check(params: GeneratorParams, paths: Paths, dataset: Dataset, judge: VideoC
 
 def build(params: GeneratorParams, codes: CodesTable, tokenizer: Tokenizer, frames: int) -> Generator:
     """A generator for these codes of clips of `frames` frames, its priors not yet fitted."""
-    device = next(tokenizer.parameters()).device
-    every = torch.arange(codes.meta.codebook_size, device=device).reshape(-1, 1, 1, 1)
-    table = tokenizer.codes_to_latents(every)[..., 0, 0, 0].detach().cpu()
+    codebook = Codebook.of(tokenizer)
     train = codes.split == "train"
     clips = min(int((train & (codes.label == name)).sum()) for name in codes.classes)
     masked = params.masked
     shape = GeneratorShape(
-        codes.classes, codes.meta.grid, codes.meta.levels or (codes.meta.codebook_size,), codes.meta.codebook_size,
-        table.shape[1], frames // codes.meta.grid[0], min(params.components, clips - 1),
+        codes.classes, codes.meta.grid, codebook.levels, codebook.size, codebook.dim, frames // codes.meta.grid[0],
+        min(params.components, clips - 1),
         PlanShape(params.plan.components, params.plan.width, params.plan.layers, params.plan.mixture),
         masked.patch, masked.width, masked.layers, masked.heads,
     )
     torch.manual_seed(masked.seed)
-    generator = Generator(shape, table, masked.sampling)
+    generator = Generator(shape, codebook, masked.sampling)
     generator.tokenizer_hash = codes.meta.tokenizer
     return generator
 

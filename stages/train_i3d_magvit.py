@@ -86,13 +86,12 @@ def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
 
 def build(params: I3DMagvitParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> I3DMagvit:
     """An untrained network for these clips; what is not loaded comes from the params' seed."""
-    table = code_coordinates(tokenizer)
+    codebook = Codebook.of(tokenizer)
     shape = I3DMagvitShape(
-        codes.classes, store.shape[0], store.shape[1], codes.meta.grid,
-        codes.meta.levels or (codes.meta.codebook_size,), codes.meta.codebook_size, table.shape[1],
+        codes.classes, store.shape[0], store.shape[1], codes.meta.grid, codebook.levels, codebook.size, codebook.dim,
     )
     torch.manual_seed(params.seed)
-    network = I3DMagvit(params, shape, table)
+    network = I3DMagvit(params, shape, codebook)
     network.tokenizer_hash = codes.meta.tokenizer
     return network
 

@@ -23,11 +23,9 @@ from kinetoken.core.per_track import require_splits
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.changed_clips import change_points, encode_changed
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.position import (
     HEADLINES,
     Array,
-    Camera,
     PositionHead,
     PositionParams,
     build_position_head,
@@ -73,7 +71,7 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
 
     batches = TensorBatches(
         codes=torch.from_numpy(given.astype(np.int64)),
-        seen=torch.from_numpy(camera.project(points).astype(np.float32)),
+        seen=torch.from_numpy(camera.project_log(points).astype(np.float32)),
     )
     history = fit(
         head, position_step(params.depth_weight), batches, params, context, validate=validate, monitor="val_error_m"

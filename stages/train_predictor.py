@@ -103,16 +103,16 @@ def every_class_trained(codes: PerTrack, source: object) -> None:
 
 def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> Predictor:
     """An untrained predictor for these codes."""
-    table = tokenizer.codes_to_latents(torch.arange(codes.meta.codebook_size).reshape(-1, 1, 1, 1))[..., 0, 0, 0]
+    codebook = Codebook.of(tokenizer)
     shape = PredictorShape(
-        grid=codes.meta.grid, levels=codes.meta.levels or (codes.meta.codebook_size,),
-        coordinates=table.shape[1], codebook_size=codes.meta.codebook_size, past_slices=params.past_slices,
+        grid=codes.meta.grid, levels=codebook.levels, coordinates=codebook.dim, codebook_size=codebook.size,
+        past_slices=params.past_slices,
         slice_frames=store.shape[0] // codes.meta.grid[0], image_size=store.shape[1], width=params.width,
         filters=params.filters, lstm_width=params.lstm_width, transformer_width=params.transformer_width,
         future_slices=params.future_slices,
     )
     torch.manual_seed(params.seed)
-    predictor = Predictor(shape, table.detach())
+    predictor = Predictor(shape, codebook)
     predictor.tokenizer_hash = codes.meta.tokenizer
     return predictor
 

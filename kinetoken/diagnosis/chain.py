@@ -16,6 +16,7 @@ from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.probes import Labelled, MomentsParams, Splits
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 
 if TYPE_CHECKING:
     from kinetoken.tokenizer.network import Tokenizer
@@ -80,7 +81,7 @@ def walk(
     _check_fit(store, chosen, tokenizer.grid(store.shape[0]))
     grid, test = table.meta.grid, np.flatnonzero(chosen.split == "test")
     shown = test[even_sample(chosen.label[test], params.reconstructed_clips)]
-    quantized = _coordinates(tokenizer, chosen.codes, device)
+    quantized = Codebook.of(tokenizer).vectors.numpy()[chosen.codes]
     tokens = {"latents": np.empty_like(quantized), "codes": quantized, "codes_pooled": averaged_over_space(quantized)}
     kept = np.empty((len(shown), *store.shape, 3), np.uint8)
     background, recoded = store.scene.background(), np.empty_like(chosen.codes)
@@ -129,16 +130,6 @@ def _encode(tokenizer: "Tokenizer", pixels: Pixels, device: torch.device) -> tup
     latents = tokenizer.latents(torch.from_numpy(pixels).to(device))
     indices = tokenizer.quantize(latents)[1]
     return rearrange(latents.float().cpu().numpy(), "n d t h w -> n t h w d"), indices.cpu().numpy().astype(np.int32)
-
-
-@torch.no_grad()
-def _coordinates(tokenizer: "Tokenizer", indices: Indices, device: torch.device) -> Tokens:
-    """Codes (N, T', H', W') as the quantizer's coordinates (N, T', H', W', D)."""
-    parts = [
-        tokenizer.codes_to_latents(torch.from_numpy(indices[i : i + CHUNK]).long().to(device)).float().cpu().numpy()
-        for i in range(0, len(indices), CHUNK)
-    ]
-    return np.ascontiguousarray(rearrange(np.concatenate(parts), "n d t h w -> n t h w d"))
 
 
 def bounded_latents(latents: Tokens, levels: tuple[int, ...]) -> Tokens:

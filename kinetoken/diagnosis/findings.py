@@ -13,14 +13,14 @@ from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_in
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.physics import physics_numbers
-from kinetoken.diagnosis.probes import Reading
+from kinetoken.diagnosis.probes import ProbeResult
 from kinetoken.diagnosis.tally import WINDOW, Tally
 from kinetoken.scores import majority_accuracy, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Readings = dict[str, dict[str, Reading]]  # point of the chain → probe → what it read
+Readings = dict[str, dict[str, ProbeResult]]  # point of the chain → probe → what it read
 Numbers = dict[str, Any]
 
 HEADLINES = Headlines(  # of codes that were read with clips, tracks and labels beside them

@@ -23,7 +23,7 @@ MOVING = 0.1  # grey difference from the background, in [0, 1], from which a pix
 OWN_GRID = (4, 8, 8)  # of pixels where the codes' grid is not known
 
 
-class Footage:
+class UserClips:
     """The clips of N rows of a codes table, in pixels (n, T, H, W, 3) uint8, from a clip store or an array."""
 
     def __init__(self, path: Path, codes: Rows, what: str = "clips") -> None:
@@ -87,7 +87,7 @@ def _rgb(values: NDArray[Any], path: Path) -> Pixels:
 
 
 @dataclasses.dataclass(frozen=True)
-class Watched:
+class FootageMeasures:
     """What was seen: pixel tokens (N, T', H', W', D), tokens on what moves (N, T', H', W'), reconstructions judged."""
 
     tokens: Tokens
@@ -96,9 +96,9 @@ class Watched:
     notes: tuple[str, ...]
 
 
-def watch(
-    footage: Footage, drawn: Footage | None, rows: NDArray[np.int64], split: np.ndarray, grid: Grid, shown: int
-) -> Watched:
+def measure_footage(
+    footage: UserClips, drawn: UserClips | None, rows: NDArray[np.int64], split: np.ndarray, grid: Grid, shown: int
+) -> FootageMeasures:
     """Read the clips of these rows of the table, their splits (N,), on the codes' grid (1 × 1 × L: on one of its own).
 
     Reconstructions `drawn`, if there are any, are judged on `shown` test clips.
@@ -132,7 +132,7 @@ def watch(
     return Watched(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
 
 
-def _notes(footage: Footage, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:
     notes = [f"Foreground: pixels that differ by more than {MOVING:.0%} from the background, "
              f"{'the scene as drawn' if footage.scene else 'the median of each clip over time'}; "
              f"{mask.mean():.1%} of tokens meet it."]
@@ -142,7 +142,7 @@ def _notes(footage: Footage, own: bool, mask: NDArray[np.bool_]) -> tuple[str, .
     return tuple(notes)
 
 
-def _background(footage: Footage, clips: Pixels) -> NDArray[np.float32]:
+def _background(footage: UserClips, clips: Pixels) -> NDArray[np.float32]:
     """The scene's background (H, W, 3) if it is known, else each clip's median over time (n, H, W, 3), in [0, 1]."""
     if footage.scene is not None:
         height, width = clips.shape[2:4]
@@ -179,7 +179,7 @@ def _cells(moving: NDArray[np.bool_], grid: tuple[int, ...]) -> NDArray[np.bool_
 
 
 def _judged(
-    drawn: Footage, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels],
+    drawn: UserClips, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels],
     moving: dict[int, NDArray[np.bool_]], mean_video: NDArray[np.float32],
 ) -> Painted:
     clean, mask = np.stack([pixels[int(place)] for place in kept]), np.stack([moving[int(place)] for place in kept])

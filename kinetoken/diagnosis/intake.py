@@ -14,7 +14,7 @@ from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
 from kinetoken.diagnosis.columns import Column, load_arrays, open_column, open_parquet
-from kinetoken.diagnosis.footage import Footage, watch
+from kinetoken.diagnosis.footage import UserClips, measure_footage
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips

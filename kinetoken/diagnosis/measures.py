@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from kinetoken.diagnosis.patient import Patient
-    from kinetoken.diagnosis.probes import Reading, Splits
+    from kinetoken.diagnosis.probes import ProbeResult, Splits
 
 FEW_CLIPS = "pixels_half"  # the point of the chain that reads pixels with half the training clips
 
@@ -46,7 +46,7 @@ class Measures:
     test_clips: int | None = None  # that the readings were taken on
 
 
-def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "Reading"]]) -> Measures:
+def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult"]]) -> Measures:
     """All measures that the patient's inputs allow; `readings` by point of the chain, then by probe."""
     from kinetoken.diagnosis.geometry import effective_rank
     from kinetoken.diagnosis.probes import strongest
@@ -127,7 +127,7 @@ def _offset(patient: "Patient") -> float | None:
 CENTRED = ("fsq", "lfq")  # quantizers whose codes lie evenly around 0 whatever the latents do
 
 
-def least_pair(reading: "Reading") -> float:
+def least_pair(reading: "ProbeResult") -> float:
     """Accuracy between the two classes that are told apart worst, each clip choosing among the two: 0.5 is guessing."""
     scores, target = reading.probabilities, reading.target
     classes = np.unique(target)

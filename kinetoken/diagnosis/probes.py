@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive
 from kinetoken.core.stage import Context
+from kinetoken.layers import cell_centres, expected_places
 from kinetoken.scores import bootstrap_interval, fitted_temperature, log_softmax
 from kinetoken.training.loop import Batch, TensorBatches, TrainingParams, fit
 
@@ -93,7 +94,7 @@ class Splits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class ProbeResult:
     """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats."""
 
     probe: str
@@ -116,17 +117,17 @@ class Reading:
         return -np.log2(np.maximum(self.probabilities[np.arange(len(self.target)), self.target], 1e-12))
 
 
-def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, Reading]:
+def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
     """Every probe of PROBES at one point of the chain; the label names it in progress and curves."""
     return {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
 
 
-def strongest(readings: Mapping[str, Reading]) -> Reading:
+def strongest(readings: Mapping[str, ProbeResult]) -> ProbeResult:
     """The probe of the least validation cross-entropy: chosen without a look at the test clips."""
     return min(readings.values(), key=_val_cross_entropy)
 
 
-def linear_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
+def linear_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> ProbeResult:
     """Multinomial logistic regression on standardised principal components."""
     from sklearn.linear_model import LogisticRegression
 
@@ -141,7 +142,7 @@ def linear_probe(splits: Splits, params: MomentsParams, context: Context, label:
     return min(tried, key=_val_cross_entropy)
 
 
-def knn_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
+def knn_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> ProbeResult:
     """Votes of the nearest training clips by Euclidean distance among the components, one pseudo-vote a class."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -156,7 +157,7 @@ def knn_probe(splits: Splits, params: MomentsParams, context: Context, label: st
     return min(tried, key=_val_cross_entropy)
 
 
-def moments_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> Reading:
+def moments_probe(splits: Splits, params: MomentsParams, context: Context, label: str) -> ProbeResult:
     """Attention over space that reports where and what in each time slice, then a network over the slices."""
     torch.manual_seed(params.seed)
     shape = splits.train.tokens.shape
@@ -176,7 +177,7 @@ def moments_probe(splits: Splits, params: MomentsParams, context: Context, label
     return _calibrated("moments", val, test, splits)
 
 
-PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], Reading]] = {
+PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], ProbeResult]] = {
     "linear": linear_probe, "knn": knn_probe, "moments": moments_probe,
 }
 
@@ -197,12 +198,8 @@ class MomentsNetwork(nn.Module):
             nn.Linear(slices * params.heads * (2 + VALUES), 4 * params.width), nn.GELU(),
             nn.Linear(4 * params.width, 2 * params.width), nn.GELU(), nn.Linear(2 * params.width, num_classes),
         )
-        rows, columns = torch.meshgrid(
-            torch.linspace(-1, 1, height) if height > 1 else torch.zeros(1),
-            torch.linspace(-1, 1, width) if width > 1 else torch.zeros(1), indexing="ij",
-        )
         self.where: Tensor
-        self.register_buffer("where", torch.stack([columns, rows], -1).reshape(-1, 2), persistent=False)  # (H'W', 2)
+        self.register_buffer("where", cell_centres(height, width, -1, 1, "centres"), persistent=False)  # (H'W', 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         batch, slices = tokens.shape[:2]
@@ -211,7 +208,7 @@ class MomentsNetwork(nn.Module):
         found = rearrange(nn.functional.gelu(self.mix(found)), "n h w d -> n (h w) d")
         weight = self.attend(found).softmax(1)  # (B T', H'W', heads)
         read = torch.cat([self.where.expand(len(found), -1, -1), self.value(found)], -1)
-        slots = torch.einsum("nph,npv->nhv", weight, read)  # (B T', heads, 2 + VALUES)
+        slots = expected_places(weight.mT, read)  # (B T', heads, 2 + VALUES)
         scores: Tensor = self.over_time(rearrange(slots, "(b t) h v -> b (t h v)", b=batch, t=slices))
         return scores
 
@@ -238,15 +235,15 @@ def _votes(labels: NDArray[np.int64], num_classes: int) -> Array:
     return np.asarray(counts / counts.sum(-1, keepdims=True))
 
 
-def _calibrated(probe: str, val: Array, test: Array, splits: Splits) -> Reading:
+def _calibrated(probe: str, val: Array, test: Array, splits: Splits) -> ProbeResult:
     """The reading of scores (N, C) at the temperature that is best on validation."""
     temperature = fitted_temperature(val, splits.val.target)
     logs = log_softmax(val / temperature)
     entropy = float(-logs[np.arange(len(logs)), splits.val.target].mean())
-    return Reading(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy)
+    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy)
 
 
-def _val_cross_entropy(reading: Reading) -> float:
+def _val_cross_entropy(reading: ProbeResult) -> float:
     return reading.val_cross_entropy
 
 
@@ -260,7 +257,7 @@ def _all_classes(probabilities: Array, classes: NDArray[np.int64], num_classes: 
 # --- what a reading is worth -----------------------------------------------------------------------
 
 
-def label_information_bits(reading: Reading) -> float:
+def label_information_bits(reading: ProbeResult) -> float:
     """max(0, H(label) − held-out cross-entropy) in bits, at most H(label): a lower bound of what the tokens tell.
 
     The variational bound of Barber & Agakov (2003) with the probe as the decoder.
@@ -275,7 +272,7 @@ def label_entropy_bits(target: NDArray[np.int64]) -> float:
     return float(-(share * np.log2(share)).sum())
 
 
-def information_interval(reading: Reading, seed: int) -> tuple[float, float]:
+def information_interval(reading: ProbeResult, seed: int) -> tuple[float, float]:
     """95 % interval of label_information_bits by the bootstrap over test clips, the labels' entropy held fixed."""
     low, high = bootstrap_interval(label_entropy_bits(reading.target) - reading.bits, seed)
     return max(0.0, low), max(0.0, high)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.usage import Usage, level_digits, usage_of
+from kinetoken.diagnosis.usage import Usage, fsq_digits, usage_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ def level_histograms(tally: Tally, levels: tuple[int, ...]) -> "pd.DataFrame":
     import pandas as pd
 
     everywhere, ball = (counts.sum(0) for counts in (tally.groups, tally.foreground))
-    digits = level_digits(np.arange(tally.codebook_size, dtype=np.int32), levels)  # (K, L)
+    digits = fsq_digits(np.arange(tally.codebook_size, dtype=np.int32), levels)  # (K, L)
     rows = []
     for channel, count in enumerate(levels):
         whole, seen = (np.bincount(digits[:, channel], counts, minlength=count) for counts in (everywhere, ball))
@@ -137,7 +137,7 @@ def levels_by_position(tally: Tally, levels: tuple[int, ...]) -> "pd.DataFrame":
     columns = ["slice", "row", "column", "channel", "perplexity"]
     if tally.positions is None or not levels:
         return pd.DataFrame(columns=columns)
-    digits = level_digits(np.arange(tally.codebook_size, dtype=np.int32), levels)
+    digits = fsq_digits(np.arange(tally.codebook_size, dtype=np.int32), levels)
     rows = []
     for channel, count in enumerate(levels):
         seen = tally.positions @ np.eye(count, dtype=np.int64)[digits[:, channel]]  # (P, levels)

@@ -91,7 +91,7 @@ def foreground_tokens(scene: Scene, points: Array, grid: tuple[int, int, int]) -
     return np.concatenate(parts)
 
 
-def level_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
+def fsq_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
     """Index of each FSQ channel's level, (...) → (..., L): mixed radix, first channel least significant.
 
     Mentzer et al. 2023, arXiv:2309.15505.

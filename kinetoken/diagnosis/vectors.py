@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import Indices
-from kinetoken.diagnosis.usage import level_digits
+from kinetoken.diagnosis.usage import fsq_digits
 
 Vectors = NDArray[np.float32]
 
@@ -21,7 +21,7 @@ def fsq_vectors(levels: tuple[int, ...]) -> Vectors:
     """The codebook (K, L) of FSQ: each channel's level on an even scale about 0 (Mentzer et al. 2023)."""
     size = int(np.prod(levels))
     half = np.array(levels) // 2
-    return np.asarray((level_digits(np.arange(size, dtype=np.int32), levels) - half) / half, np.float32)
+    return np.asarray((fsq_digits(np.arange(size, dtype=np.int32), levels) - half) / half, np.float32)
 
 
 def lfq_vectors(codebook_size: int) -> Vectors:

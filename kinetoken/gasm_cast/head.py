@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from kinetoken.core.errors import UserError
 from kinetoken.gasm_cast.sizes import Places
+from kinetoken.layers import expected_places
 
 
 class StreamReader(nn.Module):
     """Tokens (B, T, N, C) → features (B, `features`): for each of `curves` weightings of time, what and where.
 
     What: the mean of the normalized tokens. Where: the expected places under `maps` softmaxes over the tokens of a
-    step (soft-argmax, Levine et al. 2016, arXiv:1504.00702). The curves start as the cosines of a DCT: the mean, then
+    step (soft-argmax). The curves start as the cosines of a DCT: the mean, then
     beginning against end, then middle against both.
     """
 
@@ -37,12 +38,12 @@ class StreamReader(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         normed = self.norm(tokens)
         weights = self.maps(normed).softmax(2)  # (B, T, N, maps)
-        where = weights.mT @ self.places  # (B, T, maps, 2)
+        where = expected_places(weights.mT, self.places)  # (B, T, maps, 2)
         steps = torch.cat([normed.mean(2), where.flatten(2)], -1)  # (B, T, F)
         return (self.curves @ steps).flatten(1)
 
 
-class Head(nn.Module):
+class FusionHead(nn.Module):
     """Fused tokens of one or two streams → logits (B, classes)."""
 
     def __init__(self, readers: dict[str, StreamReader], classes: int, dropout: float) -> None:

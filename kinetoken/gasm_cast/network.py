@@ -25,7 +25,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.gasm_cast.attention import Kept
 from kinetoken.gasm_cast.cross_attention import CrossAttention
 from kinetoken.gasm_cast.graph_attention import GraphAttention
-from kinetoken.gasm_cast.head import Head, StreamReader
+from kinetoken.gasm_cast.head import FusionHead, StreamReader
 from kinetoken.gasm_cast.levels import LEVELS, Grain
 from kinetoken.gasm_cast.sizes import Places, TokenSizes, grid_places, step_times
 from kinetoken.gasm_cast.variants import VARIANTS, FusionParams, Stream
@@ -75,7 +75,7 @@ class GasmCast(nn.Module):
             for name in list(LEVELS)[: params.layers]:
                 self.cross.append(CrossAttention(_grains(name, sizes, where), widths, params.heads, narrow))
         curves = params.curves if self.variant.ordered else 1
-        self.head = Head({
+        self.head = FusionHead({
             name: StreamReader(getattr(where, name), widths[name], steps[name], params.maps, curves)
             for name in self.variant.streams
         }, sizes.classes, params.dropout)

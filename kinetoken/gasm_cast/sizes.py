@@ -3,10 +3,12 @@
 import dataclasses
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive
+from kinetoken.layers import cell_centres
 
 Grid = tuple[int, int]  # rows, columns
 Places = NDArray[np.float64]  # (N, 2) the centre (y, x) of each token in an image of height and width 1
@@ -63,9 +65,9 @@ def grid_of(image_size: int, patch: int) -> Grid:
 
 def grid_places(grid: Grid) -> Places:
     """(N, 2) centres (y, x) of the cells of an image of height and width 1, row-major."""
-    rows, columns = grid
-    y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
-    return np.stack([y.ravel(), x.ravel()], -1)
+    # on the CPU even where a network is built without storage, on the device "meta"
+    centres = cell_centres(*grid, 0, 1, dtype=torch.float64, device=torch.device("cpu"))
+    return centres.flip(-1).numpy()
 
 
 def step_times(steps: int) -> NDArray[np.float64]:

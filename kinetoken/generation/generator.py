@@ -20,8 +20,9 @@ from kinetoken.core.params import Fraction, NonNegative, Positive, Range, build
 from kinetoken.core.stage import Context
 from kinetoken.generation.gaussian_prior import ClassGaussianPrior, Codes, GaussianPrior
 from kinetoken.generation.masked_prior import MaskedPrior, MaskedShape, SamplingParams
-from kinetoken.generation.plan import PlanPrior, PlanShape, Seen
+from kinetoken.generation.plan import Plan, PlanPrior, PlanShape
 from kinetoken.generation.training import MaskedParams, PlanParams, train_masked_prior, train_plan_prior
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import History
 
 
@@ -64,13 +65,13 @@ class GeneratorShape:
         )
 
 
-def _gaussian(kind: type[GaussianPrior]) -> Callable[[GeneratorShape, Tensor], nn.Module]:
-    return lambda shape, table: kind(len(shape.classes), shape.grid, shape.coordinates, shape.components)
+def _gaussian(kind: type[GaussianPrior]) -> Callable[[GeneratorShape, Codebook], nn.Module]:
+    return lambda shape, codebook: kind(len(shape.classes), shape.grid, shape.coordinates, shape.components)
 
 
-PRIORS: dict[str, Callable[[GeneratorShape, Tensor], nn.Module]] = {
+PRIORS: dict[str, Callable[[GeneratorShape, Codebook], nn.Module]] = {
     "gaussian": _gaussian(GaussianPrior), "class_gaussian": _gaussian(ClassGaussianPrior),
-    "masked": lambda shape, table: MaskedPrior(shape.masked, table),
+    "masked": lambda shape, codebook: MaskedPrior(shape.masked, codebook),
 }
 
 
@@ -79,8 +80,7 @@ class Generator(nn.Module):
 
     table: Tensor
 
-    def __init__(self, shape: GeneratorShape, table: Tensor, sampling: SamplingParams) -> None:
-        """`table` (codebook size, D): the vector of every code, see `Tokenizer.codes_to_latents`."""
+    def __init__(self, shape: GeneratorShape, codebook: Codebook, sampling: SamplingParams) -> None:
         super().__init__()
         self.shape, self.sampling = shape, sampling
         self.register_buffer("table", table.float().clone())
@@ -93,7 +93,7 @@ class Generator(nn.Module):
         return self.shape.classes
 
     def fit(
-        self, codes: CodesTable, seen: Mapping[str, Seen], params: GeneratorParams, context: Context
+        self, codes: CodesTable, seen: Mapping[str, Plan], params: GeneratorParams, context: Context
     ) -> dict[str, History]:
         """Fit every prior to the training codes; the curves of those that are trained step by step.
 
@@ -175,7 +175,7 @@ def load_generator(folder: Path | str) -> Generator:
         sampling = build(SamplingParams, config["sampling"], f"{folder}/config.json: sampling")
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a generator (config.json has no fitting 'shape')") from None
-    generator = Generator(shape, torch.zeros(shape.codebook_size, shape.coordinates), sampling)
+    generator = Generator(shape, Codebook.unfilled(shape), sampling)
     load_weights(folder, generator)
     generator.tokenizer_hash = config["tokenizer"]
     return generator

@@ -9,7 +9,8 @@ import dataclasses
 import numpy as np
 
 from kinetoken.physics import laws
-from kinetoken.physics.fitting import LawFit, camera_whitening, fit_law
+from kinetoken.physics.fitting import LawFit, fit_law
+from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.paths import Array
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracking import Tracked
@@ -36,9 +37,10 @@ def knows(classes: tuple[str, ...]) -> bool:
 
 def fit_to_ball(law: str, tracked: Tracked, scene: Scene) -> FittedLaw:
     """The law fitted to tracked balls (N, T); a frame without a ball counts as one at the farthest there is."""
-    smallest = scene.focal * scene.world.ball_radius / scene.world.far / 2
-    points = scene.unproject(tracked.u, tracked.v, np.maximum(tracked.radius, smallest))
-    whitening = camera_whitening(points, ACROSS_PX, DEPTH_FRACTION, scene.focal)
+    camera = scene.camera
+    smallest = camera.radius_px(scene.world.far) / 2
+    points = camera.unproject(tracked.u, tracked.v, np.maximum(tracked.radius, smallest))
+    whitening = camera_whitening(points, ACROSS_PX, DEPTH_FRACTION, camera.focal)
     fit = fit_law(law, scene.world.times, points, whitening)
     return FittedLaw(fit.residual / max(fit.values - fit.free, 1), _quantities(fit))
 

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, Range
-from kinetoken.generation.plan import COLOURS, Seen
-from kinetoken.scenes.paths import RADIUS_GAIN
-from kinetoken.tokenizer.codebook import code_of_digits, level_digits, mixed_radix
+from kinetoken.generation.plan import COLOURS, Plan
+from kinetoken.layers import cell_centres
+from kinetoken.scenes.paths import IMAGE_EDGES, RADIUS_GAIN
+from kinetoken.tokenizer.codebook import Codebook, mixed_radix
 from kinetoken.training.loop import index_batches
 
 Codes = NDArray[np.int32]
@@ -84,13 +85,11 @@ class MaskedPrior(nn.Module):
     code_at: Tensor
     offsets: Tensor
 
-    def __init__(self, shape: MaskedShape, table: Tensor) -> None:
-        """`table` (codebook size, D): the vector of every code."""
+    def __init__(self, shape: MaskedShape, codebook: Codebook) -> None:
         super().__init__()
         self.shape, width, choices = shape, shape.width, shape.choices
-        digits = level_digits(table, shape.levels) if table.any() else torch.zeros(len(table), len(shape.levels)).long()
-        self.register_buffer("digits_of_code", digits)  # (codebook size, parts)
-        self.register_buffer("code_at", code_of_digits(digits, shape.levels))
+        self.register_buffer("digits_of_code", codebook.digits())  # (codebook size, parts)
+        self.register_buffer("code_at", codebook.code_at())
         offsets = torch.tensor(np.cumsum([0, *choices[:-1]]))
         self.register_buffer("offsets", offsets, persistent=False)  # of each digit in the embeddings
         self.embed = _ordinal_embedding(choices, width)
@@ -136,7 +135,7 @@ class MaskedPrior(nn.Module):
         return self.code_at[mixed_radix(parted, self.shape.levels)]
 
     def forward(
-        self, digits: Tensor, hidden: Tensor, label: Tensor, plan: Seen | None = None, withheld: Tensor | None = None
+        self, digits: Tensor, hidden: Tensor, label: Tensor, plan: Plan | None = None, withheld: Tensor | None = None
     ) -> Tensor:
         """digits (B, P, D), where (B, P) True is hidden, class (B,) → what is known of each patch (B, P, C).
 
@@ -171,7 +170,7 @@ class MaskedPrior(nn.Module):
     @torch.no_grad()
     def fill(
         self, digits: Tensor, hidden: Tensor, label: Tensor, sampling: SamplingParams, generator: torch.Generator,
-        plan: Seen | None = None,
+        plan: Plan | None = None,
     ) -> Tensor:
         """Draw the hidden patches (B, P), as many in each clip, step by step → (B, P, D) with none hidden.
 
@@ -216,7 +215,7 @@ class MaskedPrior(nn.Module):
             drawn.append(digit)
         return torch.stack(drawn, -1)
 
-    def write(self, plan: Seen, label: int, generator: torch.Generator, sampling: SamplingParams) -> Codes:
+    def write(self, plan: Plan, label: int, generator: torch.Generator, sampling: SamplingParams) -> Codes:
         """Clips (N, T', H', W') of the class of index `label` that show what is planned."""
         count = len(plan.path)
         empty = np.zeros((count, 0, *self.shape.grid[1:]), np.int32)
@@ -227,14 +226,14 @@ class MaskedPrior(nn.Module):
         return self._complete(past, self.no_class, generator, sampling, None)
 
     def _complete(
-        self, past: Codes, label: int, generator: torch.Generator, sampling: SamplingParams, plan: Seen | None
+        self, past: Codes, label: int, generator: torch.Generator, sampling: SamplingParams, plan: Plan | None
     ) -> Codes:
         device = self.place.device
         slices, rows, columns = self.shape.patches
         parts = []
         for batch in index_batches(len(past), SAMPLING_BATCH):
             index = torch.from_numpy(batch)
-            here = None if plan is None else Seen(plan.path[index].to(device), plan.colour[index].to(device))
+            here = None if plan is None else Plan(plan.path[index].to(device), plan.colour[index].to(device))
             digits = torch.zeros(len(batch), slices * rows * columns, len(self.shape.choices), dtype=torch.int64)
             digits, known = digits.to(device), past.shape[1] * rows * columns
             digits[:, :known] = self.to_patches(torch.from_numpy(past[batch].astype(np.int64)).to(device))
@@ -249,7 +248,7 @@ def plan_size(shape: MaskedShape) -> int:
     return (shape.slice_frames + 1) * (4 * shape.patch**2 + 1) + COLOURS
 
 
-def plan_features(plan: Seen, shape: MaskedShape) -> Tensor:
+def plan_features(plan: Plan, shape: MaskedShape) -> Tensor:
     """The plan as seen from each patch: (B, P, plan_size).
 
     For the frames of its slice and the last one before, the ball's offset from each of its tokens, in tokens, how far
@@ -259,9 +258,8 @@ def plan_features(plan: Seen, shape: MaskedShape) -> Tensor:
     frames, p = shape.slice_frames, shape.patch
     path = torch.cat([plan.path[:, :1], plan.path], 1).unfold(1, frames + 1, frames)  # (B, K, 3, F + 1)
     path = rearrange(path, "b k c f -> b k f c")
-    device = path.device
-    y, x = (4 * (torch.arange(n, device=device) + 0.5) / n - 2 for n in shape.grid[1:])  # middles, image −2 … 2
-    centres = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)  # (H', W', 2)
+    centres = cell_centres(*shape.grid[1:], *IMAGE_EDGES, device=path.device)
+    centres = centres.unflatten(0, shape.grid[1:])  # (H', W', 2)
     cell = 4.0 / shape.grid[2]
     offset = (path[:, :, :, None, None, :2] - centres) / cell  # (B, K, F + 1, H', W', 2) in tokens
     size = path[..., 2]

@@ -27,14 +27,14 @@ LEAST_SPREAD = 0.02  # standard deviation of a component's draws, of the compone
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Plan:
     """The ball in N clips: path (N, T, 3) in path coordinates and mean colour (N, 3) in [0, 1]."""
 
     path: Tensor
     colour: Tensor
 
     @classmethod
-    def of_clips(cls, clips: Pixels, background: NDArray[np.float32]) -> "Seen":
+    def of_clips(cls, clips: Pixels, background: NDArray[np.float32]) -> "Plan":
         """Tracked in (N, T, H, W, 3) uint8."""
         paths, colours = [], []
         for start in range(0, len(clips), TRACK_BATCH):
@@ -46,12 +46,12 @@ class Seen:
             colours.append(torch.from_numpy(summed / np.maximum(weight.sum((1, 2, 3)), 1e-6)[:, None]).float())
         return cls(torch.cat(paths), torch.cat(colours))
 
-    def mirrored(self) -> "Seen":
+    def mirrored(self) -> "Plan":
         """Left and right exchanged: what the same world shows as often."""
-        return Seen(self.path * torch.tensor([-1.0, 1.0, 1.0]), self.colour)
+        return Plan(self.path * torch.tensor([-1.0, 1.0, 1.0]), self.colour)
 
-    def joined(self, other: "Seen") -> "Seen":
-        return Seen(torch.cat([self.path, other.path]), torch.cat([self.colour, other.colour]))
+    def joined(self, other: "Plan") -> "Plan":
+        return Plan(torch.cat([self.path, other.path]), torch.cat([self.colour, other.colour]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class PlanPrior(nn.Module):
         self.layers = nn.TransformerEncoder(layer, shape.layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
         self.out = nn.Linear(width, 3 * mixture)
 
-    def settle(self, seen: Seen) -> None:
+    def settle(self, seen: Plan) -> None:
         """Take mean and principal components from training clips."""
         path, colour = seen.path.flatten(1).double(), seen.colour.double()
         rows = []
@@ -103,17 +103,17 @@ class PlanPrior(nn.Module):
         self.basis.copy_(torch.cat(rows))
         self.mean.copy_(torch.cat([path.mean(0), colour.mean(0)]))
 
-    def to_components(self, seen: Seen) -> Tensor:
+    def to_components(self, seen: Plan) -> Tensor:
         """(N, D), each of unit variance over the training clips."""
         values = torch.cat([seen.path.flatten(1), seen.colour], 1) - self.mean.cpu()
         basis = self.basis.cpu()
         return values @ (basis / basis.square().sum(1, keepdim=True)).T
 
-    def to_seen(self, components: Tensor) -> Seen:
+    def to_plan(self, components: Tensor) -> Plan:
         """The inverse, but for what the components left out."""
         values = components @ self.basis + self.mean
         path = rearrange(values[:, :-COLOURS], "n (t c) -> n t c", c=3)
-        return Seen(path, values[:, -COLOURS:])
+        return Plan(path, values[:, -COLOURS:])
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Weights between hidden layers: those that Muon trains."""
@@ -139,7 +139,7 @@ class PlanPrior(nn.Module):
         return torch.logsumexp(weight.log_softmax(-1) + each, -1)
 
     @torch.no_grad()
-    def sample(self, label: int, count: int, generator: torch.Generator, path_spread: float = 1.0) -> Seen:
+    def sample(self, label: int, count: int, generator: torch.Generator, path_spread: float = 1.0) -> Plan:
         """`count` plans of the class of index `label`.
 
         Path components are drawn with `path_spread` of their spread. Below 1 there is less of what the prior does not
@@ -156,7 +156,7 @@ class PlanPrior(nn.Module):
                 spread = path_spread * spread
             noise = torch.randn(count, 1, generator=generator).to(device)
             drawn = torch.cat([drawn, middle.gather(1, chosen) + spread * noise], 1)
-        return self.to_seen(drawn)
+        return self.to_plan(drawn)
 
 
 def plan_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

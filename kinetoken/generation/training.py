@@ -17,7 +17,7 @@ from kinetoken.codes import CodesTable
 from kinetoken.core.params import Fraction, Positive
 from kinetoken.core.stage import Context
 from kinetoken.generation.masked_prior import MaskedPrior, SamplingParams
-from kinetoken.generation.plan import PlanPrior, Seen, plan_step
+from kinetoken.generation.plan import Plan, PlanPrior, plan_step
 from kinetoken.training.loop import Batch, History, Step, TensorBatches, Validate, fit, index_batches
 from kinetoken.training.muon import MuonParams, muon_and_adamw
 
@@ -49,7 +49,7 @@ class MaskedParams(MuonParams):
 
 
 def train_masked_prior(
-    prior: MaskedPrior, codes: CodesTable, seen: Mapping[str, Seen], params: MaskedParams, context: Context
+    prior: MaskedPrior, codes: CodesTable, seen: Mapping[str, Plan], params: MaskedParams, context: Context
 ) -> History:
     """Fit the prior to split `train`, keep the epoch that is best on `val`; nothing else is looked at.
 
@@ -70,7 +70,7 @@ def train_masked_prior(
 
 
 def train_plan_prior(
-    prior: PlanPrior, seen: Mapping[str, Seen], label: Mapping[str, Tensor], params: MuonParams, context: Context
+    prior: PlanPrior, seen: Mapping[str, Plan], label: Mapping[str, Tensor], params: MuonParams, context: Context
 ) -> History:
     """Fit the prior to the plans of split `train` and their mirror images, keep the epoch that is best on `val`."""
     prior.settle(seen["train"])
@@ -92,7 +92,7 @@ def masked_step(prior: MaskedPrior, params: MaskedParams) -> Step:
     """Cross-entropy of hidden digits: each given those before it in its patch, and each by itself."""
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        digits, label, plan = batch["digits"].long(), batch["label"], Seen(batch["path"], batch["colour"])
+        digits, label, plan = batch["digits"].long(), batch["label"], Plan(batch["path"], batch["colour"])
         hidden, foretold = draw_hidden(prior.shape.patches, len(digits), params.foretelling, digits.device)
         # guidance asks what the codes would be with neither class nor plan, and the future comes without
         withheld = (torch.rand(len(label), device=label.device) < params.label_dropout) | foretold
@@ -151,7 +151,7 @@ def _validation(prior: MaskedPrior, held_out: Batch, params: MaskedParams) -> Va
                 part = {key: values[index].to(device) for key, values in held_out.items()}
                 digits, asked = part["digits"].long(), where[index].to(device)
                 given = part["label"] if planned else torch.full_like(part["label"], prior.no_class)
-                plan = Seen(part["path"], part["colour"]) if planned else None
+                plan = Plan(part["path"], part["colour"]) if planned else None
                 loss, _ = hidden_losses(prior, module(digits, asked, given, plan), digits, asked)
                 total += float(loss) * int(asked.sum())
             losses[name] = total / int(where.sum())

@@ -11,7 +11,7 @@ one of learned features that have seen the neighbours and the place; each says w
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,10 +19,7 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.layers import centred_grid
-
-if TYPE_CHECKING:
-    from kinetoken.tokenizer.network import Tokenizer
+from kinetoken.layers import cell_centres, expected_places
 
 Grid = tuple[int, int, int]
 CodeFeatures = Literal["coordinates", "index", "both"]  # how a code enters learned features
@@ -47,14 +44,6 @@ class Pooling(Protocol):
     over_time: bool  # slice k is of all slices up to k
 
     def __call__(self, codes: Tensor) -> Tensor: ...
-
-
-def code_coordinates(tokenizer: "Tokenizer") -> Tensor:
-    """(codebook_size, D) the quantized latent of every code, on the CPU."""
-    device = next(tokenizer.parameters()).device
-    every = torch.arange(tokenizer.codebook_size, device=device)[:, None, None, None]
-    with torch.no_grad():
-        return rearrange(tokenizer.codes_to_latents(every), "n d 1 1 1 -> n d").float().cpu()
 
 
 def require_prefix(codes: np.ndarray, grid: Grid) -> None:
@@ -220,24 +209,24 @@ class Attention(nn.Module):
 class SoftArgmax(nn.Module):
     """Where M learned attention maps look, and what they find there: (B, K, M (2 + C)).
 
-    Features of cells that know their place and have seen their neighbours and the slice before. The expected place
-    under a softmax over cells: Levine et al. (2016, arXiv 1504.00702).
+    Features of cells that know their place and have seen their neighbours and the slice before.
     """
 
+    places: Tensor
     over_time = False
 
     def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
         super().__init__()
         self.encoder = CodeEncoder(coordinates, grid, size.channels, size.blocks, size.code_features)
         self.maps = nn.Conv2d(size.channels, size.maps, 1)
-        self.register_buffer("places", centred_grid(grid[1], grid[2]), persistent=False)
+        self.register_buffer("places", cell_centres(grid[1], grid[2], -1, 1, "centres"), persistent=False)
         self.features = size.maps * (2 + size.channels)
 
     def forward(self, codes: Tensor) -> Tensor:
         cells = self.encoder(codes)  # (B, K, C, H', W')
         flat = rearrange(cells, "b k c h w -> (b k) c h w")
         weights = rearrange(self.maps(flat), "n m h w -> n m (h w)").softmax(-1)
-        where = weights @ self.places  # (B K, M, 2)
+        where = expected_places(weights, self.places)  # (B K, M, 2)
         what = weights @ rearrange(flat, "n c h w -> n (h w) c")  # (B K, M, C)
         return rearrange(torch.cat([where, what], -1), "(b k) m f -> b k (m f)", k=codes.shape[1])
 

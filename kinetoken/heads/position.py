@@ -1,7 +1,7 @@
 """Where the ball is in every frame, in metres, read from codes; any prefix of slices.
 
 For each frame of a slice one attention map over cells gives the ball's place in the image (soft-argmax with an
-offset in each cell, after Levine et al. 2016, arXiv 1504.00702) and the logarithm of its apparent radius. What
+offset in each cell) and the logarithm of its apparent radius. What
 earlier slices told is then used to correct both. From one camera, depth is known through the ball's radius alone.
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,7 +22,8 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat
 from kinetoken.heads.poolings import CodeEncoder, Grid, require_prefix
-from kinetoken.physics.world import World
+from kinetoken.layers import cell_centres, expected_places
+from kinetoken.scenes.camera import Camera
 from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
 
 Array = NDArray[np.float64]
@@ -49,33 +50,6 @@ class PositionParams(TrainingParams):
             raise ValueError("augment: each change once")
 
 
-@dataclasses.dataclass(frozen=True)
-class Camera:
-    """A pinhole at the origin looking along +z, and the one ball of known size."""
-
-    focal: float  # pixels
-    centre: float  # pixels, the same for u and v
-    ball_radius: float  # m
-
-    @classmethod
-    def of(cls, world: World, image_size: int) -> "Camera":
-        return cls(image_size / 2 / world.half_view, (image_size - 1) / 2, world.ball_radius)
-
-    def project(self, points: Array) -> Array:
-        """(..., 3) m → (..., 3): u, v in pixels and the logarithm of the apparent radius in pixels."""
-        x, y, z = np.moveaxis(points, -1, 0)
-        return np.stack([
-            self.centre + self.focal * x / z, self.centre - self.focal * y / z,
-            np.log(self.focal * self.ball_radius / z),
-        ], -1)
-
-    def unproject(self, seen: Array) -> Array:
-        """The inverse of `project`."""
-        u, v, log_radius = np.moveaxis(seen, -1, 0)
-        z = self.focal * self.ball_radius / np.exp(log_radius)
-        return np.stack([(u - self.centre) * z / self.focal, (self.centre - v) * z / self.focal, z], -1)
-
-
 class PositionHead(nn.Module):
     """codes (B, K, H', W') → u, v, log radius of each frame seen (B, K F, 3), F frames a slice."""
 
@@ -92,7 +66,7 @@ class PositionHead(nn.Module):
         self.tokenizer_hash, self.sigma = "", dict[str, list[float]]()
         self.encoder = CodeEncoder(coordinates, grid, channels, blocks)
         self.maps = nn.Conv2d(channels, frames * (1 + READ), 1)
-        self.register_buffer("cells", cell_centres(grid, camera), persistent=False)  # (H' W', 2) px
+        self.register_buffer("cells", cell_centres(*grid[1:], *camera.edges), persistent=False)  # (H' W', 2) px
         self.register_buffer("typical", torch.zeros(()))  # mean log radius in training
         features = frames * (channels + READ)
         self.dropout = nn.Dropout(dropout)
@@ -128,7 +102,7 @@ class PositionHead(nn.Module):
         pitch = self.camera.centre * 2 / self.grid[2]
         place = self.cells.T + pitch * maps[:, :, 1:3]  # (B K, F, 2, H' W')
         size = self.typical + maps[:, :, 3:]
-        seen = torch.einsum("nfp,nfrp->nfr", weights, torch.cat([place, size], 2))
+        seen = expected_places(weights, torch.cat([place, size], 2).mT)
         found = torch.einsum("nfp,ncp->nfc", weights, rearrange(flat, "n c h w -> n c (h w)"))
         return (
             rearrange(seen, "(b k) f r -> b k f r", b=batch), rearrange(found, "(b k) f c -> b k f c", b=batch)
@@ -146,7 +120,7 @@ class PositionHead(nn.Module):
         trained on, or another grid.
         """
         parts = [part.double().cpu().numpy() for part in self._read(codes, batch_size)]
-        return self.camera.unproject(np.concatenate([np.empty((0, codes.shape[1] * self.frames, READ)), *parts]))
+        return self.camera.unproject_log(np.concatenate([np.empty((0, codes.shape[1] * self.frames, READ)), *parts]))
 
     def _read(self, codes: np.ndarray, batch_size: int) -> Iterator[Tensor]:
         require_prefix(codes, self.grid)
@@ -154,14 +128,6 @@ class PositionHead(nn.Module):
         with torch.no_grad():
             for rows in index_batches(len(codes), batch_size):
                 yield self(torch.from_numpy(codes[rows].astype(np.int64)).to(self.place.device))
-
-
-def cell_centres(grid: Grid, camera: Camera) -> Tensor:
-    """(H' W', 2) u, v in pixels of the centres of a token's cells, row-major."""
-    side = 2 * camera.centre + 1
-    v = (torch.arange(grid[1]) + 0.5) * side / grid[1] - 0.5
-    u = (torch.arange(grid[2]) + 0.5) * side / grid[2] - 0.5
-    return torch.stack([repeat(u, "w -> (h w)", h=grid[1]), repeat(v, "h -> (h w)", w=grid[2])], -1)
 
 
 def build_position_head(
@@ -174,7 +140,7 @@ def build_position_head(
         coordinates, grid, frames, camera, channels=params.channels, blocks=params.blocks, width=params.width,
         dropout=params.dropout,
     )
-    head.typical.fill_(float(camera.project(train)[..., 2].mean()))
+    head.typical.fill_(float(camera.project_log(train)[..., 2].mean()))
     return head
 
 
@@ -191,7 +157,7 @@ def position_step(depth_weight: float) -> Step:
 
 def position_errors(found: Array, truth: Array, camera: Camera) -> dict[str, Array]:
     """error_px, error_depth_percent and error_m in each frame: found and truth (N, T, 3) m → (N, T) each."""
-    image = camera.project(found)[..., :2] - camera.project(truth)[..., :2]
+    image = camera.project_log(found)[..., :2] - camera.project_log(truth)[..., :2]
     return {
         "error_px": np.linalg.norm(image, axis=-1),
         "error_depth_percent": 100 * np.abs(found[..., 2] / truth[..., 2] - 1),
@@ -201,7 +167,7 @@ def position_errors(found: Array, truth: Array, camera: Camera) -> dict[str, Arr
 
 def sigma_by_frame(found: Array, truth: Array, camera: Camera) -> dict[str, list[float]]:
     """Root-mean-square error a coordinate in each frame: px of u and v, depth_fraction of z. (N, T, 3) m each."""
-    image = camera.project(found)[..., :2] - camera.project(truth)[..., :2]
+    image = camera.project_log(found)[..., :2] - camera.project_log(truth)[..., :2]
     depth = found[..., 2] / truth[..., 2] - 1
     return {
         "px": np.sqrt((image**2).mean((0, 2))).tolist(), "depth_fraction": np.sqrt((depth**2).mean(0)).tolist(),

@@ -91,7 +91,8 @@ class VideoClassifier(nn.Module):
         """(M, 3, h, w) → (M, K 5): log mass, mean x and y, spread in x and y of each map, standardised."""
         maps = self.second(functional.gelu(self.first(images)))
         maps = functional.relu(maps - self.threshold.abs()[:, None, None])  # (M, K, h, w)
-        places = centred_grid(*images.shape[-2:]).to(maps.device)
+        height, width = images.shape[-2:]
+        places = cell_centres(height, width, -1, 1, "centres").to(maps.device)
         powers = torch.cat([torch.ones_like(places[:, :1]), places, places**2], -1)  # (h w, 5)
         sums = rearrange(maps, "m k h w -> m k (h w)") @ powers  # (M, K, 5)
         mass = sums[..., :1]

@@ -37,7 +37,7 @@ from kinetoken.prediction.network import (
     SliceWriter,
 )
 from kinetoken.scenes.paths import COORDINATES
-from kinetoken.tokenizer.codebook import code_of_digits, level_digits, mixed_radix
+from kinetoken.tokenizer.codebook import Codebook
 
 FORM_BOUND = 4.0  # of a path's form; early in training what is read off codes has any form at all
 
@@ -60,7 +60,7 @@ class I3DMagvitShape:
 
 
 @dataclasses.dataclass
-class Seen:
+class JointOutput:
     """What the network makes of B clips of T frames; path coordinates are those of kinetoken.scenes.paths."""
 
     logits: Tensor  # (B, classes)
@@ -74,8 +74,8 @@ class Seen:
 class I3DMagvit(nn.Module):
     """clips and their codes → class, embedding, the ball's path, and its future."""
 
-    def __init__(self, params: I3DMagvitParams, shape: I3DMagvitShape, table: Tensor) -> None:
-        """`table` (codebook size, D): the vector of every code. Raises UserError for sizes that do not fit together."""
+    def __init__(self, params: I3DMagvitParams, shape: I3DMagvitShape, codebook: Codebook) -> None:
+        """Raises UserError for sizes that do not fit together."""
         super().__init__()
         self.params, self.shape = params, shape
         self.tokenizer_hash = ""
@@ -94,7 +94,7 @@ class I3DMagvit(nn.Module):
             self.backbone.requires_grad_(False)
         self.compress = FeatureQuantizer(self.backbone.feature_size, params.compression)
         told = self._predictor_shape()
-        self.vectors = CodeVectors(table)
+        self.vectors = CodeVectors(codebook)
         self.reader = PathReader(told) if params.tokens else None
         self.locate = nn.Linear(params.compression.size, shape.slice_frames // self.steps * COORDINATES)
         self.form = PathShape(told)
@@ -149,9 +149,9 @@ class I3DMagvit(nn.Module):
         )
 
     @property
-    def table(self) -> Tensor:
-        """(codebook size, D): the tokenizer's vector of every code."""
-        return self.vectors.table
+    def codebook(self) -> Codebook:
+        """The tokenizer's codes."""
+        return self.vectors.codebook
 
     def train(self, mode: bool = True) -> "I3DMagvit":
         """As every module; a frozen backbone stays as it came, its running statistics too."""
@@ -160,7 +160,7 @@ class I3DMagvit(nn.Module):
             self.backbone.eval()
         return self
 
-    def forward(self, whole: Tensor, pasts: Tensor, codes: Tensor) -> tuple[Seen, Seen]:
+    def forward(self, whole: Tensor, pasts: Tensor, codes: Tensor) -> tuple[JointOutput, JointOutput]:
         """Clips with codes (B, K, H', W') int64 in training: what is made of each whole, and of its past alone.
 
         Frames are looked at of part of them: `whole` (W, T, H, W, 3) uint8 are those of the first clips, `pasts`
@@ -182,7 +182,7 @@ class I3DMagvit(nn.Module):
             self._seen(torch.cat([opened[1], last]), before, self._located(last), loss),
         )
 
-    def see(self, clips: Tensor | None, codes: Tensor) -> Seen:
+    def see(self, clips: Tensor | None, codes: Tensor) -> JointOutput:
         """clips (B, T, H, W, 3) uint8 and their codes (B, K, H', W') int64, both whole or both the past alone.
 
         With no clips what the frames would say is left open, as for part of the clips in training.
@@ -211,7 +211,7 @@ class I3DMagvit(nn.Module):
 
     def _seen(
         self, compressed: Tensor, read: tuple[Tensor, Tensor] | None, located: Tensor | None, compression: Tensor
-    ) -> Seen:
+    ) -> JointOutput:
         """From the frames' steps (B, K S, size), what the codes say of the same slices, and the path by frames alone.
 
         Where codes say nothing, that path is the only one. Raises ValueError with neither.
@@ -235,7 +235,7 @@ class I3DMagvit(nn.Module):
             steps = self.layers(steps)
         embedding = self.embed(steps.sum(1))
         ahead = self.foretell(path, functional.gelu(embedding)) if path.shape[1] == self.past_frames else None
-        return Seen(self.classify(embedding), embedding, path, located, ahead, compression)
+        return JointOutput(self.classify(embedding), embedding, path, located, ahead, compression)
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Weights between hidden layers: those that Muon trains."""
@@ -247,7 +247,7 @@ class I3DMagvit(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.params.frozen):
             return self.backbone.features(averaged_down(clips, self.params.backbone.image_size))
 
-    def written(self, seen: Seen, codes: Tensor, path: Tensor) -> Tensor:
+    def written(self, seen: JointOutput, codes: Tensor, path: Tensor) -> Tensor:
         """What every token of the next slice shows: (B, H', W', width).
 
         codes: of the past (B, K, H', W'); path (B, 1 + frames, 3): from the last frame of the past on.
@@ -258,13 +258,12 @@ class I3DMagvit(nn.Module):
         shown: Tensor = self.writer(before, path, self.look(functional.gelu(seen.embedding)))
         return shown
 
-    def next_codes(self, seen: Seen, codes: Tensor) -> Tensor:
+    def next_codes(self, seen: JointOutput, codes: Tensor) -> Tensor:
         """The tokens of the slice after the past, where the network foretells the ball: (B, 1, H', W') int64."""
         if seen.ahead is None:
             raise ValueError("the future is foretold from the past alone; a whole clip was given")
         shown = self.written(seen, codes, torch.cat([seen.path[:, -1:], seen.ahead], 1))
-        digits, levels = level_digits(self.table, self.shape.levels), self.shape.levels
-        return code_of_digits(digits, levels)[mixed_radix(self.writer.choose(shown), levels)][:, None]
+        return self.codebook.codes_of(self.writer.choose(shown))[:, None]
 
     def save(self, folder: Path, trust: dict[str, float] | None = None) -> None:
         """The model folder: weights, and a config that rebuilds the network and says how far to trust its readings."""
@@ -297,7 +296,7 @@ def load_i3d_magvit(folder: Path | str) -> I3DMagvit:
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a model of train_i3d_magvit (config.json has no fitting 'shape')") from None
     params = build(I3DMagvitParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
-    network = I3DMagvit(params, shape, torch.zeros(shape.codebook_size, shape.coordinates))
+    network = I3DMagvit(params, shape, Codebook.unfilled(shape))
     load_weights(folder, network)
     network.tokenizer_hash, network.loaded = tokenizer, loaded
     return network.eval()

@@ -10,8 +10,8 @@ import torch
 
 from kinetoken.core.artifacts import read_config
 from kinetoken.core.errors import UserError
-from kinetoken.heads.position import Camera, measured_sigma
-from kinetoken.i3d_magvit.training import Reading
+from kinetoken.heads.position import measured_sigma
+from kinetoken.i3d_magvit.training import JointPredictions
 from kinetoken.scenes.paths import Array, to_pixels
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scores import Labels, fitted_temperature
@@ -28,12 +28,12 @@ class Trust:
 
 def in_metres(path: torch.Tensor, scene: Scene) -> Array:
     """Path coordinates (N, F, 3) → positions (N, F, 3) m."""
-    return scene.unproject(*to_pixels(path, scene.look.image_size))
+    return scene.camera.unproject(*to_pixels(path, scene.look.image_size))
 
 
-def measured_trust(told: Reading, label: Labels, points: Array, scene: Scene) -> Trust:
+def measured_trust(told: JointPredictions, label: Labels, points: Array, scene: Scene) -> Trust:
     """Of a reading of N pasts of P frames: their classes (N,), and where the balls were, (N, P, 3) m."""
-    sigma = measured_sigma(in_metres(told.path, scene), points, Camera.of(scene.world, scene.look.image_size))
+    sigma = measured_sigma(in_metres(told.path, scene), points, scene.camera)
     return Trust(sigma["px"], sigma["depth_fraction"], fitted_temperature(told.logits, label))
 
 

@@ -70,7 +70,7 @@ class PartlySeen:
 
 
 @dataclasses.dataclass
-class Reading:
+class JointPredictions:
     """What the network says of N clips of T frames, on the CPU; `ahead` and `codes` of pasts only."""
 
     logits: Array  # (N, classes)
@@ -153,12 +153,12 @@ def _next(path: Tensor, past: int, frames: int) -> Tensor:
     return path[:, past : past + frames]
 
 
-def _writing_loss(network: I3DMagvit, told: Seen, given: Batch, common: Tensor) -> Tensor:
+def _writing_loss(network: I3DMagvit, told: JointOutput, given: Batch, common: Tensor) -> Tensor:
     """Cross-entropy of the next slice's levels where the true path says; common tokens weigh little."""
     past, first, frames = network.past_frames, network.past_slices, network.shape.slice_frames
     wanted = given["codes"][:, first]  # (B, H', W')
     path = given["path"][:, past - 1 : past + frames]
-    digits = level_digits(network.table, network.shape.levels)[wanted]
+    digits = network.codebook.digits()[wanted]
     shown = network.written(told, given["codes"][:, :first], path)
     surprise = sum(
         functional.cross_entropy(rearrange(each, "b h w c -> b c h w"), digits[..., i], reduction="none")
@@ -169,7 +169,7 @@ def _writing_loss(network: I3DMagvit, told: Seen, given: Batch, common: Tensor) 
 
 
 @torch.no_grad()
-def read(network: I3DMagvit, clips: Tensor | None, codes: Tensor, tokens: bool = False) -> Reading:
+def read(network: I3DMagvit, clips: Tensor | None, codes: Tensor, tokens: bool = False) -> JointPredictions:
     """What the network says of clips (N, T, H, W, 3) uint8 and their codes (N, K, H', W'); next tokens if asked.
 
     With no clips what the frames would say is left open.
@@ -192,7 +192,7 @@ def read(network: I3DMagvit, clips: Tensor | None, codes: Tensor, tokens: bool =
             if tokens:
                 following.append(network.next_codes(seen, shown).cpu())
     logits, embedding, path = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Reading(
+    return JointPredictions(
         logits.numpy(), embedding.numpy(), path, torch.cat(located) if located else None,
         torch.cat(ahead) if ahead else None,
         torch.cat(following).numpy().astype(np.int32) if following else None,

@@ -6,7 +6,7 @@ step times the reader's on its cell. No loss asks for it.
 
 import numpy as np
 
-from kinetoken.persistence.evaluation import Watched
+from kinetoken.persistence.evaluation import DetectorPredictions
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.stopping import Flags, Steps
 from kinetoken.physics.laws import Array
@@ -16,7 +16,7 @@ from kinetoken.scenes.rendering import Scene
 def meets_candidate(points: Array, scene: Scene, stride: int, side: int) -> Flags:
     """(N, S, cells): does the candidate's disc touch the cell in one of the step's frames? points (N, T, 3) m."""
     present = np.isfinite(points[..., 0])
-    u, v, radius = scene.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
+    u, v, radius = scene.camera.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
     low = np.arange(side) * CELL - 0.5  # px, a cell's edge
     def gap(x: Array) -> Array:
         """(N, T, side): from the disc's middle to the nearest point of each row or column of cells."""
@@ -28,7 +28,7 @@ def meets_candidate(points: Array, scene: Scene, stride: int, side: int) -> Flag
     return np.asarray(steps.any(2))
 
 
-def token_weights(watched: Watched, step: Steps) -> Array:
+def token_weights(watched: DetectorPredictions, step: Steps) -> Array:
     """(N, S, cells) at the decision after step `step` (N,): over time times over space."""
     over_time = watched.over_time[np.arange(len(step)), step]  # (N, S)
     return np.asarray(over_time[..., None] * watched.over_space)

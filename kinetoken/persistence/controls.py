@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 
 from kinetoken.core.stage import Context
-from kinetoken.persistence.evaluation import watch
+from kinetoken.persistence.evaluation import predict_clips
 from kinetoken.persistence.experiment import Material
 from kinetoken.persistence.network import build_network
 from kinetoken.persistence.params import PersistenceParams
@@ -96,5 +96,5 @@ def _dealt_out(material: Material, params: PersistenceParams, name: str, context
     )
     short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
     train_network(network, train, val, short, params.head, context, "control: shuffled labels")
-    told = watch(network.to(device), test[0], device).logits[:, -1] > 0
+    told = predict_clips(network.to(device), test[0], device).logits[:, -1] > 0
     return np.asarray(told == (test[1].persistent.numpy() > 0))

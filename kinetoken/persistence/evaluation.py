@@ -20,7 +20,7 @@ BATCH = 16
 
 
 @dataclasses.dataclass
-class Watched:
+class DetectorPredictions:
     """What a network says of N whole clips, after every step; S steps, T frames."""
 
     logits: Array  # (N, S), before any temperature
@@ -31,17 +31,17 @@ class Watched:
 
 
 @torch.no_grad()
-def watch(network: PersistenceNetwork, kept: Tensor, device: torch.device) -> Watched:
+def predict_clips(network: PersistenceNetwork, kept: Tensor, device: torch.device) -> DetectorPredictions:
     """Run the network over what its extractor keeps of N clips."""
     parts: list[tuple[Tensor, ...]] = []
     for rows in index_batches(len(kept), BATCH):
-        evidence = network(kept[torch.from_numpy(rows)].to(device))
-        seen = evidence.seen
+        output = network(kept[torch.from_numpy(rows)].to(device))
+        seen = output.seen
         parts.append((
-            evidence.logits, seen.place, seen.presence.sigmoid(), seen.attention.mean(2), evidence.over_time.mean(1),
+            output.logits, seen.place, seen.presence.sigmoid(), seen.attention.mean(2), output.over_time.mean(1),
         ))
     logits, place, presence, space, time = (torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True))
-    return Watched(logits.astype(np.float64), place, presence, space, time)
+    return DetectorPredictions(logits.astype(np.float64), place, presence, space, time)
 
 
 @dataclasses.dataclass(frozen=True)

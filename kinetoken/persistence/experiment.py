@@ -10,7 +10,7 @@ from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.persistence.attention import attention_ratio, meets_candidate, token_weights
 from kinetoken.persistence.compute import count
-from kinetoken.persistence.evaluation import Trial, Watched, watch
+from kinetoken.persistence.evaluation import DetectorPredictions, Trial, predict_clips
 from kinetoken.persistence.extractors import Extractor, MagvitExtractor
 from kinetoken.persistence.network import Detector, PersistenceNetwork, build_network
 from kinetoken.persistence.params import PersistenceParams
@@ -67,12 +67,12 @@ class Material:
 
 
 @dataclasses.dataclass
-class Outcome:
+class ExtractorResult:
     """Of one extractor, on the test tracks."""
 
     detector: Detector
     history: History
-    watched: Watched
+    watched: DetectorPredictions
     trial: Trial
     attention: Array  # (N,) ratio at the decision, NaN where the candidate was not met yet
     untrained: Array  # (CONTROL,) the same of the network before training, its control
@@ -99,7 +99,7 @@ class Outcome:
         }
 
 
-def try_extractor(name: str, material: Material, params: PersistenceParams, context: Context) -> Outcome:
+def try_extractor(name: str, material: Material, params: PersistenceParams, context: Context) -> ExtractorResult:
     """Train it, calibrate and set its thresholds on the validation tracks, and let it decide the test tracks."""
     device = fabric_device(context.hardware)
     dataset = material.dataset
@@ -107,7 +107,7 @@ def try_extractor(name: str, material: Material, params: PersistenceParams, cont
     network = build_network(name, params, size, dataset.tokenizer)
     context.progress.phase(f"{name}: reading clips")
     val, test = (material.clips(network.extractor, split, device) for split in ("val", "test"))
-    untrained = watch(network.eval().to(device), test[0][:CONTROL], device)
+    untrained = predict_clips(network.eval().to(device), test[0][:CONTROL], device)
     history = train_network(
         network, material.clips(network.extractor, "train", device), val, params.of(name), params.head, context, name
     )
@@ -125,7 +125,7 @@ def try_extractor(name: str, material: Material, params: PersistenceParams, cont
         attention_ratio(token_weights(each, steps), meets[: len(steps)], steps)
         for each, steps in ((watched, decisions.step), (untrained, decisions.step[:CONTROL]))
     )
-    return Outcome(detector, history, watched, trial, *ratios)
+    return ExtractorResult(detector, history, watched, trial, *ratios)
 
 
 def calibrate(
@@ -133,7 +133,7 @@ def calibrate(
     tokenizer: Tokenizer, device: torch.device,
 ) -> Detector:
     """Temperatures of each step and thresholds, from the validation tracks."""
-    logits = watch(network, val[0], device).logits
+    logits = predict_clips(network, val[0], device).logits
     persistent = val[1].persistent.numpy() > 0
     temperatures = fitted_temperatures(logits, persistent)
     seen = steps_seen(network.stride, frames)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
+from kinetoken.layers import cell_centres, expected_places
 from kinetoken.persistence.extractors import CELL, Extractor, State, build_extractor
 from kinetoken.persistence.params import HeadParams, PersistenceParams
 from kinetoken.tokenizer.network import Tokenizer
@@ -26,7 +27,7 @@ FEATURES = 13  # of a frame, of how the candidate moved
 
 
 @dataclasses.dataclass
-class Seen:
+class TokenReadout:
     """What is read of each step: B clips, S steps, T = S × stride frames."""
 
     content: Tensor  # (B, S, channels)
@@ -36,16 +37,16 @@ class Seen:
 
 
 @dataclasses.dataclass
-class Evidence:
+class DetectorOutput:
     """What the network says: B clips, S steps."""
 
     logits: Tensor  # (B, S), of persistent
-    seen: Seen
+    seen: TokenReadout
     over_time: Tensor  # (B, heads, S, S): row k weighs the steps 0 … k
 
 
 class Reader(nn.Module):
-    """Attention over space with learned queries: tokens (B, S, cells, C) → Seen."""
+    """Attention over space with learned queries: tokens (B, S, cells, C) → TokenReadout."""
 
     centre: Tensor
 
@@ -59,16 +60,15 @@ class Reader(nn.Module):
         nn.init.zeros_(last.bias)
         self.offset = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), last)
         self.presence = nn.Linear(channels, stride)
-        middle = torch.arange(side) * CELL + (CELL - 1) / 2
-        v, u = torch.meshgrid(middle, middle, indexing="ij")
-        self.register_buffer("centre", torch.stack([u, v], -1).reshape(-1, 1, 2), persistent=False)  # (cells, 1, 2)
+        centre = cell_centres(side, side, -0.5, CELL * side - 0.5)[:, None]  # (cells, 1, 2) px
+        self.register_buffer("centre", centre, persistent=False)
 
     @property
     def size(self) -> int:
         """Of `content`."""
         return self.value.out_features
 
-    def forward(self, tokens: Tensor) -> Seen:
+    def forward(self, tokens: Tensor) -> TokenReadout:
         scores = self.score(tokens).transpose(2, 3)  # (B, S, heads, cells)
         nowhere = self.nowhere.expand(*scores.shape[:3], 1)
         attention = torch.cat([scores, nowhere], -1).softmax(-1)[..., :-1]
@@ -77,8 +77,9 @@ class Reader(nn.Module):
         mean = attention.mean(2)  # (B, S, cells)
         mean = mean / (mean.sum(-1, keepdim=True) + 1e-6)
         places = self.centre + CELL * self.offset(tokens).unflatten(-1, (self.stride, 2))  # (B, S, cells, stride, 2)
-        return Seen(
-            content, torch.einsum("bsn,bsnfd->bsfd", mean, places).flatten(1, 2),
+        place = expected_places(mean[:, :, None], places.flatten(3))  # (B, S, 1, 2 stride)
+        return TokenReadout(
+            content, place.unflatten(-1, (self.stride, 2)).flatten(1, 3),
             torch.einsum("bsn,bsnf->bsf", mean, self.presence(tokens)).flatten(1, 2), attention,
         )
 
@@ -93,8 +94,8 @@ class HeadState:
     memory: Tensor  # (B, S, width): normalised, of the steps so far
 
 
-class Head(nn.Module):
-    """Seen → a logit a step."""
+class DecisionHead(nn.Module):
+    """TokenReadout → a logit a step."""
 
     def __init__(self, size: int, params: HeadParams, stride: int) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class Head(nn.Module):
             nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1)
         )
 
-    def forward(self, seen: Seen, state: HeadState | None = None) -> tuple[Tensor, Tensor, HeadState]:
+    def forward(self, seen: TokenReadout, state: HeadState | None = None) -> tuple[Tensor, Tensor, HeadState]:
         """→ logits (B, S), weights (B, heads, S, S') over the steps since the beginning, and the state after."""
         b = len(seen.place)
         if state is None:
@@ -155,26 +156,28 @@ class PersistenceNetwork(nn.Module):
         super().__init__()
         self.extractor = extractor
         self.reader = Reader(extractor.channels, params.heads, extractor.stride, extractor.side)
-        self.head = Head(self.reader.size, params, extractor.stride)
+        self.head = DecisionHead(self.reader.size, params, extractor.stride)
 
     @property
     def stride(self) -> int:
         """Frames in a step."""
         return self.extractor.stride
 
-    def forward(self, kept: Tensor) -> Evidence:
-        """What the extractor keeps of whole clips, (B, T / n, ...) → Evidence."""
+    def forward(self, kept: Tensor) -> DetectorOutput:
+        """What the extractor keeps of whole clips, (B, T / n, ...) → DetectorOutput."""
         seen = self.reader(self.extractor.tokens(kept))
         logits, over_time, _ = self.head(seen)
-        return Evidence(logits, seen, over_time)
+        return DetectorOutput(logits, seen, over_time)
 
-    def step(self, frames: Tensor, state: tuple[State, HeadState] | None) -> tuple[Evidence, tuple[State, HeadState]]:
-        """The next `stride` frames (B, stride, H, W, 3) uint8 → Evidence of one step, and the state for the next."""
+    def step(
+        self, frames: Tensor, state: tuple[State, HeadState] | None
+    ) -> tuple[DetectorOutput, tuple[State, HeadState]]:
+        """The next `stride` frames (B, stride, H, W, 3) uint8 → the output of one step, and the state for the next."""
         inside, before = state if state is not None else (None, None)
         tokens, inside = self.extractor.step(frames, inside)
         seen = self.reader(tokens[:, None])
         logits, over_time, after = self.head(seen, before)
-        return Evidence(logits, seen, over_time), (inside, after)
+        return DetectorOutput(logits, seen, over_time), (inside, after)
 
 
 def build_network(

@@ -28,7 +28,7 @@ Status = Literal["undecided", "persistent", "transient"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class TrackDecision:
     """Of one track after a frame."""
 
     status: Status
@@ -59,7 +59,7 @@ class OnlineDetector:
             raise UserError("a detector whose thresholds cross")
         self.detector, self.network = detector, detector.network.eval()
         self._open: dict[int, _Track] = {}
-        self._decided: dict[int, Verdict] = {}
+        self._decided: dict[int, TrackDecision] = {}
 
     @classmethod
     def load(cls, folder: Path | str, tokenizer: Path | str | None = None) -> "OnlineDetector":
@@ -71,7 +71,7 @@ class OnlineDetector:
         """Tracks that are not decided yet."""
         return len(self._open)
 
-    def feed(self, frames: Mapping[int, tuple[int, Pixels]]) -> dict[int, Verdict]:
+    def feed(self, frames: Mapping[int, tuple[int, Pixels]]) -> dict[int, TrackDecision]:
         """The next frame of each of these tracks, id → (its number, (H, W, 3) uint8); their verdicts.
 
         A new id begins a track, at any number. UserError for a frame out of order, of another size, or of a track
@@ -91,14 +91,14 @@ class OnlineDetector:
             self._step(tracks)
         return {track: self.verdict(track) for track in frames}
 
-    def verdict(self, track: int) -> Verdict:
+    def verdict(self, track: int) -> TrackDecision:
         """Of a track that was fed. UserError for one that never was."""
         if track in self._decided:
             return self._decided[track]
         if track not in self._open:
             raise UserError(f"track {track}: no frame of it was fed")
         known = self._open[track]
-        return Verdict("undecided", float(sigmoid(np.abs(np.array(known.log_odds)))), known.frames)
+        return TrackDecision("undecided", float(sigmoid(np.abs(np.array(known.log_odds)))), known.frames)
 
     def forget(self, track: int) -> None:
         """Drop all that is known of a track, so that its id may begin another."""
@@ -137,7 +137,7 @@ class OnlineDetector:
             if sure or last:
                 status: Status = "persistent" if each.log_odds > 0 else "transient"
                 confidence = float(sigmoid(np.abs(np.array(each.log_odds))))
-                self._decided[track] = Verdict(status, confidence, each.frames)
+                self._decided[track] = TrackDecision(status, confidence, each.frames)
                 del self._open[track]
             else:
                 each.state = _row(state, row)

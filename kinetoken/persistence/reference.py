@@ -9,14 +9,14 @@ import numpy as np
 
 from kinetoken.persistence.stopping import Steps, StoppingRegions, backward_induction
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import CandidateMotion, Truth
+from kinetoken.scenes.candidates import CandidateMotion, CandidateTruth
 from kinetoken.scenes.process import log_likelihoods, paths
 
 CERTAIN = 50.0  # log-odds that stand for certainty
 SIMULATED = 30000  # tracks, for the backward induction
 
 
-def log_odds(points: Array, truth: Truth, motion: CandidateMotion, measured: float = 0.0) -> Array:
+def log_odds(points: Array, truth: CandidateTruth, motion: CandidateMotion, measured: float = 0.0) -> Array:
     """(N, T) of N candidates: points (N, T, 3) m, NaN where out of sight; 0 until they have appeared.
 
     `measured`, m, is the standard deviation of errors in x and y, for positions that were estimated.
@@ -24,7 +24,7 @@ def log_odds(points: Array, truth: Truth, motion: CandidateMotion, measured: flo
     return _log_odds(_from_appearance(points[..., :2], truth), truth, motion, measured)
 
 
-def _from_appearance(xy: Array, truth: Truth) -> Array:
+def _from_appearance(xy: Array, truth: CandidateTruth) -> Array:
     """(N, T, 2) → the same, moved so that each begins with its first frame in sight; the rest is 0."""
     count, frames = xy.shape[:2]
     source = np.arange(frames) + truth.first[:, None]
@@ -32,7 +32,7 @@ def _from_appearance(xy: Array, truth: Truth) -> Array:
     return np.where((source <= truth.last[:, None])[..., None], moved, 0.0)
 
 
-def _log_odds(xy: Array, truth: Truth, motion: CandidateMotion, measured: float) -> Array:
+def _log_odds(xy: Array, truth: CandidateTruth, motion: CandidateMotion, measured: float) -> Array:
     """xy (N, T, 2) m from appearance on → (N, T) log-odds by frame of the clip."""
     count, frames = xy.shape[:2]
     persistent, transient = (
@@ -63,12 +63,12 @@ def reference_stopper(
         xy[persistent == kind] = paths(motion.process(persistent=kind), normal)
     first = rng.integers(appears[0], appears[1] + 1, simulated)
     lived = np.where(persistent, num_frames, rng.geometric(motion.hazard, simulated))
-    truth = Truth(persistent, first, np.minimum(first + lived, num_frames) - 1, np.zeros(simulated, int))
+    truth = CandidateTruth(persistent, first, np.minimum(first + lived, num_frames) - 1, np.zeros(simulated, int))
     odds = _log_odds(np.moveaxis(xy, 1, -1), truth, motion, 0.0)
     seen = np.arange(1, num_frames + 1)
     return backward_induction(odds, persistent, first - appears[0], seen, num_frames, frame_cost)
 
 
-def group_of(truth: Truth, appears: tuple[int, int]) -> Steps:
+def group_of(truth: CandidateTruth, appears: tuple[int, int]) -> Steps:
     """(N,) of each track, how late it appears: all that the reference knows besides its log-odds."""
     return np.asarray(truth.first - appears[0], np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.charts.figures import figure_style, new_figure, save_png
 from kinetoken.persistence.attention import token_weights
-from kinetoken.persistence.experiment import Material, Outcome
+from kinetoken.persistence.experiment import ExtractorResult, Material
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.records import chosen
 from kinetoken.persistence.tables import REFERENCE, compute_rows
@@ -28,8 +28,8 @@ BRIGHT = 8.0  # times uniform attention, at which a cell is fully lit
 
 
 def draw(
-    outcomes: Mapping[str, Outcome], material: Material, operating: "pd.DataFrame", shown: int, efficiency: Path,
-    attention: Path,
+    outcomes: Mapping[str, ExtractorResult], material: Material, operating: "pd.DataFrame", shown: int,
+    efficiency: Path, attention: Path,
 ) -> None:
     """The efficiency figure, and in folder `attention` a picture of `shown` clips for each extractor."""
     draw_efficiency(efficiency, outcomes, operating)
@@ -70,7 +70,7 @@ def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.
     save_png(figure, path)
 
 
-def draw_attention(path: Path, outcome: Outcome, material: Material, rows: np.ndarray) -> None:
+def draw_attention(path: Path, outcome: ExtractorResult, material: Material, rows: np.ndarray) -> None:
     """A row a clip: its first frames until the decision, lit where attention lies, heads averaged."""
     step = outcome.trial.decisions.step
     weights = token_weights(outcome.watched, step)[rows]  # (K, S, cells)
@@ -81,7 +81,7 @@ def draw_attention(path: Path, outcome: Outcome, material: Material, rows: np.nd
 
 
 @torch.no_grad()
-def draw_heads(path: Path, outcome: Outcome, material: Material, rows: np.ndarray) -> None:
+def draw_heads(path: Path, outcome: ExtractorResult, material: Material, rows: np.ndarray) -> None:
     """The same of a few clips, a row a head."""
     network = outcome.detector.network
     device = next(network.parameters()).device
@@ -102,7 +102,7 @@ def _pixels(material: Material, rows: np.ndarray) -> Pixels:
     return clips[np.argsort(order)]
 
 
-def _strip(pixels: Pixels, weights: Array, step: int, outcome: Outcome) -> Pixels:
+def _strip(pixels: Pixels, weights: Array, step: int, outcome: ExtractorResult) -> Pixels:
     """Frames side by side, (side, STRIP side, 3): grey, lit in orange by weights (S, cells), until step `step`."""
     stride, side = outcome.detector.network.stride, outcome.detector.network.extractor.side
     times_uniform = weights * (step + 1) * side * side

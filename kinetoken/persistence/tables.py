@@ -8,7 +8,7 @@ import numpy as np
 from kinetoken.persistence.evaluation import Trial
 from kinetoken.persistence.stopping import Flags, Steps, curve
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import PERSISTENT, TRANSIENT, Truth
+from kinetoken.scenes.candidates import PERSISTENT, TRANSIENT, CandidateTruth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ CONFIDENCES = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.9
 REFERENCE = "reference"
 
 
-def decision_rows(trials: Mapping[str, Trial], truth: Truth, track_id: np.ndarray) -> "pd.DataFrame":
+def decision_rows(trials: Mapping[str, Trial], truth: CandidateTruth, track_id: np.ndarray) -> "pd.DataFrame":
     """One row a test track and extractor: actual, predicted, frames seen, confidence, decided early or not."""
     import pandas as pd
 

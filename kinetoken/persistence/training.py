@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.core.stage import Context
-from kinetoken.persistence.evaluation import Watched, watch
-from kinetoken.persistence.network import Evidence, PersistenceNetwork
+from kinetoken.persistence.evaluation import DetectorPredictions, predict_clips
+from kinetoken.persistence.network import DetectorOutput, PersistenceNetwork
 from kinetoken.persistence.params import ExtractorParams, HeadParams
 from kinetoken.physics.laws import Array
 from kinetoken.scenes.rendering import Scene
@@ -34,7 +34,7 @@ class Targets:
 def targets(points: Array, persistent: np.ndarray, scene: Scene) -> Targets:
     """points (N, T, 3) m, NaN where out of sight, and persistent (N,)."""
     present = np.isfinite(points[..., 0])
-    u, v, _ = scene.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
+    u, v, _ = scene.camera.project(np.where(present[..., None], points, [0.0, 0.0, 1.0]))
     return Targets(
         torch.from_numpy(persistent.astype(np.float32)), torch.from_numpy(np.stack([u, v], -1).astype(np.float32)),
         torch.from_numpy(present.astype(np.float32)),
@@ -84,15 +84,15 @@ def turned(clips: Tensor, place: Tensor, way: int) -> tuple[Tensor, Tensor]:
     return clips, torch.stack([u, v], -1)
 
 
-def losses(evidence: Evidence, batch: Batch, head: HeadParams) -> dict[str, Tensor]:
+def losses(output: DetectorOutput, batch: Batch, head: HeadParams) -> dict[str, Tensor]:
     """Cross-entropy of persistent at every step, error of place in px where in sight, cross-entropy of presence."""
-    persistent = batch["persistent"][:, None].expand_as(evidence.logits)
+    persistent = batch["persistent"][:, None].expand_as(output.logits)
     present = batch["presence"]
-    miss = functional.smooth_l1_loss(evidence.seen.place, batch["place"], reduction="none").sum(-1)
+    miss = functional.smooth_l1_loss(output.seen.place, batch["place"], reduction="none").sum(-1)
     return {
-        "decision": functional.binary_cross_entropy_with_logits(evidence.logits, persistent),
+        "decision": functional.binary_cross_entropy_with_logits(output.logits, persistent),
         "place": (miss * present).sum() / present.sum().clamp(min=1),
-        "presence": functional.binary_cross_entropy_with_logits(evidence.seen.presence, present),
+        "presence": functional.binary_cross_entropy_with_logits(output.seen.presence, present),
     }
 
 
@@ -128,7 +128,7 @@ def train_network(
 def _validation(kept: Tensor, known: Targets) -> Callable[[nn.Module], dict[str, float]]:
     def validate(module: nn.Module) -> dict[str, float]:
         assert isinstance(module, PersistenceNetwork)
-        seen: Watched = watch(module, kept, next(module.parameters()).device)
+        seen: DetectorPredictions = predict_clips(module, kept, next(module.parameters()).device)
         persistent = known.persistent.numpy()[:, None]
         present = known.presence.numpy()
         miss = np.linalg.norm(seen.place - known.place.numpy(), axis=-1)

@@ -63,7 +63,7 @@ def fit_law(
     """Fit `law` to `points` (N, T, 3) seen at times `t` (T,).
 
     `sigma` says how far to trust them: None (all alike, 1 m), (N, T, 3) standard deviations along the
-    axes in metres, or (N, T, 3, 3) whitening matrices such as `camera_whitening` gives. `priors` holds
+    axes in metres, or (N, T, 3, 3) whitening matrices such as `scenes.camera.camera_whitening` gives. `priors` holds
     (mean, standard deviation) for any of `speed` (mean over the times seen, m/s), `radius` (m), `pitch`
     (its size, m a turn) and `gravity` (m/s²); a law ignores those it does not have. Gravity pulls down
     and the axis of a circle or helix leans at most `max_tilt` rad from the vertical, both softly.
@@ -88,19 +88,6 @@ def fit_law(
     residual = np.square(problem.errors(form.curve(theta, problem.t))).sum(-1)
     penalty = np.square(penalties(form, problem, theta)).sum(-1)
     return LawFit(law, form.natural(theta), residual, penalty, form.free, 3 * len(t))
-
-
-def camera_whitening(points: Array, across_px: float, depth_fraction: float, focal_px: float) -> Array:
-    """Whitening matrices (N, T, 3, 3) for points seen by a camera at the origin looking along +z.
-
-    Errors are `across_px` pixels in each image direction and `depth_fraction` of the depth, independent:
-    the rows are the gradients of u, v and log z at the points (N, T, 3), over their standard deviations.
-    """
-    x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)  # (N, T) each
-    z = np.maximum(z, 0.05)  # an estimate at or behind the camera still gets a finite weight
-    zero, lateral = np.zeros_like(z), focal_px / across_px / z
-    u, v = (lateral, zero, -lateral * x / z), (zero, lateral, -lateral * y / z)
-    return np.stack([np.stack(row, -1) for row in (u, v, (zero, zero, 1 / (depth_fraction * z)))], -2)
 
 
 def _whitening(sigma: Array | None, shape: tuple[int, ...]) -> Array:

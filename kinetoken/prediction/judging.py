@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from kinetoken.physics import laws
-from kinetoken.physics.fitting import camera_whitening, predict_known_law
+from kinetoken.physics.fitting import predict_known_law
+from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.paths import FLOORS, Array, extrapolate
 from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
 from kinetoken.scenes.tracking import Tracked, centroid_errors, track_ball
@@ -84,7 +85,7 @@ class Oracle:
     def __init__(self, scene: Scene, tracked: tuple[Array, Array, Array], truth: Array) -> None:
         """tracked: u, v, radius (N, T) px, where a lost ball has radius 0; truth: positions (N, T, 3) m."""
         self._scene = scene
-        u, v, radius = scene.project(truth)
+        u, v, radius = scene.camera.project(truth)
         seen = tracked[2] > 0
         across = np.concatenate([(tracked[0] - u)[seen], (tracked[1] - v)[seen]])
         size = np.log(tracked[2][seen] / radius[seen])
@@ -97,14 +98,14 @@ class Oracle:
         self, tracked: tuple[Array, Array, Array], label: np.ndarray, times: Array, at: Array
     ) -> tuple[Array, Array]:
         """u, v (N, len(at)) px, kept inside the image, from the past's u, v, radius (N, len(times)) px."""
-        scene, size = self._scene, self._scene.look.image_size
+        scene, camera, size = self._scene, self._scene.camera, self._scene.look.image_size
         # a lost ball still needs a depth: the farthest there is
-        radius = np.maximum(tracked[2] / np.exp(self.bias), scene.focal * scene.world.ball_radius / scene.world.far / 2)
-        points = scene.unproject(tracked[0], tracked[1], radius)
-        whitening = camera_whitening(points, self.across_px, self.depth_fraction, scene.focal)
+        radius = np.maximum(tracked[2] / np.exp(self.bias), camera.radius_px(scene.world.far) / 2)
+        points = camera.unproject(tracked[0], tracked[1], radius)
+        whitening = camera_whitening(points, self.across_px, self.depth_fraction, camera.focal)
         ahead = predict_known_law(label, times, points, at, whitening)
         ahead[..., 2] = np.maximum(ahead[..., 2], 1e-2)
-        u, v, _ = scene.project(ahead)
+        u, v, _ = camera.project(ahead)
         return np.clip(u, 0, size - 1), np.clip(v, 0, size - 1)
 
     @staticmethod
@@ -166,7 +167,7 @@ def _judge_batch(
     """The fields of a DrawnForecast for frames (B, H, H', W', 3) of the clips `rows`."""
     original = truth.frames[rows].astype(np.float32) / 255
     points = truth.points[rows, truth.past_frames :]
-    true_u, true_v, _ = scene.project(points)
+    true_u, true_v, _ = scene.camera.project(points)
     found = track_ball(frames, background)
     centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
     velocity, speed = _velocities(found.u, found.v, truth.points[rows, truth.past_frames - 1 :], scene)
@@ -180,7 +181,7 @@ def _judge_batch(
 
 def _velocities(u: Array, v: Array, points: Array, scene: Scene) -> tuple[Array, Array]:
     """Error of the image velocity and its true size, (N, H) px a frame each; points (N, 1 + H, 3) m."""
-    true_u, true_v, _ = scene.project(points)
+    true_u, true_v, _ = scene.camera.project(points)
     moved = [np.diff(true, axis=1) for true in (true_u, true_v)]
     seen = [
         np.diff(np.concatenate([true[:, :1], found], 1), axis=1) for true, found in ((true_u, u), (true_v, v))
@@ -190,7 +191,7 @@ def _velocities(u: Array, v: Array, points: Array, scene: Scene) -> tuple[Array,
 
 def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:
     """The same for a forecaster that tells positions (N, H) px and draws nothing."""
-    true_u, true_v, _ = scene.project(truth.points[:, truth.past_frames :])
+    true_u, true_v, _ = scene.camera.project(truth.points[:, truth.past_frames :])
     velocity, speed = _velocities(u, v, truth.points[:, truth.past_frames - 1 :], scene)
     return Forecast(u, v, np.hypot(u - true_u, v - true_v), velocity, speed)
 

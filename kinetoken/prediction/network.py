@@ -21,8 +21,9 @@ from torch.nn import functional
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, PositiveFloat, Range
-from kinetoken.scenes.paths import COORDINATES, carry_on_matrix, polynomial_basis
-from kinetoken.tokenizer.codebook import code_of_digits, level_digits, mixed_radix
+from kinetoken.layers import cell_centres, expected_places
+from kinetoken.scenes.paths import COORDINATES, IMAGE_EDGES, carry_on_matrix, polynomial_basis
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import TrainingParams, index_batches
 from kinetoken.training.muon import MuonParams
 
@@ -103,11 +104,16 @@ class CodeVectors(nn.Module):
 
     table: Tensor
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, codebook: Codebook) -> None:
         super().__init__()
         self.register_buffer("table", table.float().clone())
         self.learned = nn.Embedding(len(table), LEARNED_COORDINATES)
         nn.init.normal_(self.learned.weight, std=0.1)
+
+    @property
+    def codebook(self) -> Codebook:
+        """The tokenizer's codes, where this module is."""
+        return Codebook(self.table, self.levels)
 
     def forward(self, codes: Tensor) -> Tensor:
         """(B, K, H, W) indices → (B, K, D, H, W) vectors."""
@@ -133,8 +139,8 @@ class PathReader(nn.Module):
         self.attention = nn.Conv2d(width, self.frames, 1)
         self.place = nn.Conv2d(width, self.frames * COORDINATES, 1)
         self.look = nn.Conv2d(width, LOOK_WIDTH, 1)
-        y, x = torch.meshgrid(_cell_centres(rows), _cell_centres(columns), indexing="ij")
-        self.register_buffer("centres", torch.stack([x, y, torch.zeros_like(x)]), persistent=False)  # (3, H, W)
+        centres = functional.pad(cell_centres(rows, columns, *IMAGE_EDGES), (0, 1))  # (H W, 3), no size of their own
+        self.register_buffer("centres", centres, persistent=False)
 
     def forward(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, D, H, W) → path (B, K · frames, 3) and look (B, K, L)."""
@@ -144,8 +150,7 @@ class PathReader(nn.Module):
         features = self.body(both)
         weights = rearrange(self.attention(features), "n f h w -> n f (h w)").softmax(-1)
         place = rearrange(self.place(features), "n (f c) h w -> n f c (h w)", c=COORDINATES)
-        place = place + rearrange(self.centres, "c h w -> c (h w)")
-        path = torch.einsum("nfs,nfcs->nfc", weights, place)
+        path = expected_places(weights, (place + self.centres.T).mT)
         look = torch.einsum("ns,nls->nl", weights.mean(1), self.look(features).flatten(2))
         return (
             rearrange(path, "(b k) f c -> b (k f) c", b=batch), rearrange(look, "(b k) l -> b k l", b=batch)
@@ -176,8 +181,8 @@ class SliceWriter(nn.Module):
         self.parts = nn.ModuleList(
             nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, levels)) for levels in shape.levels
         )
-        y, x = torch.meshgrid(_cell_centres(rows), _cell_centres(columns), indexing="ij")
-        self.register_buffer("centres", torch.stack([x, y], -1), persistent=False)  # (H, W, 2)
+        centres = cell_centres(rows, columns, *IMAGE_EDGES).unflatten(0, (rows, columns))
+        self.register_buffer("centres", centres, persistent=False)  # (H, W, 2)
         self.cell_width = 4.0 / columns  # in path coordinates
 
     def forward(self, before: Tensor, path: Tensor, look: Tensor) -> Tensor:
@@ -221,9 +226,9 @@ class SliceWriter(nn.Module):
 class Translator(nn.Module):
     """Reader and writer, trained side by side: codes to path, path to codes."""
 
-    def __init__(self, shape: PredictorShape, table: Tensor) -> None:
+    def __init__(self, shape: PredictorShape, codebook: Codebook) -> None:
         super().__init__()
-        self.vectors = CodeVectors(table)
+        self.vectors = CodeVectors(codebook)
         self.reader, self.writer = PathReader(shape), SliceWriter(shape)
 
     def forward(self, codes: Tensor, path: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -385,22 +390,22 @@ DYNAMICS: dict[str, Callable[[PredictorShape], Dynamics]] = {"lstm": LstmDynamic
 class Predictor(nn.Module):
     """All models of DYNAMICS behind one reader and one writer; codes in, codes out."""
 
-    def __init__(self, shape: PredictorShape, table: Tensor) -> None:
-        """`table` (codebook size, D): the vector of every code, see `Tokenizer.codes_to_latents`."""
+    def __init__(self, shape: PredictorShape, codebook: Codebook) -> None:
         super().__init__()
         self.shape = shape
-        self.translator = Translator(shape, table)
+        self.translator = Translator(shape, codebook)
         self.dynamics = nn.ModuleDict({name: build(shape) for name, build in DYNAMICS.items()})
         self.tokenizer_hash, self.best = "", next(iter(DYNAMICS))
 
     @property
-    def table(self) -> Tensor:
-        """(codebook size, D): the tokenizer's vector of every code."""
-        return self.translator.vectors.table
+    def codebook(self) -> Codebook:
+        """The tokenizer's codes."""
+        return self.translator.vectors.codebook
 
-    def digits(self) -> Tensor:
-        """(codebook size, parts): which level each part of a code is at."""
-        return level_digits(self.table, self.shape.levels)
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.translator.vectors.table.device
 
     def forward(self, codes: Tensor, model: str | None = None) -> Tensor:
         """Codes so far (B, K, H, W) int64 → the next slice (B, 1, H, W) int64, by the named model or the best one."""
@@ -408,11 +413,7 @@ class Predictor(nn.Module):
         path, look = self.translator.reader(coordinates)
         ahead = self.dynamics[model or self.best](path)[:, -1]
         shown = self.translator.writer(coordinates[:, -1], torch.cat([path[:, -1:], ahead], 1), look.mean(1))
-        return self.code_of(self.translator.writer.choose(shown))[:, None]
-
-    def code_of(self, digits: Tensor) -> Tensor:
-        """The code of which each part is at that level: (..., parts) → (...) int64."""
-        return code_of_digits(self.digits(), self.shape.levels)[mixed_radix(digits, self.shape.levels)]
+        return self.codebook.codes_of(self.translator.writer.choose(shown))[:, None]
 
     @torch.no_grad()
     def predict(
@@ -430,7 +431,7 @@ class Predictor(nn.Module):
                 f"predictor reads {shape.past_slices} to {shape.slices - 1} slices of {shape.grid[1:]} codes and goes "
                 f"on to slice {shape.slices}; found {codes.shape[1:]}, {slices} more asked for"
             )
-        start = torch.from_numpy(codes.astype(np.int64)).to(self.table.device)
+        start = torch.from_numpy(codes.astype(np.int64)).to(self.device)
         parts = []
         for rows in index_batches(len(codes), batch_size):
             whole = start[torch.from_numpy(rows)]
@@ -454,15 +455,10 @@ def load_predictor(folder: Path | str) -> Predictor:
         shape = PredictorShape(**{**fields, "grid": tuple(fields["grid"]), "levels": tuple(fields["levels"])})
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a predictor (config.json has no fitting 'shape')") from None
-    predictor = Predictor(shape, torch.zeros(shape.codebook_size, shape.coordinates))
+    predictor = Predictor(shape, Codebook.unfilled(shape))
     load_weights(folder, predictor)
     predictor.tokenizer_hash, predictor.best = config["tokenizer"], config["best"]
     return predictor
-
-
-def _cell_centres(count: int) -> Tensor:
-    """Middles of `count` equal cells in path coordinates, where the image runs from −2 to 2."""
-    return 4 * (torch.arange(count) + 0.5) / count - 2
 
 
 def _quiet(layer: nn.Linear) -> nn.Linear:

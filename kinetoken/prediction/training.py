@@ -58,8 +58,8 @@ def train_predictor(
 
 def translation_step(predictor: Predictor, train: Tensor) -> Step:
     """Step of reader and writer. train (N, K, H, W): codes that say what each cell most often holds."""
-    shape, device = predictor.shape, predictor.table.device
-    digits, frames = predictor.digits(), shape.slice_frames
+    shape, device = predictor.shape, predictor.device
+    digits, frames = predictor.codebook.digits(), shape.slice_frames
     common = train.mode(0).values.to(device)  # (K, H, W)
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -147,7 +147,7 @@ def reading_errors(predictor: Predictor, codes: Tensor, path: Tensor) -> Tensor:
 
 def _read(predictor: Predictor, codes: Tensor) -> Tensor:
     """The path (N, (slices − 1) · frames, 3) that the reader finds in all slices from which others are foretold."""
-    seen = codes[:, : predictor.shape.slices - 1].to(predictor.table.device)
+    seen = codes[:, : predictor.shape.slices - 1].to(predictor.device)
     found, _ = predictor.translator.reader(predictor.translator.vectors(seen))
     return torch.as_tensor(found).cpu()
 
@@ -165,7 +165,7 @@ def _validate_dynamics(predictor: Predictor, codes: Tensor, path: Tensor) -> Cal
     read, ahead = _read(predictor, codes).detach(), slices_ahead(predictor.shape, path)
 
     def validate(module: nn.Module) -> dict[str, float]:
-        found = module(read.to(predictor.table.device)).cpu()
+        found = module(read.to(predictor.device)).cpu()
         distance = (found - ahead)[..., :2].norm(dim=-1).mean()
         return {"val_path_px": float(distance) * predictor.shape.image_size / 4}
 

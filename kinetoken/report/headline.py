@@ -136,7 +136,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShortAnswer:
     """The answer in a word and a sentence."""
 
     word: str
@@ -233,14 +233,14 @@ def chain(results: Results) -> list[Link]:
     return links
 
 
-def answer(results: Results) -> Answer:
+def answer(results: Results) -> ShortAnswer:
     """Did the codes keep the motion? By the best reader of the codes against the best reader of the pixels."""
     codes = _best(results, "diagnose_codes.probe.codes", "train_classifier.accuracy")
     pixels = _best(results, "diagnose_codes.probe.pixels", "train_baselines.video.accuracy")
     chance = _best(results, "train_baselines.majority.accuracy", "diagnose_codes.probe.codes_floor",
                    "train_classifier.accuracy_floor")
     if codes is None or pixels is None or chance is None:
-        return Answer("Not told yet.", "This run holds no reader of the codes beside one of the pixels: "
+        return ShortAnswer("Not told yet.", "This run holds no reader of the codes beside one of the pixels: "
                       "train_baselines and train_classifier, or diagnose_codes, have still to run.")
     kept = (codes - chance) / max(pixels - chance, 1e-9)
     word = next(word for least, word in ANSWERS if kept >= least or least < 0)
@@ -250,7 +250,7 @@ def answer(results: Results) -> Answer:
     if pooled is not None and codes - pooled > 0.05:
         sentence += (f" Averaging the same codes over space leaves {shown(pooled, 'share')}: "
                      "what is lost there is lost by the averaging, not by the codes.")
-    return Answer(word, sentence)
+    return ShortAnswer(word, sentence)
 
 
 def _best(results: Results, *names: str) -> float | None:

@@ -202,7 +202,7 @@ def _walk(world: World, start: Array, length: float, rng: np.random.Generator) -
 
 
 @dataclasses.dataclass(frozen=True)
-class Truth:
+class CandidateTruth:
     """What is known of N candidates: persistent (N,) bool, first and last frame in sight (N,), law (N,)."""
 
     persistent: np.ndarray
@@ -228,18 +228,18 @@ class Truth:
         band = bands[np.searchsorted([2, 4, 8, 16], self.lifetime)]
         return np.where(self.persistent, "to_the_end", band)
 
-    def take(self, rows: np.ndarray) -> "Truth":
+    def take(self, rows: np.ndarray) -> "CandidateTruth":
         """Of the candidates at `rows`."""
-        return Truth(self.persistent[rows], self.first[rows], self.last[rows], self.law[rows])
+        return CandidateTruth(self.persistent[rows], self.first[rows], self.last[rows], self.law[rows])
 
 
-def truth_of(drawn: "pd.DataFrame", source: object, num_frames: int) -> Truth:
+def truth_of(drawn: "pd.DataFrame", source: object, num_frames: int) -> CandidateTruth:
     """From the columns of track_params. UserError for tracks that are no candidates, or a candidate never in sight."""
     needed = ("persistent", "first_frame", "last_frame", "law")
     if missing := [name for name in needed if name not in drawn]:
         raise UserError(f"{source}: tracks without '{missing[0]}': no candidates as generate_trajectories draws them")
     persistent, first, last, law = (drawn[name].to_numpy() for name in needed)
-    truth = Truth(persistent == 1, first.astype(int), last.astype(int), law.astype(int))
+    truth = CandidateTruth(persistent == 1, first.astype(int), last.astype(int), law.astype(int))
     never = (truth.first > truth.last) | (truth.first < 0) | (truth.last >= num_frames)
     if never.any():
         row = int(np.flatnonzero(never)[0])

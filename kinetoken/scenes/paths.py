@@ -15,6 +15,7 @@ from kinetoken.scenes.rendering import Scene
 Array = NDArray[np.float64]
 
 COORDINATES = 3  # u, v, radius
+IMAGE_EDGES = (-2.0, 2.0)  # left and right, upper and lower, in path coordinates
 RADIUS_GAIN = 4.0
 VIEW_TRIES = 6  # placements tried for each new path before the original stands in
 
@@ -46,7 +47,7 @@ def to_pixels(path: Tensor, image_size: int) -> tuple[Array, Array, Array]:
 
 def scene_path(scene: Scene, points: Array) -> Tensor:
     """Positions (N, T, 3) m → their path coordinates (N, T, 3)."""
-    return to_path_coordinates(*scene.project(points), scene.look.image_size)
+    return to_path_coordinates(*scene.camera.project(points), scene.look.image_size)
 
 
 def symmetric_copies(

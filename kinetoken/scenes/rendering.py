@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive, Range
 from kinetoken.physics.world import World
+from kinetoken.scenes.camera import Camera
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -57,26 +58,9 @@ class Scene:
     look: Look
 
     @property
-    def focal(self) -> float:
-        """Focal length in pixels."""
-        return self.look.image_size / 2 / self.world.half_view
-
-    @property
-    def centre(self) -> float:
-        """Principal point in pixels, the same for u and v."""
-        return (self.look.image_size - 1) / 2
-
-    def project(self, points: Array) -> tuple[Array, Array, Array]:
-        """(..., 3) m → (u, v) pixels and the ball's apparent radius in pixels, each (...)."""
-        z = points[..., 2]
-        u = self.centre + self.focal * points[..., 0] / z
-        v = self.centre - self.focal * points[..., 1] / z
-        return u, v, self.focal * self.world.ball_radius / z
-
-    def unproject(self, u: Array, v: Array, radius_px: Array) -> Array:
-        """Image position and apparent radius in pixels → (..., 3) m, depth from the known ball."""
-        z = self.focal * self.world.ball_radius / radius_px
-        return np.stack([(u - self.centre) * z / self.focal, (self.centre - v) * z / self.focal, z], -1)
+    def camera(self) -> Camera:
+        """What the clips are seen by."""
+        return Camera.of(self.world, self.look.image_size)
 
     def background(self) -> NDArray[np.float32]:
         """(H, W, 3) in [0, 1], what the camera sees with no ball."""
@@ -84,7 +68,7 @@ class Scene:
         image = np.zeros((size, size, 3), np.float32)
         if look.background == "room":
             image[:] = look.wall_shade
-            below = (np.arange(size) - self.centre) / self.focal  # −y / z of each row's ray
+            below = self.camera.slope(np.arange(size))  # −y / z of each row's ray
             depth = np.where(below > 0, -self.world.floor_y / np.maximum(below, 1e-9), np.inf)
             rows = depth < look.wall_depth
             image[rows] = (look.floor_shade * (1.1 - 0.1 * depth[rows] / look.wall_depth))[:, None, None]
@@ -136,7 +120,7 @@ def add_noise(pixels: Pixels, noise: float, rngs: list[np.random.Generator]) -> 
 
 def _window(scene: Scene, flat: Array) -> tuple[np.ndarray, np.ndarray]:
     """Rows (M, K, 1) and columns (M, 1, K) of the image that hold each ball, moved inside at the edges."""
-    u, v, radius = scene.project(flat)
+    u, v, radius = scene.camera.project(flat)
     reach = _reach(scene, radius * 1.15)
     return _span(scene, v, reach)[:, :, None], _span(scene, u, reach)[:, None, :]
 
@@ -157,15 +141,15 @@ def _cover(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Coverage (M, K, K) and the ball's outward normals there (M, K, K, 3)."""
     centre = flat.astype(np.float32)
-    dx = ((columns - scene.centre) / scene.focal).astype(np.float32)  # (M, 1, K)
-    dy = ((scene.centre - rows) / scene.focal).astype(np.float32)  # (M, K, 1)
+    dx = scene.camera.slope(columns).astype(np.float32)  # (M, 1, K)
+    dy = -scene.camera.slope(rows).astype(np.float32)  # (M, K, 1)
     length = np.sqrt(dx * dx + dy * dy + 1)  # of the ray (dx, dy, 1)
     cx, cy, cz = (centre[:, i, None, None] for i in range(3))
     along = (cx * dx + cy * dy + cz) / length  # m, to the point nearest the ball's centre
     square = cx * cx + cy * cy + cz * cz
     away = np.sqrt(np.maximum(square - along * along, 0))
     radius = np.float32(scene.world.ball_radius)
-    pixel = along / (length * scene.focal)  # m, a pixel's size at that depth
+    pixel = along / (length * scene.camera.focal)  # m, a pixel's size at that depth
     coverage = np.clip(0.5 + (radius - away) / pixel, 0, 1)
     depth = (along - np.sqrt(np.maximum(radius * radius - away * away, 0))) / length
     normal = np.stack([depth * dx - cx, depth * dy - cy, depth - cz], -1)
@@ -202,19 +186,20 @@ def _draw_shadow(
         flat[:, 2] + lean * np.sin(look["light_azimuth"]),
     ], -1)
     softness = scene.world.ball_radius * (1 + 0.15 * height)  # m; the higher the ball, the wider
-    u, v, _ = scene.project(spot)
+    camera = scene.camera
+    u, v, _ = camera.project(spot)
     far, near = spot[:, 2], np.maximum(spot[:, 2] - SHADOW_REACH * softness, 0.1)  # m; its rim towards the camera
-    across = scene.focal * SHADOW_REACH * softness / near
-    down = np.minimum(-scene.world.floor_y * scene.focal * (1 / near - 1 / far), scene.look.image_size - 1 - v)
+    across = camera.focal * SHADOW_REACH * softness / near
+    down = np.minimum(-scene.world.floor_y * camera.focal * (1 / near - 1 / far), scene.look.image_size - 1 - v)
     rows = _span(scene, v, _reach(scene, down))[:, :, None]
     columns = _span(scene, u, _reach(scene, across))[:, None, :]
-    below = np.maximum((rows - scene.centre) / scene.focal, 1e-6).astype(np.float32)  # −y / z of each row's ray
+    below = np.maximum(camera.slope(rows), 1e-6).astype(np.float32)  # −y / z of each row's ray
     z = np.float32(-scene.world.floor_y) / below
-    x = ((columns - scene.centre) / scene.focal).astype(np.float32) * z
+    x = camera.slope(columns).astype(np.float32) * z
     middle, spread = spot.astype(np.float32)[..., None, None], softness.astype(np.float32)[:, None, None]
     square = ((x - middle[:, 0]) ** 2 + (z - middle[:, 2]) ** 2) / spread**2
     fall = np.maximum(np.exp(-square) - np.float32(np.exp(-SHADOW_REACH**2)), 0)  # ends at its rim, not at a window
-    dark = scene.look.shadow * fall * (z < scene.look.wall_depth) * (rows > scene.centre)
+    dark = scene.look.shadow * fall * (z < scene.look.wall_depth) * (rows > camera.centre)
     frame = np.arange(len(flat))[:, None, None]
     lit = scene.background()[rows, columns, 0]  # (M, K, K); the room is grey
     canvas[frame, rows, columns] = to_bytes(lit - dark.astype(np.float32))[..., None]

@@ -108,7 +108,7 @@ class Block(nn.Module):
         return y
 
 
-class Stem(nn.Module):
+class CellStem(nn.Module):
     """Clip ↔ cells of 2×4×4 pixels, and the maps between a cell's 96 numbers and C channels.
 
     Going in, the map is linear. Coming out, a cell is painted as a thing of one colour behind a soft mask, one
@@ -189,7 +189,7 @@ class Tokenizer(nn.Module):
         self.background: Tensor
         self.register_buffer("background", torch.full((image_size, image_size, 3), 0.5))
         self.quantizer: Quantizer = build_quantizer(quantizer)
-        self.stem = Stem(shape.stem, fine)
+        self.stem = CellStem(shape.stem, fine)
         self.fine_encoder = nn.Sequential(*(Block(fine, shape.causal) for _ in range(shape.fine_blocks)))
         self.down = nn.Linear(8 * fine, coarse)
         self.coarse_encoder = nn.Sequential(*(Block(coarse, shape.causal) for _ in range(shape.coarse_blocks)))

@@ -64,7 +64,7 @@ class Originals:
     @classmethod
     def of(cls, frames: Floats, scene: Scene, points: Array) -> "Originals":
         """points (N, T, 3) m."""
-        u, v, _ = scene.project(points)
+        u, v, _ = scene.camera.project(points)
         mask = ball_coverage(scene, points) > MASK_COVERAGE
         background = scene.background()
         return cls(frames, background, u, v, mask, track_ball(frames, background))

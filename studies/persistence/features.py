@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from kinetoken.core.artifacts import write_table
-from kinetoken.persistence.evaluation import watch
+from kinetoken.persistence.evaluation import predict_clips
 from kinetoken.persistence.extractors import MagvitExtractor
 from kinetoken.persistence.network import load_detector
 from kinetoken.scenes.candidates import PERSISTENT
@@ -39,7 +39,7 @@ def main() -> None:
     for rows in np.array_split(np.arange(len(store)), max(len(store) // 400, 1)):
         clips = torch.from_numpy(store.take(rows).pixels)
         kept = extractor.kept(clips) if isinstance(extractor, MagvitExtractor) else clips
-        read.append(watch(detector.network, kept, cpu))
+        read.append(predict_clips(detector.network, kept, cpu))
     place, presence = (np.concatenate([getattr(each, name) for each in read]) for name in ("place", "presence"))
     odds = np.concatenate([each.logits for each in read]) / np.array(detector.temperatures)
     count, frames = presence.shape

@@ -19,7 +19,7 @@ from kinetoken.diagnosis.chain import CHAIN
 from kinetoken.diagnosis.history import late_fall
 from kinetoken.diagnosis.measures import FEW_CLIPS, halved, measure
 from kinetoken.diagnosis.patient import Patient
-from kinetoken.diagnosis.probes import Reading, read_all
+from kinetoken.diagnosis.probes import ProbeResult, read_all
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.encoding import encoded
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
@@ -189,13 +189,13 @@ def _broken_table(
     return table
 
 
-_PIXELS: dict[Any, dict[str, Reading]] = {}  # readings of pixels, the same for all tokenizers on the same clips
+_PIXELS: dict[Any, dict[str, ProbeResult]] = {}  # readings of pixels, the same for all tokenizers on the same clips
 
 
-def _readings(patient: Patient, ward: Ward, broken: dict[str, Any], pooled: bool) -> dict[str, dict[str, Reading]]:
+def _readings(patient: Patient, ward: Ward, broken: dict[str, Any], pooled: bool) -> dict[str, dict[str, ProbeResult]]:
     """Every probe at every point of the chain; at the pooled codes only where they are what is judged."""
     context, probe = silent_context(), ward.diagnosis.probe
-    found: dict[str, dict[str, Reading]] = {}
+    found: dict[str, dict[str, ProbeResult]] = {}
     clips = (patient.track_id.tobytes(), patient.label.tobytes(), str(broken.get("scene")))
     for point in (*CHAIN, FEW_CLIPS) if pooled else (*(p for p in CHAIN if p != "codes_pooled"), FEW_CLIPS):
         splits = halved(patient.splits("pixels")) if point == FEW_CLIPS else patient.splits(point)

@@ -21,6 +21,7 @@ from kinetoken.generation.generator import Generator, GeneratorShape
 from kinetoken.prediction.network import Predictor, PredictorShape
 from kinetoken.report.headline import BuildReport
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import build_report
 from stages.build_report import Paths
@@ -57,11 +58,6 @@ def small_tokenizer() -> Tokenizer:
         stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
     )
     return Tokenizer(network, FSQ, 64)
-
-
-def table_of(tokenizer: Tokenizer) -> torch.Tensor:
-    """(1000, 4) the vector of every code."""
-    return tokenizer.codes_to_latents(torch.arange(1000).reshape(-1, 1, 1, 1))[..., 0, 0, 0]
 
 
 def description(track: int, law: str, correct: bool) -> dict[str, Any]:
@@ -113,14 +109,14 @@ def run_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     predictor = Predictor(PredictorShape(
         grid=meta.grid, levels=meta.levels, coordinates=4, codebook_size=1000, past_slices=3, slice_frames=4,
         image_size=64, width=8, filters=2, lstm_width=8, transformer_width=8,
-    ), table_of(tokenizer))
+    ), Codebook.of(tokenizer))
     predictor.tokenizer_hash = tokenizer.hash
     predictor.save(folder / "predictor")
     shape = GeneratorShape(
         table.classes, meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=4,
         plan=PLAN_SHAPE, patch=2, width=8, layers=1, heads=2,
     )
-    generator = Generator(shape, table_of(tokenizer), MASKED.sampling)
+    generator = Generator(shape, Codebook.of(tokenizer), MASKED.sampling)
     generator.tokenizer_hash = tokenizer.hash
     generator.save(folder / "generator")
     rows = [description(i, law, i % 2 == 0) for i, law in enumerate(("linear", "linear", "circular", "circular"))]

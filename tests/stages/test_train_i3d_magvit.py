@@ -144,7 +144,7 @@ def test_what_each_stream_says_alone_is_scored(done: Paths) -> None:
     right = (bare.logits.argmax(1) == codes.target[test]).mean()
     assert metrics["without_frames"]["accuracy"] == pytest.approx(right, abs=1e-5)
     assert metrics["without_frames"]["accuracy_floor"] == 0.25 and bare.located is None and whole.located is not None
-    u, v, _ = store.scene.project(tracks.points)
+    u, v, _ = store.scene.camera.project(tracks.points)
     middle = np.stack([u, v], -1)  # (N, T, 2) px
     found = np.stack(to_pixels(whole.located, store.shape[1])[:2], -1)
     mean = middle[codes.split == "train"].mean(0)
@@ -162,8 +162,8 @@ def test_the_model_says_how_far_its_readings_are_off_on_validation_clips(done: P
     )
     found = in_metres(told.path, store.scene)
     truth = tracks.points[val, :PAST]
-    u, v, _ = store.scene.project(found)
-    true_u, true_v, _ = store.scene.project(truth)
+    u, v, _ = store.scene.camera.project(found)
+    true_u, true_v, _ = store.scene.camera.project(truth)
     trust = load_trust(done.model)
     assert trust.px == pytest.approx(np.sqrt(np.mean([(u - true_u) ** 2, (v - true_v) ** 2])), rel=1e-4)
     assert trust.depth_fraction == pytest.approx(np.sqrt(((found[..., 2] / truth[..., 2] - 1) ** 2).mean()), rel=1e-4)

@@ -64,11 +64,10 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
     table = CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
     write_codes(folder / "codes.parquet", meta, [table])
-    vectors = tokenizer.codes_to_latents(torch.arange(1000).reshape(-1, 1, 1, 1))[..., 0, 0, 0].detach()
     generator = Generator(GeneratorShape(
         table.classes, meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=4, plan=PLAN_SHAPE,
         patch=2, width=8, layers=1, heads=2,
-    ), vectors, MASKED.sampling)
+    ), Codebook.of(tokenizer), MASKED.sampling)
     generator.tokenizer_hash = tokenizer.hash
     generator.save(folder / "generator")
     return folder

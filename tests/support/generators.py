@@ -4,7 +4,7 @@ import torch
 
 from kinetoken.generation.generator import GeneratorParams
 from kinetoken.generation.masked_prior import SamplingParams
-from kinetoken.generation.plan import PlanShape, Seen
+from kinetoken.generation.plan import Plan, PlanShape
 from kinetoken.generation.training import MaskedParams, PlanParams
 
 TRAINING = {
@@ -24,7 +24,7 @@ PARAMS = GeneratorParams(
 )
 
 
-def some_seen(count: int, frames: int, seed: int = 0) -> Seen:
+def some_seen(count: int, frames: int, seed: int = 0) -> Plan:
     """Paths and colours drawn at random."""
     generator = torch.Generator().manual_seed(seed)
-    return Seen(torch.randn(count, frames, 3, generator=generator), torch.rand(count, 3, generator=generator))
+    return Plan(torch.randn(count, frames, 3, generator=generator), torch.rand(count, 3, generator=generator))

@@ -14,6 +14,7 @@ from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
 from kinetoken.i3d_magvit.params import CompressionParams, ForecastParams, I3DMagvitParams, TemporalParams, WeightParams
 from kinetoken.i3d_magvit.training import ClipSet
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.quantizers import build_quantizer
 from tests.support.quantizers import FSQ
@@ -62,7 +63,8 @@ def network(params: I3DMagvitParams = PARAMS, shape: I3DMagvitShape = SHAPE) -> 
     """An untrained network, always the same, on codes of FSQ."""
     torch.manual_seed(params.seed)
     codes = torch.arange(shape.codebook_size).reshape(-1, 1, 1, 1)
-    return I3DMagvit(params, shape, build_quantizer(FSQ).codes(codes)[..., 0, 0, 0])
+    vectors = build_quantizer(FSQ).codes(codes)[..., 0, 0, 0]
+    return I3DMagvit(params, shape, Codebook(vectors, shape.levels))
 
 
 def some_clips(count: int, seed: int = 0, shape: I3DMagvitShape = SHAPE) -> ClipSet:

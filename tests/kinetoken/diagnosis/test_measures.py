@@ -4,7 +4,7 @@ import pytest
 from kinetoken.codes import CodesMeta
 from kinetoken.diagnosis.measures import halved, least_pair, measure, misplaced, row_hashes
 from kinetoken.diagnosis.patient import Patient
-from kinetoken.diagnosis.probes import Labelled, Reading, Splits
+from kinetoken.diagnosis.probes import Labelled, ProbeResult, Splits
 
 RNG = np.random.default_rng(3)
 
@@ -45,9 +45,9 @@ def test_least_pair_is_the_hardest_pair() -> None:
     probabilities[np.arange(600), target] = 0.9
     confused = np.flatnonzero(target < 2)
     probabilities[confused, :2] = RNG.random((len(confused), 2)) * 0.05 + 0.45
-    reading = Reading("linear", probabilities, target, 0.0)
+    reading = ProbeResult("linear", probabilities, target, 0.0)
     assert least_pair(reading) == pytest.approx(0.5, abs=0.06)
-    assert least_pair(Reading("linear", np.eye(3)[target], target, 0.0)) == 1.0
+    assert least_pair(ProbeResult("linear", np.eye(3)[target], target, 0.0)) == 1.0
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 3.0])

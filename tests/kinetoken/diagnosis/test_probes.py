@@ -9,7 +9,7 @@ from kinetoken.diagnosis.chain import averaged_over_space
 from kinetoken.diagnosis.probes import (
     Labelled,
     MomentsParams,
-    Reading,
+    ProbeResult,
     Splits,
     information_interval,
     knn_probe,
@@ -76,17 +76,17 @@ def test_shuffled_labels_hold_no_information(spots: Splits) -> None:
 def test_strongest_is_chosen_by_validation_alone() -> None:
     sure, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     target = np.array([0])
-    readings = {"a": Reading("a", sure, target, 0.9), "b": Reading("b", wrong, target, 0.1)}
+    readings = {"a": ProbeResult("a", sure, target, 0.9), "b": ProbeResult("b", wrong, target, 0.1)}
     assert strongest(readings).probe == "b"
 
 
 def test_information_runs_from_zero_to_the_labels_entropy() -> None:
     target = np.arange(400) % 4
-    exact = Reading("x", np.eye(4)[target], target, 0)
-    blank = Reading("x", np.full((400, 4), 0.25), target, 0)
-    wrong = Reading("x", np.eye(4)[(target + 1) % 4], target, 0)
+    exact = ProbeResult("x", np.eye(4)[target], target, 0)
+    blank = ProbeResult("x", np.full((400, 4), 0.25), target, 0)
+    wrong = ProbeResult("x", np.eye(4)[(target + 1) % 4], target, 0)
     assert [label_information_bits(r) for r in (exact, blank, wrong)] == pytest.approx([2, 0, 0])
-    half = Reading("x", np.where(np.arange(400)[:, None] < 200, np.eye(4)[target], 0.25), target, 0)
+    half = ProbeResult("x", np.where(np.arange(400)[:, None] < 200, np.eye(4)[target], 0.25), target, 0)
     low, high = information_interval(half, seed=0)
     assert low < 1 < high and label_information_bits(half) == pytest.approx(1)
 

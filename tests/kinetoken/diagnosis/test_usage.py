@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kinetoken.diagnosis.usage import foreground_tokens, level_digits, usage_intervals, usage_of
+from kinetoken.diagnosis.usage import foreground_tokens, fsq_digits, usage_intervals, usage_of
 from kinetoken.scenes.motion import Trajectories
 from kinetoken.scenes.rendering import Rendering, Scene
 
@@ -42,14 +42,14 @@ def test_intervals_hold_the_estimate_and_narrow_with_clips() -> None:
     assert width[1] < 0.6 * width[0]
 
 
-def test_level_digits_are_the_quantizers_own() -> None:
+def test_fsq_digits_are_the_quantizers_own() -> None:
     from vector_quantize_pytorch import FSQ
 
     codes = np.arange(1000, dtype=np.int32)
     import torch
 
     expected = FSQ([8, 5, 5, 5]).indices_to_level_indices(torch.from_numpy(codes)).numpy()
-    assert (level_digits(codes, (8, 5, 5, 5)) == expected).all()
+    assert (fsq_digits(codes, (8, 5, 5, 5)) == expected).all()
 
 
 def test_foreground_tokens_follow_the_ball(trajectory_params: Trajectories, rendering_params: Rendering) -> None:
@@ -57,7 +57,7 @@ def test_foreground_tokens_follow_the_ball(trajectory_params: Trajectories, rend
     points = np.full((1, 16, 3), [0.0, 0.0, 3.0])
     points[:, 8:, 0] = 1.0  # jumps right after half of the clip
     mask = foreground_tokens(scene, points, (4, 8, 8))
-    u = scene.project(points)[0]
+    u = scene.camera.project(points)[0]
     assert mask.shape == (1, 4, 8, 8)
     for slice_ in range(4):
         columns = np.flatnonzero(mask[0, slice_].any(0))

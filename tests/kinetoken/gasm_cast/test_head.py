@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kinetoken.core.errors import UserError
-from kinetoken.gasm_cast.head import Head, StreamReader, time_cosines
+from kinetoken.gasm_cast.head import FusionHead, StreamReader, time_cosines
 from kinetoken.gasm_cast.sizes import grid_places
 
 PLACES = grid_places((4, 4))
@@ -47,7 +47,7 @@ def test_curves_are_the_cosines_of_a_dct() -> None:
 
 
 def test_both_streams_reach_the_classes() -> None:
-    head = Head({"a": reader(), "b": reader(maps=3)}, classes=5, dropout=0.0)
+    head = FusionHead({"a": reader(), "b": reader(maps=3)}, classes=5, dropout=0.0)
     tokens = torch.randn(2, 4, 16, 8)
     logits = head({"a": tokens, "b": tokens})
     assert logits.shape == (2, 5) and head.classes.in_features == 2 * (8 + 2) + 2 * (8 + 6)

@@ -13,13 +13,14 @@ from kinetoken.generation import judging
 from kinetoken.generation.gaussian_prior import GaussianPrior
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorShape, load_generator
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 from tests.support.generators import MASKED, PARAMS, PLAN_SHAPE, some_seen
 
 SHAPE = GeneratorShape(
     ("a", "b"), (2, 2, 2), (2, 2), 4, coordinates=2, slice_frames=4, components=3, plan=PLAN_SHAPE, patch=1, width=16,
     layers=1, heads=2,
 )
-TABLE = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+CODEBOOK = Codebook(torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]), (2, 2))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def generator() -> Generator:
     codes[:, 0, 0, 0] = rng.integers(0, 4, 80)
     split = np.tile(["train"] * 4 + ["val"], 16)
     torch.manual_seed(0)
-    built = Generator(SHAPE, TABLE, MASKED.sampling)
+    built = Generator(SHAPE, CODEBOOK, MASKED.sampling)
     meta = CodesMeta((2, 2, 2), 4, "fsq", (2, 2), "abc")
     table = CodesTable(np.arange(80, dtype=np.int32), label, split, codes, meta)
     seen = {name: some_seen(int((split == name).sum()), 8) for name in ("train", "val")}

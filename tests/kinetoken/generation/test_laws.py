@@ -22,7 +22,7 @@ def ball(scene: Scene, law: str, count: int, seed: int, noise: float = 1.0) -> t
     """Drawn parameters, and the ball as a tracker with the stated noise sees it."""
     drawn = draw(law, count, seed)
     points = seen_by_camera(positions(law, drawn), noise * judging.ACROSS_PX, noise * judging.DEPTH_FRACTION, seed)
-    u, v, radius = scene.project(points)
+    u, v, radius = scene.camera.project(points)
     return drawn, Tracked(u, v, radius, np.ones_like(u))
 
 

@@ -9,14 +9,14 @@ import torch
 
 from kinetoken.core.errors import UserError
 from kinetoken.generation.masked_prior import MaskedPrior, MaskedShape, SamplingParams, plan_features
-from kinetoken.generation.plan import COLOURS, Seen
+from kinetoken.generation.plan import COLOURS, Plan
 from kinetoken.generation.training import draw_hidden, hidden_losses
 from kinetoken.scenes.paths import to_path_coordinates
-from kinetoken.tokenizer.codebook import level_digits
+from kinetoken.tokenizer.codebook import Codebook
 from tests.support.generators import some_seen
 
 LEVELS = (4, 3)
-TABLE = torch.cartesian_prod(torch.linspace(-1, 1, 4), torch.linspace(-1, 1, 3))
+CODEBOOK = Codebook(torch.cartesian_prod(torch.linspace(-1, 1, 4), torch.linspace(-1, 1, 3)), LEVELS)
 SHAPE = MaskedShape(classes=2, grid=(3, 4, 4), levels=LEVELS, patch=2, width=16, layers=1, heads=2, slice_frames=2)
 SAMPLING = SamplingParams(
     steps=5, order="unsure", temperature=1.0, final_temperature=1.0, guidance=0.0, plan_spread=1.0,
@@ -26,7 +26,7 @@ SAMPLING = SamplingParams(
 @pytest.fixture()
 def prior() -> MaskedPrior:
     torch.manual_seed(0)
-    return MaskedPrior(SHAPE, TABLE).eval()
+    return MaskedPrior(SHAPE, CODEBOOK).eval()
 
 
 def some_codes(count: int) -> torch.Tensor:
@@ -39,7 +39,7 @@ def test_patches_and_back(prior: MaskedPrior) -> None:
     assert digits.shape == (5, 3 * 2 * 2, 4 * 2) and (digits < torch.tensor(SHAPE.choices)).all()
     assert torch.equal(prior.to_codes(digits), codes)
     # the first patch of the first slice holds its upper left corner, token by token
-    assert torch.equal(digits[:, 0].reshape(5, 4, 2), level_digits(TABLE, LEVELS)[codes[:, 0, :2, :2].reshape(5, 4)])
+    assert torch.equal(digits[:, 0].reshape(5, 4, 2), CODEBOOK.digits()[codes[:, 0, :2, :2].reshape(5, 4)])
 
 
 def test_hidden_patches_are_not_seen(prior: MaskedPrior) -> None:
@@ -68,14 +68,14 @@ def test_drawing_follows_the_training_head(prior: MaskedPrior) -> None:
     """Many draws of one patch come as often as the probabilities of the head that is trained say."""
     shape = dataclasses.replace(SHAPE, grid=(1, 1, 1), patch=1)
     torch.manual_seed(4)
-    small = MaskedPrior(shape, TABLE).eval()
+    small = MaskedPrior(shape, CODEBOOK).eval()
     count = 20_000
     plan = some_seen(1, 2)
-    many = Seen(plan.path.expand(count, -1, -1), plan.colour.expand(count, -1))
+    many = Plan(plan.path.expand(count, -1, -1), plan.colour.expand(count, -1))
     codes = small.write(many, 1, torch.Generator().manual_seed(0), dataclasses.replace(SAMPLING, steps=1))
     pairs = torch.tensor(list(itertools.product(range(4), range(3))))  # every patch there is
     ones = torch.ones(12, 1, dtype=torch.bool)
-    told = Seen(many.path[:12], many.colour[:12])
+    told = Plan(many.path[:12], many.colour[:12])
     known = small(pairs[:, None], ones, torch.ones(12, dtype=torch.int64), told)[:, 0]
     logits = small.digit_logits(known, pairs).log_softmax(-1)
     expected = logits.gather(-1, pairs[..., None])[..., 0].sum(-1).exp().detach()
@@ -106,7 +106,7 @@ def test_filling_keeps_what_is_shown_and_needs_its_steps(
 
 def test_no_temperature_takes_the_most_probable(prior: MaskedPrior) -> None:
     surest = dataclasses.replace(SAMPLING, temperature=0.0, final_temperature=0.0)
-    plan = Seen(some_seen(1, 6).path.expand(3, -1, -1), some_seen(1, 6).colour.expand(3, -1))
+    plan = Plan(some_seen(1, 6).path.expand(3, -1, -1), some_seen(1, 6).colour.expand(3, -1))
     one, two = (prior.write(plan, 0, torch.Generator().manual_seed(seed), surest) for seed in (1, 2))
     assert np.array_equal(one, two) and (one == one[:1]).all()
     drawn = prior.write(plan, 0, torch.Generator().manual_seed(1), SAMPLING)
@@ -128,7 +128,7 @@ def test_a_patch_is_told_where_the_ball_is_as_seen_from_it() -> None:
     u = np.full((1, 2), 8 * 3 + 3.5)  # the middle of column 3; row 5
     v = np.full((1, 2), 8 * 5 + 3.5)
     path = to_path_coordinates(u, v, np.full((1, 2), 4.0), 64)
-    told = plan_features(Seen(path, torch.tensor([[0.1, 0.2, 0.3]])), shape)  # (1, 16, …)
+    told = plan_features(Plan(path, torch.tensor([[0.1, 0.2, 0.3]])), shape)  # (1, 16, …)
     frames, tokens = 3, 4
     offsets = told[0, :, : frames * tokens * 4].reshape(4, 4, frames, 2, 2, 4)
     here = offsets[5 // 2, 3 // 2, :, 5 % 2, 3 % 2]  # (frames, 4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kinetoken.core.stage import CPU, Context
-from kinetoken.generation.plan import COLOURS, PlanPrior, PlanShape, Seen
+from kinetoken.generation.plan import COLOURS, Plan, PlanPrior, PlanShape
 from kinetoken.generation.training import train_plan_prior
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
@@ -28,10 +28,10 @@ def prior() -> PlanPrior:
 def test_a_ball_is_seen_where_it_is_and_of_its_colour(tiny_data: Path) -> None:
     store = ClipStore(tiny_data / "videos")
     clips = store.read("train")
-    seen = Seen.of_clips(clips.pixels, store.scene.background())
+    seen = Plan.of_clips(clips.pixels, store.scene.background())
     tracks = read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet")
     rows = np.isin(tracks.track_id, clips.track_id)
-    u, v, radius = store.scene.project(tracks.points[rows])
+    u, v, radius = store.scene.camera.project(tracks.points[rows])
     found = seen.path.numpy()
     assert np.median(np.hypot(31.5 + 16 * found[..., 0] - u, 31.5 + 16 * found[..., 1] - v)) < 0.2
     assert np.median(np.abs(4 * np.exp(found[..., 2] / 4) / radius - 1)) < 0.1
@@ -46,14 +46,14 @@ def test_components_are_of_unit_variance_and_give_the_plan_back() -> None:
     prior.settle(seen)
     components = prior.to_components(seen)
     torch.testing.assert_close(components.var(0, unbiased=False), torch.ones(15), atol=1e-3, rtol=0)
-    back = prior.to_seen(components)
+    back = prior.to_plan(components)
     torch.testing.assert_close(back.path, seen.path, atol=1e-4, rtol=0)
     torch.testing.assert_close(back.colour, seen.colour, atol=1e-4, rtol=0)
 
 
 def test_fewer_components_keep_most(prior: PlanPrior) -> None:
     seen = some_seen(200, 4)
-    lost = (prior.to_seen(prior.to_components(seen)).path - seen.path).square().sum() / seen.path.square().sum()
+    lost = (prior.to_plan(prior.to_components(seen)).path - seen.path).square().sum() / seen.path.square().sum()
     assert 0.05 < float(lost) < 0.5, "six of twelve directions"
 
 
@@ -82,11 +82,11 @@ def test_it_learns_what_its_classes_do() -> None:
     """Class 0 stays left, class 1 right; whatever x is, y is its square. Draws do the same."""
     rng = torch.Generator().manual_seed(2)
 
-    def world(count: int) -> tuple[Seen, torch.Tensor]:
+    def world(count: int) -> tuple[Plan, torch.Tensor]:
         label = torch.randint(0, 2, (count,), generator=rng)
         x = (2 * label - 1) * (0.5 + torch.rand(count, generator=rng))
         path = torch.stack([x, x.square(), 0.1 * torch.randn(count, generator=rng)], -1)[:, None].repeat(1, 2, 1)
-        return Seen(path, torch.rand(count, 3, generator=rng)), label
+        return Plan(path, torch.rand(count, 3, generator=rng)), label
 
     (train, label), (val, val_label) = world(300), world(100)
     torch.manual_seed(0)
@@ -94,14 +94,14 @@ def test_it_learns_what_its_classes_do() -> None:
     params = dataclasses.replace(PLAN, epochs=16, batch_size=32)
     context = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
     # mirror images swap the two classes here, so they are counted out by a world that has none
-    mirrored = Seen.mirrored
+    mirrored = Plan.mirrored
     try:
-        Seen.mirrored = lambda self: self  # type: ignore[method-assign]
+        Plan.mirrored = lambda self: self  # type: ignore[method-assign]
         history = train_plan_prior(
             prior, {"train": train, "val": val}, {"train": label, "val": val_label}, params, context
         )
     finally:
-        Seen.mirrored = mirrored  # type: ignore[method-assign]
+        Plan.mirrored = mirrored  # type: ignore[method-assign]
     assert history.best_value < history.rows[0]["val_loss"]
     for index, side in ((0, -1), (1, 1)):
         drawn = prior.sample(index, 300, torch.Generator().manual_seed(3)).path[:, 0]

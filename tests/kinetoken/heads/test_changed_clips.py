@@ -7,7 +7,7 @@ import pytest
 
 from kinetoken.heads.changed_clips import change_points
 from kinetoken.heads.classifier import CHANGES
-from kinetoken.heads.position import Camera
+from kinetoken.scenes.camera import Camera
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
 
@@ -19,7 +19,7 @@ def test_the_changed_ball_is_where_the_changed_points_are(tiny_data: Path, chang
     store = ClipStore(tiny_data / "videos")
     pixels = store.take(np.arange(8)).pixels
     camera = Camera.of(tracks.world, store.shape[1])
-    found, expected = [], camera.project(change_points(tracks.points[:8], change))[..., :2]
+    found, expected = [], camera.project_log(change_points(tracks.points[:8], change))[..., :2]
     changed = CHANGES[change](pixels).astype(float)
     background = np.median(changed, axis=1, keepdims=True)
     away = np.abs(changed - background).sum(-1)  # (N, T, H, W)
@@ -29,7 +29,7 @@ def test_the_changed_ball_is_where_the_changed_points_are(tiny_data: Path, chang
         found.append((away * weight).sum((-1, -2)) / np.maximum(away.sum((-1, -2)), 1e-9))
     seen = away.sum((-1, -2)) > 2000
     errors = np.linalg.norm(np.stack(found, -1) - expected, axis=-1)[seen]
-    unchanged = np.linalg.norm(camera.project(tracks.points[:8])[..., :2] - expected, axis=-1)[seen]
+    unchanged = np.linalg.norm(camera.project_log(tracks.points[:8])[..., :2] - expected, axis=-1)[seen]
     assert len(errors) > 40 and np.median(errors) < 1.5 < np.median(unchanged)
 
 

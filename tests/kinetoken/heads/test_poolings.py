@@ -11,10 +11,7 @@ from kinetoken.heads.poolings import (
     Size,
     SoftArgmax,
     SpatialMean,
-    code_coordinates,
 )
-from kinetoken.tokenizer.network import NetworkParams, Tokenizer
-from tests.support.quantizers import quantizer_params
 
 GRID = (4, 8, 8)
 COORDINATES = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -196,15 +193,3 @@ def test_encoder_sees_the_neighbours_and_the_slice_before() -> None:
     assert differs[1, 3:6, 3:6].all()
     assert differs[2, 3:6, 3:6].all()
     assert differs.sum() == 18
-
-
-def test_coordinates_are_the_tokenizers() -> None:
-    shape = NetworkParams(
-        stem="patch", causal=True, fine_channels=4, fine_blocks=0, coarse_channels=4, coarse_blocks=0,
-    )
-    tokenizer = Tokenizer(shape, quantizer_params("fsq", levels=(3, 5)), 16)
-    table = code_coordinates(tokenizer)
-    assert table.shape == (15, 2)
-    assert len(torch.unique(table, dim=0)) == 15
-    codes = torch.arange(8).reshape(1, 2, 2, 2)
-    torch.testing.assert_close(table[codes[0]].permute(3, 0, 1, 2)[None], tokenizer.codes_to_latents(codes).float())

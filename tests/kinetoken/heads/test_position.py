@@ -9,19 +9,17 @@ import torch
 
 from kinetoken.core.errors import UserError
 from kinetoken.heads.position import (
-    Camera,
     PositionHead,
     PositionParams,
     build_position_head,
-    cell_centres,
     load_position_head,
     measured_sigma,
     position_errors,
     position_step,
     save_position_head,
 )
-from kinetoken.scenes.motion import Trajectories, draw_tracks
-from kinetoken.scenes.rendering import Rendering, Scene
+from kinetoken.layers import cell_centres
+from kinetoken.scenes.camera import Camera
 
 torch.set_num_threads(1)  # steps this small are slower on more
 
@@ -45,14 +43,6 @@ def random_codes(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 50, (5, *GRID)).astype(np.int32)
 
 
-def test_camera_agrees_with_the_renderer(trajectory_params: Trajectories, rendering_params: Rendering) -> None:
-    tracks = draw_tracks(trajectory_params)
-    camera = Camera.of(tracks.world, rendering_params.look.image_size)
-    u, v, radius = Scene(tracks.world, rendering_params.look).project(tracks.points)
-    np.testing.assert_allclose(camera.project(tracks.points), np.stack([u, v, np.log(radius)], -1))
-    np.testing.assert_allclose(camera.unproject(camera.project(tracks.points)), tracks.points)
-
-
 def test_frames_do_not_depend_on_later_slices() -> None:
     module, codes, changed = head(), random_codes(), random_codes()
     changed[:, 2:] = random_codes(seed=1)[:, 2:]
@@ -67,7 +57,7 @@ def test_frames_do_not_depend_on_later_slices() -> None:
 
 
 def test_cells_cover_the_image() -> None:
-    cells = cell_centres(GRID, CAMERA).numpy()
+    cells = head().cells.numpy()
     np.testing.assert_allclose(cells[0], [3.5, 3.5])
     np.testing.assert_allclose(cells[-1], [59.5, 59.5])
     np.testing.assert_allclose(cells[7], [59.5, 3.5])  # row-major: u runs first
@@ -87,8 +77,8 @@ def test_map_that_looks_at_a_code_reads_its_cell() -> None:
 
 
 def test_errors_and_sigma_of_known_offsets() -> None:
-    seen = CAMERA.project(TRAIN)
-    moved = CAMERA.unproject(seen + np.array([0.3, -0.4, 0.0]))
+    seen = CAMERA.project_log(TRAIN)
+    moved = CAMERA.unproject_log(seen + np.array([0.3, -0.4, 0.0]))
     errors = position_errors(moved, TRAIN, CAMERA)
     np.testing.assert_allclose(errors["error_px"], 0.5)
     np.testing.assert_allclose(errors["error_depth_percent"], 0, atol=1e-9)
@@ -108,7 +98,7 @@ def test_step_learns_a_code_that_tells_the_place() -> None:
     codes = torch.zeros(32, 2, 8, 8, dtype=torch.int64)
     cell = torch.randint(0, 64, (32,))
     codes.flatten(2)[torch.arange(32), :, cell] = 7
-    place = cell_centres(GRID, CAMERA)[cell]
+    place = cell_centres(8, 8, *CAMERA.edges)[cell]
     seen = torch.cat([place, torch.full((32, 1), 1.3)], 1)[:, None].expand(-1, 4, -1)
     step, optimizer = position_step(10.0), torch.optim.Adam(module.parameters(), lr=0.03)
     errors = []

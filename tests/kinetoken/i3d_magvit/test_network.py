@@ -15,8 +15,9 @@ from kinetoken.core.errors import UserError
 from kinetoken.generation.generator import Generator, GeneratorShape
 from kinetoken.i3d_magvit.network import I3DMagvit, load_i3d_magvit, require_fitting
 from kinetoken.i3d_magvit.params import ForecastParams, TemporalParams
-from kinetoken.i3d_magvit.training import ClipSet, PartlySeen, Reading, joint_step, read, train_network
+from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, PartlySeen, joint_step, read, train_network
 from kinetoken.prediction.network import Predictor, PredictorShape
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import Batch, Step, fit
 from kinetoken.training.muon import muon_and_adamw
 from tests.support.generators import MASKED, PLAN_SHAPE
@@ -58,9 +59,9 @@ def open_branches(module: I3DMagvit) -> I3DMagvit:
     return module
 
 
-def assert_same_reading(one: Reading, other: Reading) -> None:
+def assert_same_reading(one: JointPredictions, other: JointPredictions) -> None:
     """Bit for bit."""
-    for field in dataclasses.fields(Reading):
+    for field in dataclasses.fields(JointPredictions):
         first, second = (np.asarray(getattr(each, field.name)) for each in (one, other))
         assert np.array_equal(first, second), field.name
 
@@ -117,7 +118,7 @@ def test_every_backbone_goes_into_the_slices(backbone: BackboneParams, per_slice
 def test_a_quantizer_without_levels_has_its_own_codes() -> None:
     shape = dataclasses.replace(SHAPE, levels=(64,), codebook_size=64)
     torch.manual_seed(0)
-    module, clips = I3DMagvit(PARAMS, shape, torch.randn(64, 4)), some_clips(4, shape=shape)
+    module, clips = I3DMagvit(PARAMS, shape, Codebook(torch.randn(64, 4), (64,))), some_clips(4, shape=shape)
     found = read(module, *past_of(clips), tokens=True)
     assert found.codes is not None and 0 <= found.codes.min() and found.codes.max() < 64
     loss, _ = joint_step(module, clips.codes)(module.train(), batch(module, clips))
@@ -408,15 +409,15 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a model folder"):
         load_i3d_magvit(tmp_path)
-    table = network().table
+    codebook = network().codebook
     Predictor(PredictorShape(
         grid=(4, 4, 4), levels=(8, 5, 5, 5), coordinates=4, codebook_size=1000, past_slices=3, slice_frames=4,
         image_size=32, width=8, filters=2, lstm_width=8, transformer_width=8,
-    ), table).save(tmp_path / "predictor")
+    ), codebook).save(tmp_path / "predictor")
     Generator(GeneratorShape(
         ("a", "b"), (4, 4, 4), (8, 5, 5, 5), 1000, coordinates=4, slice_frames=4, components=4, plan=PLAN_SHAPE,
         patch=2, width=8, layers=1, heads=2,
-    ), table, MASKED.sampling).save(tmp_path / "generator")
+    ), codebook, MASKED.sampling).save(tmp_path / "generator")
     for name in ("predictor", "generator"):
         with pytest.raises(UserError, match=f"{name}: not a model of train_i3d_magvit"):
             load_i3d_magvit(tmp_path / name)

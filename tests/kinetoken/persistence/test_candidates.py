@@ -16,7 +16,7 @@ from kinetoken.scenes.candidates import (
     CandidateCounts,
     CandidateMotion,
     CandidateTracks,
-    Truth,
+    CandidateTruth,
     draw_candidates,
     truth_of,
 )
@@ -90,7 +90,7 @@ def test_a_process_noise_too_small_for_the_process_is_refused_before_anything_is
 
 def test_lifetimes_fall_into_bands() -> None:
     lived = np.array([1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 32])
-    truth = Truth(np.arange(11) == 10, np.zeros(11, int), lived - 1, np.where(np.arange(11) == 10, 2, 0))
+    truth = CandidateTruth(np.arange(11) == 10, np.zeros(11, int), lived - 1, np.where(np.arange(11) == 10, 2, 0))
     assert truth.lifetime.tolist() == lived.tolist()
     assert truth.lifetime_bands.tolist() == [
         "01-02", "01-02", "03-04", "03-04", "05-08", "05-08", "09-16", "09-16", "17-31", "17-31", "to_the_end"

@@ -18,8 +18,8 @@ from kinetoken.persistence.evaluation import (
     by_group,
     decision_metrics,
     ideal_calibration_error,
+    predict_clips,
     rules,
-    watch,
 )
 from kinetoken.persistence.network import Detector, PersistenceNetwork, build_network, load_detector, save_detector
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
@@ -130,7 +130,7 @@ def test_what_is_watched_in_batches_is_what_the_network_says(
 ) -> None:
     network = lively(name, params, tokenizer)
     kept = network.extractor.kept(clips(BATCH + 1))
-    watched = watch(network, kept, torch.device("cpu"))
+    watched = predict_clips(network, kept, torch.device("cpu"))
     with torch.no_grad():
         evidence = network(kept[-1:])  # of the second batch, and in no company there
     for found, expected in (

@@ -14,8 +14,8 @@ from kinetoken.core.params import load_params
 from kinetoken.persistence.attention import attention_ratio, meets_candidate, token_weights
 from kinetoken.persistence.compute import count
 from kinetoken.persistence.evaluation import (
+    DetectorPredictions,
     Trial,
-    Watched,
     area,
     decision_metrics,
     harmonic_mean,
@@ -201,7 +201,7 @@ def test_cells_that_the_disc_touches_by_brute_force() -> None:
             expected = np.zeros((SIZE // 8, SIZE // 8), bool)
             for frame in (2 * step, 2 * step + 1):
                 if np.isfinite(points[clip, frame, 0]):
-                    u, v, radius = (float(x) for x in SCENE.project(points[clip, frame]))
+                    u, v, radius = (float(x) for x in SCENE.camera.project(points[clip, frame]))
                     disc = np.hypot(fine[:, None] - v, fine[None] - u) < radius
                     expected |= disc.reshape(SIZE // 8, 80, SIZE // 8, 80).any((1, 3))
             np.testing.assert_array_equal(found[clip, step], expected.ravel())
@@ -215,7 +215,7 @@ def test_uniform_attention_scores_one_and_all_on_the_candidate_what_there_is() -
     ratio = attention_ratio(uniform, meets, step)
     assert ratio[0] == pytest.approx(1) and np.isnan(ratio[1])
     assert attention_ratio(meets / 2, meets, step)[0] == pytest.approx(48 / 2)
-    watched = Watched(np.zeros((1, 2)), np.zeros((1, 2, 2)), np.zeros((1, 2)),
+    watched = DetectorPredictions(np.zeros((1, 2)), np.zeros((1, 2, 2)), np.zeros((1, 2)),
                       np.array([[[0.5, 0.5], [1.0, 0.0]]]), np.array([[[1.0, 0.0], [0.25, 0.75]]]))
     np.testing.assert_allclose(token_weights(watched, np.array([1])), [[[0.125, 0.125], [0.75, 0.0]]])
 

@@ -22,7 +22,7 @@ from kinetoken.persistence.stopping import (
     steps_seen,
 )
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import CandidateMotion, CandidateTracks, Truth
+from kinetoken.scenes.candidates import CandidateMotion, CandidateTracks, CandidateTruth
 from kinetoken.scenes.process import Process, paths
 
 ROOT = Path(__file__).parents[3]
@@ -181,7 +181,7 @@ def motion() -> CandidateMotion:
     return load_params(ROOT / "params.yaml", "generate_trajectories.persistence", CandidateTracks).motion
 
 
-def candidates(motion: CandidateMotion, count: int, frames: int, seed: int) -> tuple[Array, Truth]:
+def candidates(motion: CandidateMotion, count: int, frames: int, seed: int) -> tuple[Array, CandidateTruth]:
     """Points (N, T, 3) and truth of candidates that appear in frames 0 to 3; none is drawn again."""
     rng = np.random.default_rng(seed)
     persistent = rng.random(count) < 0.5
@@ -192,7 +192,7 @@ def candidates(motion: CandidateMotion, count: int, frames: int, seed: int) -> t
         )
     first = rng.integers(0, 4, count)
     lived = np.where(persistent, frames, rng.geometric(motion.hazard, count))
-    truth = Truth(persistent, first, np.minimum(first + lived, frames) - 1, np.zeros(count, int))
+    truth = CandidateTruth(persistent, first, np.minimum(first + lived, frames) - 1, np.zeros(count, int))
     points = np.full((count, frames, 3), np.nan)
     for row in range(count):
         there = slice(first[row], truth.last[row] + 1)

@@ -9,7 +9,7 @@ import torch
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
-from kinetoken.persistence.network import Evidence, Seen, build_network
+from kinetoken.persistence.network import DetectorOutput, TokenReadout, build_network
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
 from kinetoken.persistence.training import CandidateBatches, Targets, losses, persistence_step, targets, turned
 from kinetoken.physics.world import World
@@ -128,9 +128,9 @@ def test_targets_are_the_projected_place_and_whether_there_is_one() -> None:
     assert known.take(np.array([1])).place.tolist() == known.place[1:].tolist()
 
 
-def evidence(logits: torch.Tensor, place: torch.Tensor, presence: torch.Tensor) -> Evidence:
+def evidence(logits: torch.Tensor, place: torch.Tensor, presence: torch.Tensor) -> DetectorOutput:
     empty = torch.empty(0)
-    return Evidence(logits, Seen(empty, place, presence, empty), empty)
+    return DetectorOutput(logits, TokenReadout(empty, place, presence, empty), empty)
 
 
 def test_losses_by_hand(params: PersistenceParams) -> None:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from kinetoken.physics.fitting import camera_whitening, choose_law, fit_law, fit_laws, predict_known_law
+from kinetoken.physics.fitting import choose_law, fit_law, fit_laws, predict_known_law
 from kinetoken.physics.laws import CLASSES
+from kinetoken.scenes.camera import camera_whitening
 from tests.support.law_tracks import FOCAL, PAST, TIMES, draw, positions, seen_by_camera
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from kinetoken.physics.fitting import PRIOR_QUANTITIES, camera_whitening, fit_law, predict_known_law
+from kinetoken.physics.fitting import PRIOR_QUANTITIES, fit_law, predict_known_law
 from kinetoken.physics.laws import CLASSES
+from kinetoken.scenes.camera import camera_whitening
 from tests.support.law_tracks import FOCAL, PAST, TIMES, draw, positions, seen_by_camera
 
 
@@ -92,13 +93,6 @@ def test_bounds_on_gravity_and_tilt() -> None:
     assert np.degrees(fit_law("circular", TIMES, lying, sigma).parameters["tilt"]).max() < 33
     open_bound = fit_law("circular", TIMES, lying, sigma, max_tilt=1.4)
     np.testing.assert_allclose(open_bound.parameters["tilt"], 1.2, atol=0.01)
-
-
-def test_camera_whitening_gives_unit_errors() -> None:
-    path = np.tile(positions("helical", draw("helical", 400)), 1)
-    points = seen_by_camera(path, 0.2, 0.01, seed=8)
-    whitened = camera_whitening(path, 0.2, 0.01, FOCAL) @ (points - path)[..., None]
-    np.testing.assert_allclose(np.cov(whitened.reshape(-1, 3).T), np.eye(3), atol=0.05)
 
 
 @pytest.mark.parametrize(("law", "change", "message"), [

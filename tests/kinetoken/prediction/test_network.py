@@ -17,7 +17,7 @@ from kinetoken.scenes import paths
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracks import Tracks, read_tracks
-from kinetoken.tokenizer.codebook import code_of_digits, level_digits
+from kinetoken.tokenizer.codebook import Codebook
 
 LEVELS = (3, 2, 2)
 FRAMES = 4
@@ -28,17 +28,17 @@ SHAPE = PredictorShape(
 LONG = dataclasses.replace(SHAPE, past_slices=1, future_slices=3)
 
 
-def fsq_table() -> torch.Tensor:
-    """The vectors of an FSQ of LEVELS, first part fastest."""
+def fsq_codebook() -> Codebook:
+    """An FSQ of LEVELS, first part fastest."""
     index = torch.arange(12)
     digits = torch.stack([index % 3, index // 3 % 2, index // 6], -1)
-    return digits.float() - 1
+    return Codebook(digits.float() - 1, LEVELS)
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     torch.manual_seed(0)
-    built = Predictor(SHAPE, fsq_table()).eval()
+    built = Predictor(SHAPE, fsq_codebook()).eval()
     built.tokenizer_hash, built.best = "abc", "transformer"
     return built
 
@@ -47,7 +47,7 @@ def predictor() -> Predictor:
 def long_predictor() -> Predictor:
     """One slice given, three foretold."""
     torch.manual_seed(0)
-    return Predictor(LONG, fsq_table()).eval()
+    return Predictor(LONG, fsq_codebook()).eval()
 
 
 def test_a_predictor_keeps_code_vectors_of_its_own() -> None:
@@ -133,7 +133,7 @@ def test_every_filter_carries_on_a_line_that_it_has_two_points_of(past: int) -> 
 def test_cell_centres_are_where_their_pixels_are() -> None:
     columns = np.arange(64).reshape(8, 8).mean(1)  # mean pixel of each cell of 8
     expected = paths.to_path_coordinates(columns, columns, np.ones(8), 64)[:, 0]
-    torch.testing.assert_close(Predictor(SHAPE, fsq_table()).translator.reader.centres[0, 0], expected)
+    torch.testing.assert_close(Predictor(SHAPE, fsq_codebook()).translator.reader.centres[:8, 0], expected)
 
 
 @pytest.mark.parametrize("law", laws.CLASSES)
@@ -162,16 +162,6 @@ def test_floors_are_exact_for_their_own_motion(rule: str) -> None:
 # --- the network -----------------------------------------------------------------------------------
 
 
-def test_digits_and_codes_are_inverse() -> None:
-    digits = level_digits(fsq_table(), LEVELS)
-    assert digits.max(0).values.tolist() == [2, 1, 1]
-    assert len(torch.unique(digits, dim=0)) == 12
-    place = torch.tensor([1, 3, 6])
-    assert torch.equal(code_of_digits(digits, LEVELS)[(digits * place).sum(-1)], torch.arange(12))
-    plain = level_digits(torch.randn(5, 2), (5,))
-    assert torch.equal(code_of_digits(plain, (5,))[plain[:, 0]], torch.arange(5))
-
-
 def test_writer_decides_each_part_with_those_before_it_known(predictor: Predictor) -> None:
     torch.manual_seed(4)
     writer, shown = predictor.translator.writer, torch.randn(5, 8, 8, 2 * SHAPE.width)
@@ -186,11 +176,6 @@ def test_writer_decides_each_part_with_those_before_it_known(predictor: Predicto
         after = writer.logits(shown, other)
     assert torch.equal(after[0], logits[0]) and torch.equal(after[1], logits[1])
     assert not torch.allclose(after[2], logits[2])
-
-
-def test_the_code_of_levels_is_the_one_that_has_them(predictor: Predictor) -> None:
-    digits = level_digits(fsq_table(), LEVELS)
-    assert torch.equal(predictor.code_of(digits), torch.arange(12))
 
 
 @pytest.mark.parametrize("model", DYNAMICS)
@@ -324,7 +309,7 @@ def test_codes_that_do_not_fit_are_refused(predictor: Predictor, long_predictor:
 
 
 def test_oracle_is_exact_on_exact_tracks_and_clips_to_the_image(tracks: Tracks, scene: Scene) -> None:
-    u, v, radius = scene.project(tracks.points)
+    u, v, radius = scene.camera.project(tracks.points)
     oracle = judging.Oracle(scene, (u, v, 1.05 * radius), tracks.points)
     assert oracle.bias == pytest.approx(np.log(1.05), abs=1e-6)
     times = scene.world.times
@@ -343,7 +328,7 @@ def test_oracle_is_exact_on_exact_tracks_and_clips_to_the_image(tracks: Tracks, 
 def test_measures_of_known_errors(tracks: Tracks, scene: Scene) -> None:
     pixels = np.zeros((len(tracks), 4, 64, 64, 3), np.uint8)
     truth = judging.Truth(tracks.label, pixels, tracks.points, 12)
-    u, v, _ = scene.project(tracks.points[:, 12:])
+    u, v, _ = scene.camera.project(tracks.points[:, 12:])
     shifted = judging.judge_positions(u + 3, v + 4, truth, scene)
     np.testing.assert_allclose(shifted.centroid, 5.0)
     assert judging.velocity_error(shifted) == pytest.approx(0, abs=1e-9)
@@ -367,7 +352,7 @@ def drawn(forecaster: judging.Forecast, squared: float) -> judging.DrawnForecast
 
 def test_the_floor_beside_a_number_is_the_best_rule_of_that_class_and_step(tracks: Tracks, scene: Scene) -> None:
     truth = judging.Truth(tracks.label, np.zeros((len(tracks), 4, 64, 64, 3), np.uint8), tracks.points, 12)
-    u, v, _ = scene.project(tracks.points[:, 12:])
+    u, v, _ = scene.camera.project(tracks.points[:, 12:])
     linear, first = (tracks.label == "linear")[:, None], np.arange(4) == 0
     far = judging.judge_positions(u + np.where(linear, 1, 9), v, truth, scene)  # best for lines
     near = judging.judge_positions(u + np.where(first, 2, 7), v, truth, scene)  # best for all else

@@ -147,7 +147,7 @@ def test_the_candidate_changes_nothing_but_the_pixels_that_it_covers(
     differs = (clips != empty).any(-1)  # (N, T, H, W)
     present = np.isfinite(tracks.points[:8, :, 0])
     np.testing.assert_array_equal(differs.any((2, 3)), present)
-    u, v, radius = scene.project(np.where(present[..., None], tracks.points[:8], [0.0, 0.0, 1.0]))
+    u, v, radius = scene.camera.project(np.where(present[..., None], tracks.points[:8], [0.0, 0.0, 1.0]))
     rows, columns = np.mgrid[:64, :64]
     far = np.hypot(rows - v[..., None, None], columns - u[..., None, None]) > 1.2 * radius[..., None, None] + 1.5
     assert not (differs & far).any()

@@ -23,28 +23,11 @@ def look(count: int) -> dict[str, np.ndarray]:
     return {name: np.full(count, WHITE[name]) for name in LOOK}
 
 
-def test_projection_round_trips(scene: Scene) -> None:
-    points = np.random.default_rng(0).uniform([-1, -0.8, 2.2], [1, 1, 4.5], (100, 3))
-    np.testing.assert_allclose(scene.unproject(*scene.project(points)), points, rtol=1e-10)
-
-
-def test_the_optical_axis_meets_the_image_centre(scene: Scene) -> None:
-    u, v, radius = scene.project(np.array([0.0, 0.0, 3.0]))
-    assert (u, v) == (31.5, 31.5)
-    assert radius == pytest.approx(32 / np.tan(np.radians(30)) * 0.2 / 3)
-
-
-def test_up_is_up_and_right_is_right(scene: Scene) -> None:
-    u, v, _ = scene.project(np.array([0.5, 0.5, 3.0]))
-    assert u > 31.5
-    assert v < 31.5
-
-
 def test_coverage_agrees_with_rays_through_many_points_of_each_pixel(scene: Scene) -> None:
     points = np.array([[0.3, 0.2, 2.5], [-0.9, -0.5, 3.3], [0.0, 0.0, 4.4]])
     found = ball_coverage(scene, points)
     fine = (np.arange(64 * 16) + 0.5) / 16 - 0.5  # sub-pixel positions
-    dx, dy = (fine - scene.centre) / scene.focal, (scene.centre - fine) / scene.focal
+    dx, dy = (fine - scene.camera.centre) / scene.camera.focal, (scene.camera.centre - fine) / scene.camera.focal
     ray = np.stack(np.broadcast_arrays(dx[None, :], dy[:, None], 1.0), -1)
     ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
     for point, coverage in zip(points, found, strict=True):
@@ -62,7 +45,7 @@ def test_drawn_ball_is_where_and_as_large_as_the_projection_says(
     drawn = {name: tracks.drawn[name].to_numpy() for name in LOOK}
     frames = render(scene, tracks.points, drawn).astype(np.float32) / 255
     found = track_ball(frames, scene.background())
-    u, v, radius = scene.project(tracks.points)
+    u, v, radius = scene.camera.project(tracks.points)
     assert np.hypot(found.u - u, found.v - v).mean() < 0.15
     assert np.abs(found.radius - radius).mean() < 0.15
 
@@ -77,7 +60,7 @@ def test_outside_ball_and_shadow_the_clip_is_the_background(scene: Scene) -> Non
 def test_shadow_darkens_the_floor_below_the_ball_and_less_than_the_tracker_sees(scene: Scene) -> None:
     point = np.array([[[0.0, 0.2, 3.0]]])
     change = scene.background() - render(scene, point, look(1))[0, 0].astype(np.float32) / 255
-    row = round(scene.centre + scene.focal * -scene.world.floor_y / 3.0)
+    row = round(scene.camera.centre + scene.camera.focal * -scene.world.floor_y / 3.0)
     assert change[row, 31].mean() > 0.05
     assert change[45:].max() < 0.1
     black = dataclasses.replace(scene, look=dataclasses.replace(scene.look, background="black"))
@@ -87,7 +70,7 @@ def test_shadow_darkens_the_floor_below_the_ball_and_less_than_the_tracker_sees(
 def test_a_ball_at_the_edge_is_drawn_in_part(scene: Scene) -> None:
     coverage = ball_coverage(scene, np.array([[scene.world.half_view * 3.0, 0.0, 3.0]]))[0]
     assert coverage[:, -1].max() == 1
-    assert 0 < coverage.sum() < 0.6 * np.pi * (scene.focal * 0.2 / 3) ** 2
+    assert 0 < coverage.sum() < 0.6 * np.pi * (scene.camera.focal * 0.2 / 3) ** 2
 
 
 def test_noise_has_its_standard_deviation_and_its_own_generator() -> None:

@@ -11,8 +11,8 @@ import kinetoken
 from kinetoken.core.errors import UserError
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import (
+    CellStem,
     NetworkParams,
-    Stem,
     Tokenizer,
     check_shape,
     haar_basis,
@@ -154,7 +154,7 @@ def test_bytes_and_floats_are_the_same_clip() -> None:
 
 def test_stem_paints_one_colour_behind_the_mask() -> None:
     """A cell whose channels say "this colour, these pixels" comes out as that colour on those pixels only."""
-    stem = Stem("patch", 8)
+    stem = CellStem("patch", 8)
     shown = torch.zeros(2, 4, 4)
     shown[0, 1, 2] = shown[1, 3, :2] = 1
     colour = torch.tensor([0.5, -0.25, 0.1])
@@ -169,7 +169,7 @@ def test_stem_paints_one_colour_behind_the_mask() -> None:
 
 @pytest.mark.parametrize("kind", ["patch", "haar"])
 def test_stem_loses_nothing(kind: str) -> None:
-    stem, x = Stem(kind, 96), torch.rand(2, 8, 32, 32, 3)
+    stem, x = CellStem(kind, 96), torch.rand(2, 8, 32, 32, 3)
     stem.norm = torch.nn.Identity()
     with torch.no_grad():
         stem.embed.weight.copy_(torch.eye(96)), stem.embed.bias.zero_()
@@ -182,7 +182,7 @@ def test_stem_loses_nothing(kind: str) -> None:
 
 
 def test_grey_has_no_chroma() -> None:
-    stem = Stem("haar", 96)
+    stem = CellStem("haar", 96)
     with torch.no_grad():
         stem.embed.weight.copy_(torch.eye(96)), stem.embed.bias.zero_()
     cells = stem(torch.rand(1, 4, 16, 16, 1).expand(-1, -1, -1, -1, 3))

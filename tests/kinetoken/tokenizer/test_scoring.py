@@ -47,7 +47,7 @@ def test_the_original_and_the_empty_room(case: Case) -> None:
     same = score_clips(original, Originals.of(original, scene, points))
     assert same.missed.max() == 0 and same.radius.max() == 0 and same.centroid.mean() < 0.2
     empty = score_clips(np.broadcast_to(scene.background(), original.shape), Originals.of(original, scene, points))
-    u, v, _ = scene.project(points)
+    u, v, _ = scene.camera.project(points)
     assert empty.missed.min() == 1
     np.testing.assert_allclose(empty.centroid, np.hypot(u - 31.5, v - 31.5).mean(1))
 
