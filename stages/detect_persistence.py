@@ -21,7 +21,7 @@ from kinetoken.persistence import summary, tables
 from kinetoken.persistence.compute import seconds_a_step
 from kinetoken.persistence.controls import controls
 from kinetoken.persistence.evaluation import by_group, decision_metrics, headlines, rules
-from kinetoken.persistence.experiment import Material, Outcome, try_extractor
+from kinetoken.persistence.experiment import ExtractorResult, Material, try_extractor
 from kinetoken.persistence.network import save_detector
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.records import write_records
@@ -100,7 +100,7 @@ def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
         write_json(context.run_info / "seconds.json", measured)
 
 
-def seconds(outcome: Outcome, image_size: int) -> dict[str, float]:
+def seconds(outcome: ExtractorResult, image_size: int) -> dict[str, float]:
     """Measured, a track: of a whole clip, and until the decisions fell, were every step as long as the median."""
     network, trial = outcome.detector.network, outcome.trial
     step = seconds_a_step(network, image_size, tracks=TIMED, steps=len(trial.seen)) / TIMED

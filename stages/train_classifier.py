@@ -40,6 +40,7 @@ from kinetoken.scores import (
     reliability_table,
     with_interval,
 )
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import History, curves_table, fabric_device
 
@@ -72,7 +73,7 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     )
     tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
     codes = with_changed_clips(dataset, params.augment, context) if params.augment else dataset.codes
-    coordinates = code_coordinates(tokenizer)
+    coordinates = Codebook.of(tokenizer).vectors
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}
     for pooling in params.poolings:

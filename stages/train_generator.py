@@ -27,6 +27,7 @@ from kinetoken.generation.judging import Pixels
 from kinetoken.generation.plan import PlanShape, Seen
 from kinetoken.generation.scores import HEADLINES, Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
 

@@ -22,7 +22,6 @@ from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.i3d_magvit.evaluation import Evaluation
 from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
 from kinetoken.i3d_magvit.params import I3DMagvitParams
@@ -30,6 +29,7 @@ from kinetoken.i3d_magvit.scores import HEADLINES
 from kinetoken.i3d_magvit.training import ClipSet, train_network
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scores import confusion_rows
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
 

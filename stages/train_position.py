@@ -35,7 +35,9 @@ from kinetoken.heads.position import (
     save_position_head,
     sigma_by_frame,
 )
+from kinetoken.scenes.camera import Camera
 from kinetoken.scores import with_interval
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import TensorBatches, curves_table, fabric_device, fit
 
 
@@ -60,7 +62,7 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
     camera = Camera.of(dataset.tracks.world, tokenizer.image_size)
     given, points = training_clips(dataset, params, context)
     head = build_position_head(
-        params, code_coordinates(tokenizer), dataset.codes.meta.grid, camera, dataset.split("train").points
+        params, Codebook.of(tokenizer).vectors, dataset.codes.meta.grid, camera, dataset.split("train").points
     )
     val = dataset.split("val")
     val_codes, val_points = val.codes, val.points

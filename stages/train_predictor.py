@@ -30,6 +30,7 @@ from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, P
 from kinetoken.prediction.scores import Scores, all_metrics, headlines
 from kinetoken.prediction.training import train_predictor
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
 

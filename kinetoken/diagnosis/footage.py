@@ -129,7 +129,7 @@ def measure_footage(
     if drawn is not None:
         painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))
     assumed = (each.note for each in (footage, drawn) if each is not None and each.note)
-    return Watched(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
+    return FootageMeasures(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
 
 
 def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:

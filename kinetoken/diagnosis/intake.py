@@ -305,9 +305,9 @@ def _add_footage(
             raise UserError(f"{files.reconstructions}: reconstructions need the clips beside them (--clips)")
         return
     progress.phase("reading clips", len(rows), "clips")
-    footage = Footage(files.clips, known, "clips")
-    drawn = None if files.reconstructions is None else Footage(files.reconstructions, known, "reconstructions")
-    seen = watch(footage, drawn, rows, patient.split, patient.meta.grid, params.reconstructed_clips)
+    footage = UserClips(files.clips, known, "clips")
+    drawn = None if files.reconstructions is None else UserClips(files.reconstructions, known, "reconstructions")
+    seen = measure_footage(footage, drawn, rows, patient.split, patient.meta.grid, params.reconstructed_clips)
     patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"

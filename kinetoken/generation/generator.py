@@ -83,8 +83,8 @@ class Generator(nn.Module):
     def __init__(self, shape: GeneratorShape, codebook: Codebook, sampling: SamplingParams) -> None:
         super().__init__()
         self.shape, self.sampling = shape, sampling
-        self.register_buffer("table", table.float().clone())
-        self.priors = nn.ModuleDict({name: make(shape, self.table) for name, make in PRIORS.items()})
+        self.register_buffer("table", codebook.vectors.float().clone())  # (K, D)
+        self.priors = nn.ModuleDict({name: make(shape, codebook) for name, make in PRIORS.items()})
         self.plan = PlanPrior(len(shape.classes), shape.grid[0] * shape.slice_frames, shape.plan)
         self.tokenizer_hash = ""
 

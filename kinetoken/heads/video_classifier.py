@@ -20,7 +20,7 @@ from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, Positive
 from kinetoken.core.stage import Context
-from kinetoken.layers import centred_grid
+from kinetoken.layers import cell_centres
 from kinetoken.scenes.clips import Clips
 from kinetoken.scores import Labels
 from kinetoken.training.loop import Batch, History, TensorBatches, TrainingParams, fabric_device, fit, index_batches

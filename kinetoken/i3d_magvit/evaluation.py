@@ -13,7 +13,7 @@ from kinetoken.i3d_magvit import scores
 from kinetoken.i3d_magvit.frames import decoded, frame_metrics
 from kinetoken.i3d_magvit.network import I3DMagvit
 from kinetoken.i3d_magvit.past import Trust, in_metres, measured_trust
-from kinetoken.i3d_magvit.training import ClipSet, Reading, pixels_apart, read
+from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, pixels_apart, read
 from kinetoken.prediction import judging
 from kinetoken.scenes.paths import scene_path, to_pixels
 from kinetoken.scores import Array, classification_metrics, log_softmax, majority_accuracy, with_interval
@@ -31,8 +31,8 @@ class Evaluation:
     network: I3DMagvit
     dataset: Dataset
     clips: Mapping[str, ClipSet]
-    whole: Reading
-    past: Reading  # of the first slices alone, with the tokens of the slice to come
+    whole: JointPredictions
+    past: JointPredictions  # of the first slices alone, with the tokens of the slice to come
 
     @classmethod
     def of(cls, network: I3DMagvit, dataset: Dataset, clips: Mapping[str, ClipSet]) -> "Evaluation":

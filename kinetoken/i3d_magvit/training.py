@@ -15,11 +15,10 @@ from torch.nn import functional
 
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Split
-from kinetoken.i3d_magvit.network import I3DMagvit, Seen
+from kinetoken.i3d_magvit.network import I3DMagvit, JointOutput
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.prediction.training import BACKGROUND_WEIGHT
 from kinetoken.scenes.paths import RADIUS_GAIN, scene_path
-from kinetoken.tokenizer.codebook import level_digits
 from kinetoken.training.loop import Batch, History, Step, Validate, fit, index_batches
 from kinetoken.training.muon import muon_and_adamw
 

@@ -42,7 +42,7 @@ def first_frames(material: Material) -> Array:
     dataset, truth = material.dataset, material.truth
     size = dataset.scene.look.image_size
     rows = np.arange(len(dataset.table))
-    u, v, radius = dataset.scene.project(dataset.tracks.points[rows, truth.first])
+    u, v, radius = dataset.scene.camera.project(dataset.tracks.points[rows, truth.first])
     features = np.empty((len(rows), 3 * (CROP // 2) ** 2 + 3))
     for part in np.array_split(rows, max(len(rows) // 512, 1)):
         frames = dataset.clips.take(part).pixels[np.arange(len(part)), truth.first[part]]

@@ -17,7 +17,7 @@ from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.stopping import best_thresholds, decide, fitted_temperatures, steps_seen
 from kinetoken.persistence.training import Targets, targets, train_network
 from kinetoken.physics.laws import Array
-from kinetoken.scenes.candidates import Truth, truth_of
+from kinetoken.scenes.candidates import CandidateTruth, truth_of
 from kinetoken.scores import with_interval
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import History, fabric_device, index_batches
@@ -31,7 +31,7 @@ class Material:
     """A dataset of N candidates, and what is true of each, row for row."""
 
     dataset: Dataset
-    truth: Truth
+    truth: CandidateTruth
     known: Targets
     made: dict[tuple[str, str], Tensor] = dataclasses.field(default_factory=dict)  # of codes, by extractor and split
 
@@ -114,7 +114,7 @@ def try_extractor(name: str, material: Material, params: PersistenceParams, cont
     network.to(device)
     context.progress.phase(f"{name}: deciding", len(test[0]), "tracks")
     detector = calibrate(name, network, val, params, frames, dataset.tokenizer, device)
-    watched = watch(network, test[0], device)
+    watched = predict_clips(network, test[0], device)
     context.progress.advance(len(test[0]))
     odds = watched.logits / np.array(detector.temperatures)
     decisions = decide(odds, detector.persistent_above, detector.transient_below)

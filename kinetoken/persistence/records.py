@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kinetoken.core.artifacts import write_csv
-from kinetoken.persistence.experiment import Material, Outcome
+from kinetoken.persistence.experiment import ExtractorResult, Material
 from kinetoken.persistence.reasons import reason_of, sentence
 
 REASONS = 40  # decisions recorded of each extractor, evenly over the test tracks
@@ -26,7 +26,7 @@ def chosen(material: Material, shown: int) -> np.ndarray:
 
 
 def write_records(
-    outcomes: Mapping[str, Outcome], material: Material, shown: int, ratios: Path, reasons: Path
+    outcomes: Mapping[str, ExtractorResult], material: Material, shown: int, ratios: Path, reasons: Path
 ) -> None:
     """Attention on every test track's candidate as CSV, and what a few decisions rested on as JSON lines."""
     import pandas as pd
@@ -48,7 +48,7 @@ def write_records(
                 sink.write(json.dumps(record | {"actual": str(kind[row])}, sort_keys=True) + "\n")
 
 
-def reason(name: str, outcome: Outcome, row: int, track_id: int) -> dict[str, Any]:
+def reason(name: str, outcome: ExtractorResult, row: int, track_id: int) -> dict[str, Any]:
     """The record of one test decision, and its sentence."""
     decided, trial = outcome.trial.decisions, outcome.trial
     step, frames = int(decided.step[row]), int(trial.frames[row])

@@ -41,7 +41,7 @@ def draw(
 
 
 @figure_style()
-def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.DataFrame") -> None:
+def draw_efficiency(path: Path, outcomes: Mapping[str, ExtractorResult], operating: "pd.DataFrame") -> None:
     """Accuracy over frames watched, when decisions fall, and what share of a clip's compute they took."""
     figure = new_figure(figsize=(13, 3.8))
     axes = figure.subplots(1, 3)

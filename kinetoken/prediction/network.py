@@ -106,8 +106,9 @@ class CodeVectors(nn.Module):
 
     def __init__(self, codebook: Codebook) -> None:
         super().__init__()
-        self.register_buffer("table", table.float().clone())
-        self.learned = nn.Embedding(len(table), LEARNED_COORDINATES)
+        self.levels = codebook.levels
+        self.register_buffer("table", codebook.vectors.float().clone())
+        self.learned = nn.Embedding(codebook.size, LEARNED_COORDINATES)
         nn.init.normal_(self.learned.weight, std=0.1)
 
     @property

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesTable
-from kinetoken.physics.fitting import camera_whitening
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 from kinetoken.readings.sources import Sources, past_slices
 from kinetoken.readings.table import Readings
+from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.clips import ClipStore
 
 

@@ -5,9 +5,9 @@ import numpy as np
 from kinetoken.codes import CodesTable
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import rows_by_track
-from kinetoken.physics.fitting import camera_whitening
 from kinetoken.readings.sources import Sources, past_slices
 from kinetoken.readings.table import Readings
+from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.clips import ClipStore, Pixels
 from kinetoken.scores import log_softmax
 
@@ -34,7 +34,7 @@ def read_by_video(codes: CodesTable, store: ClipStore, sources: Sources) -> Read
     frames = past_frames(codes, store, network.past_frames, sources)
     seen = read(network, torch.from_numpy(frames), torch.from_numpy(codes.codes[:, :past].astype(np.int64)))
     points = in_metres(seen.path, store.scene)
-    whitening = camera_whitening(points, trust.px, trust.depth_fraction, store.scene.focal)
+    whitening = camera_whitening(points, trust.px, trust.depth_fraction, store.scene.camera.focal)
     log_probabilities = log_softmax(seen.logits / trust.temperature)
     return Readings(
         "i3d_magvit", store.scene.world, network.shape.classes, codes.track_id, log_probabilities,

@@ -22,11 +22,11 @@ from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.classifier import ClassifierParams, train_head
 from kinetoken.heads.coordinates import forest_correct, path_table
-from kinetoken.heads.poolings import code_coordinates
 from kinetoken.heads.video_classifier import BaselinesParams, train_video_classifier
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
 from kinetoken.scores import Array, majority_accuracy, with_interval
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import TrainingParams
 
 
@@ -146,7 +146,7 @@ def from_codes(params: Curve, paths: Paths, context: Context) -> Reader:
     """The head on codes, with the first pooling of its params."""
     dataset = Dataset.open(DatasetPaths(codes=paths.codes, tokenizer=paths.tokenizer))
     codes = dataset.codes
-    coordinates, test = code_coordinates(dataset.tokenizer), codes.of_split("test")
+    coordinates, test = Codebook.of(dataset.tokenizer).vectors, codes.of_split("test")
 
     def right(size: int) -> Array:
         epochs, apart = at(params, params.codes, size, context)

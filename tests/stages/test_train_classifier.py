@@ -15,7 +15,6 @@ from kinetoken.core.stage import CPU, Context
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.classifier import ClassifierParams, load_classifier
 from kinetoken.scenes.clips import ClipStore
-from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_classifier
 from stages.train_classifier import Paths

@@ -25,6 +25,7 @@ from kinetoken.prediction.scores import Scores
 from kinetoken.prediction.training import train_predictor as train_on
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.tracks import Tracks
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.training.loop import TrainingParams
 from stages import train_predictor

@@ -42,10 +42,10 @@ def generator() -> Generator:
 
 
 def test_a_generator_keeps_code_vectors_of_its_own() -> None:
-    table = TABLE.clone()
-    built = Generator(SHAPE, table, MASKED.sampling)
-    table.zero_()
-    assert (built.table == TABLE).all()
+    vectors = CODEBOOK.vectors.clone()
+    built = Generator(SHAPE, Codebook(vectors, CODEBOOK.levels), MASKED.sampling)
+    vectors.zero_()
+    assert (built.table == CODEBOOK.vectors).all()
 
 
 @pytest.fixture(scope="module")

@@ -52,11 +52,11 @@ def long_predictor() -> Predictor:
 
 def test_a_predictor_keeps_code_vectors_of_its_own() -> None:
     """What the caller does to its table later, or another predictor of the same table, changes nothing."""
-    table = fsq_table()
-    first, second = Predictor(SHAPE, table), Predictor(SHAPE, table)
-    table.zero_()
+    codebook = fsq_codebook()
+    first, second = Predictor(SHAPE, codebook), Predictor(SHAPE, codebook)
+    codebook.vectors.zero_()
     second.load_state_dict({name: torch.zeros_like(value) for name, value in second.state_dict().items()})
-    assert (first.table == fsq_table()).all()
+    assert (first.table == fsq_codebook().vectors).all()
 
 
 @pytest.fixture(scope="module")
