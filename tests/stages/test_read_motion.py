@@ -194,7 +194,7 @@ def test_points_are_trusted_as_far_as_the_model_says(filmed: Path, tmp_path: Pat
     readings, scene = read_in(filmed, VIDEO, tmp_path), ClipStore(filmed / "videos").scene
     assert readings.points.shape == (24, 12, 3) and readings.times.tolist() == scene.world.times[:12].tolist()
     for step in (np.array([1e-4, 0, 0]), np.array([0, 1e-4, 0])):  # m across the view
-        pixels = scene.focal * 1e-4 / readings.points[..., 2]
+        pixels = scene.camera.focal * 1e-4 / readings.points[..., 2]
         found = np.linalg.norm(readings.whitening @ step, axis=-1)
         np.testing.assert_allclose(found, pixels / TRUST.px, rtol=1e-6)
     deeper = np.linalg.norm(np.einsum("ntij,ntj->nti", readings.whitening, 1e-4 * readings.points), axis=-1)
