@@ -20,19 +20,19 @@ def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: P
     Clips and tracks are looked up by the codes' track ids; the tokenizer is on the device already.
     Raises UserError for codes whose clips or tracks are not there, or whose grid is not the tokenizer's.
     """
-    store, table, tokenizer, tracks = dataset.clips, dataset.codes, dataset.tokenizer, dataset.tracks
-    chain = walk(store, table, tokenizer, device, params, progress)
+    chain = walk(dataset, device, params, progress)
+    table, tracks, scene = dataset.codes, dataset.tracks, dataset.scene
     sampled = chain.table
     absent = "trajectories: no track {}, which the codes table holds".format
     place = rows_by_track(sampled.track_id, tracks.track_id, absent)
     points = tracks.points[place]
     progress.phase("reconstructing", len(chain.shown), "clips")
-    pixel_mask = ball_coverage(store.scene, points[chain.shown]) > MASK_COVERAGE  # (n, T, H, W)
-    drawn = painted(tokenizer, sampled.codes[chain.shown], chain.pixels, pixel_mask, chain.mean_video, device)
+    pixel_mask = ball_coverage(scene, points[chain.shown]) > MASK_COVERAGE  # (n, T, H, W)
+    drawn = painted(dataset.tokenizer, sampled.codes[chain.shown], chain.pixels, pixel_mask, chain.mean_video, device)
     progress.phase("counting codes")
     tests = table.of_split("test")
     tested = tracks.points[rows_by_track(tests.track_id, tracks.track_id, absent)]
-    mask = usage.foreground_tokens(store.scene, tested, table.meta.grid)
+    mask = usage.foreground_tokens(scene, tested, table.meta.grid)
     tally = Tally(table.meta.grid, table.meta.codebook_size, len(sampled.classes), params.seed)
     tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label))
     tally.add_foreground(tests.codes, mask)

@@ -19,6 +19,7 @@ from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.codebook import Codebook
 
 if TYPE_CHECKING:
+    from kinetoken.dataset import Dataset
     from kinetoken.tokenizer.network import Tokenizer
 
 Tokens = NDArray[np.float32]
@@ -69,14 +70,13 @@ class Walk:
         return Splits(train, val, test, len(self.table.classes))
 
 
-def walk(
-    store: ClipStore, table: CodesTable, tokenizer: "Tokenizer", device: torch.device, params: Diagnosis,
-    progress: Progress,
-) -> Walk:
+def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: Progress) -> Walk:
     """A sample of clips at every point of the chain; one shard of the store in memory at a time.
 
-    Raises UserError for codes whose clips are not in the store or whose grid is not the tokenizer's.
+    The tokenizer is on the device already. Raises UserError for codes whose clips are not in the store or whose grid
+    is not the tokenizer's.
     """
+    store, table, tokenizer = dataset.clips, dataset.codes, dataset.tokenizer
     chosen = _sample(table, params)
     _check_fit(store, chosen, tokenizer.grid(store.shape[0]))
     grid, test = table.meta.grid, np.flatnonzero(chosen.split == "test")

@@ -16,6 +16,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import Context
 from kinetoken.scenes.clips import Clips, ClipStore, write_shard
+from kinetoken.scenes.tracks import read_tracks, write_tracks
 from kinetoken.tokenizer.losses import LossParams
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer
 from kinetoken.tokenizer.quantizers import QUANTIZERS
@@ -177,5 +178,12 @@ def test_faults_of_the_videos_are_named(tiny_data: Path, tmp_path: Path) -> None
     everything = store.read()
     cut = Clips(everything.track_id, everything.label, everything.split, everything.pixels[:, :14], everything.fps)
     write_shard(tmp_path / "videos" / "part-00000.parquet", cut, store.scene)
+    with pytest.raises(UserError, match="clips of 14 frames, but tracks of 16"):
+        run(PARAMS, where, Context.silent())
+    tracks = read_tracks(where.trajectories, where.track_params)
+    tables = tmp_path / "trajectories.parquet", tmp_path / "track_params.parquet"
+    world = dataclasses.replace(tracks.world, num_frames=14)
+    write_tracks(dataclasses.replace(tracks, world=world, points=tracks.points[:, :14]), *tables)
+    where = dataclasses.replace(where, trajectories=tables[0], track_params=tables[1])
     with pytest.raises(UserError, match="14 frames, the tokenizer needs a multiple of 4"):
         run(PARAMS, where, Context.silent())
