@@ -23,7 +23,8 @@ from typing import Any, Literal, Self
 
 MODEL = "stand-in-7b-2026-10"  # that answers, by its own word
 TOKENS = (50, 20)  # of prompt and completion, by its own word
-KEY_SENT = b"<the key that was sent>"  # in a body: replaced by it
+KEY_SENT = b"<the key that was sent>"  # in a body: replaced by it, in the disguise of the behaviour
+PATH_SENT = b"<the path that was asked for>"  # replaced by that, with its query
 EQUATION = {"x": "0.1 + 1.5*t", "y": "0.2 - 0.5*t", "z": "3"}
 DESCRIPTION = "The ball moves fast along a straight line, falling."
 
@@ -41,6 +42,7 @@ class Behaviour:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     manner: Literal["whole", "cut", "closed", "never", "dribble"] = "whole"
     delay_s: float = 0.0  # before the first byte
+    disguise: Callable[[str], str] = str  # of a key that is repeated
 
 
 Behave = Callable[[dict[str, Any], int], Behaviour]  # of a body, and the number of its askings so far, with this one
@@ -152,7 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             behaviour = owner.begin(body, authorization, self.path)
             owner.closing.wait(behaviour.delay_s)
-            raw = behaviour.body.replace(KEY_SENT, authorization.removeprefix("Bearer ").encode())
+            sent = authorization.removeprefix("Bearer ").removeprefix("Basic ")
+            raw = behaviour.body.replace(KEY_SENT, behaviour.disguise(sent).encode())
+            raw = raw.replace(PATH_SENT, self.path.encode())
             getattr(self, f"_{behaviour.manner}")(behaviour, raw)
         finally:
             owner.end()
@@ -280,6 +284,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "echo 400": Behaviour(b'{"error": {"message": "you sent Bearer ' + KEY_SENT + b'"}}', 400),
     "echo refusal": says(None, refusal="I was sent " + KEY_SENT.decode()),
     "echo model": Behaviour(completion(written()).replace(MODEL.encode(), KEY_SENT)),
+    "echo path": Behaviour(b'{"error": {"message": "no ' + PATH_SENT + b" for " + KEY_SENT + b'"}}', 404),
     "deep": Behaviour(b"[" * 100_000 + b"]" * 100_000),
     "deep content": says("[" * 9_000 + "]" * 9_000),
     "many digits": Behaviour(b'{"choices": ' + b"9" * 5000 + b"}"),

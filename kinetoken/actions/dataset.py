@@ -25,7 +25,7 @@ from kinetoken.actions.cache import ClipCache
 from kinetoken.actions.inspection import Inspection, admit, inspect
 from kinetoken.actions.layout import ActionSet, Clip, read_actions
 from kinetoken.actions.sampling import Intake, Views, even_places, look_evenly, look_training, random_places
-from kinetoken.actions.webm import Pixels, VideoFault, read_frames
+from kinetoken.actions.webm import RULES, Pixels, VideoFault, read_frames
 from kinetoken.errors import UserError
 from kinetoken.progress import Progress
 
@@ -78,7 +78,7 @@ class Footage:
 
     def _key(self, path: Path) -> str:
         stat = path.stat()
-        what = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {self.views.short_side}"
+        what = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {self.views.short_side} {RULES}"
         return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 

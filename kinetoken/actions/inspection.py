@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kinetoken.actions.layout import ActionSet, Clip
 from kinetoken.actions.sampling import Intake
-from kinetoken.actions.webm import REASONS, Video, VideoFault, probe
+from kinetoken.actions.webm import REASONS, RULES, Video, VideoFault, probe
 from kinetoken.errors import UserError
 from kinetoken.progress import Progress
 
@@ -159,12 +159,12 @@ def _look(path: Path) -> _Look:
 
 
 def _stamp(path: Path) -> str | None:
-    """Name, size and time of a file: the same stamp, the same content. None for what is not there."""
+    """Name, size and time of a file, and the rules it is read by: the same stamp, the same look. None if not there."""
     try:
         stat = path.stat()
     except OSError:
         return None
-    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    return f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {RULES}"
 
 
 def _remembered(memory: Path | None) -> dict[str, _Look]:

@@ -8,7 +8,7 @@ import numpy as np
 from kinetoken.actions.classes import PAIRS
 from kinetoken.actions.layout import VIDEOS
 from kinetoken.actions.webm import Pixels, probe, read_frames
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 
 FRAMES = 8
 SCALE = 1.0 / 110  # inches a pixel
@@ -16,18 +16,16 @@ GAP = 3  # pixels between frames
 TEXT = 300  # pixels for the labels
 
 
+@figure_style()
 def draw_sheet(folder: Path, path: Path) -> None:
     """The first training clip of each class that there is, decoded from the files of `folder`."""
-    from matplotlib import pyplot
-
     rows = json.loads((folder / "labels" / "train.json").read_text(encoding="utf-8"))
     first = {row["template"]: row for row in reversed(rows)}
     shown = [(first.get(action.template), action.backward) for pair in PAIRS for action in pair]
     strips = [(row["label"], strip(folder, row["id"]), backward) for row, backward in shown if row is not None]
-    figure_style()
     height, width = strips[0][1].shape[:2]
     tall = sum(height + (3 * GAP if backward else GAP) for _, _, backward in strips)
-    figure = pyplot.figure(figsize=((TEXT + width) * SCALE, tall * SCALE), layout="none")
+    figure = new_figure(figsize=((TEXT + width) * SCALE, tall * SCALE), layout="none")
     top = 0
     for label, pixels, backward in strips:
         left = TEXT / (TEXT + width)

@@ -2,14 +2,18 @@
 
 Lossless, because a lossy codec spends its bits by a frame's place in the file: the sharpest frame would be the first,
 and a model blind to order could tell it. What is lost is lost by each frame alone, when RGB becomes YUV 4:2:0.
+
+Frames are read as a player shows them: a phone held upright stores them on their side, with a display matrix that says
+how to turn them (ISO/IEC 14496-12, section 8.3.2).
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +27,8 @@ Pixels = NDArray[np.uint8]
 VP9: dict[str, object] = {
     "lossless": "1", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "0",
 }
+RULES = 2  # of the rules by which files become frames: what was found by others is found anew
+TILT = 0.02  # share of a display matrix off the quarter turns that is let pass, about a degree as in FFmpeg's players
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of a file's first two elements
 
 
@@ -42,7 +48,7 @@ class Video:
     """What a whole file holds."""
 
     frames: int
-    width: int
+    width: int  # as shown
     height: int
 
 
@@ -101,17 +107,62 @@ def probe(path: Path) -> Video:
     """
     with opened(path) as container:
         stream = container.streams.video[0]
-        count = width = height = 0
+        count, last = 0, None
         for frame in container.decode(stream):
-            count, width, height = count + 1, frame.width, frame.height
-        if not count:
+            count, last = count + 1, frame
+        if last is None:
             raise VideoFault("truncated", "no frame in it")
+        width, height = _turn(last).size(last.width, last.height)
         said = stream.frames  # 0 where the container does not tell, as in WebM
     if count < said:
         raise VideoFault("truncated", f"{count} frames of {said}")
     if (missing := _missing_bytes(path)) > 0:
         raise VideoFault("truncated", f"its last {missing} bytes are not there; {count} frames are")
     return Video(count, width, height)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Turn:
+    """From the frame as stored to the frame as shown: a transposition, then mirrors."""
+
+    transposed: bool = False
+    right_to_left: bool = False
+    upside_down: bool = False
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        return (height, width) if self.transposed else (width, height)
+
+    def upright(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) as shown."""
+        turned = pixels.swapaxes(0, 1) if self.transposed else pixels
+        return turned[:: -1 if self.upside_down else 1, :: -1 if self.right_to_left else 1]
+
+
+def _turn(frame: "VideoFrame") -> _Turn:
+    """What the frame's display matrix asks for; VideoFault if that is no quarter turn."""
+    a, b, c, d = _display_matrix(frame)
+    straight, across = max(abs(a), abs(d)), max(abs(b), abs(c))
+    if min(straight, across) > TILT * max(straight, across):
+        raise VideoFault("unreadable", "its frames are to be shown aslant; only quarter turns and mirrors are read")
+    if across > straight:
+        return _Turn(transposed=True, right_to_left=c < 0, upside_down=b < 0)
+    return _Turn(right_to_left=a < 0, upside_down=d < 0)
+
+
+def _display_matrix(frame: "VideoFrame") -> tuple[float, float, float, float]:
+    """(a, b, c, d), which bring a stored place (x, y) to the shown one (a x + c y, b x + d y)."""
+    from av.sidedata.sidedata import Type
+
+    try:
+        data: Any = frame.side_data  # whose stub is another class's
+        found = data[Type.DISPLAYMATRIX]
+    except KeyError:
+        return 1.0, 0.0, 0.0, 1.0
+    except ValueError:  # beside it lies data of a kind that PyAV has no name for; then the angle alone is to be had
+        angle = math.radians(frame.rotation)
+        return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+    (a, b), (c, d) = np.frombuffer(memoryview(found), np.int32).reshape(3, 3)[:2, :2].tolist()
+    return a, b, c, d
 
 
 def _missing_bytes(path: Path) -> int:
@@ -137,7 +188,7 @@ def _ebml_size(head: bytes, place: int) -> tuple[int, int]:
 
 
 def read_frames(path: Path, wanted: NDArray[np.int64] | None, short_side: int | None = None) -> Pixels:
-    """The frames at the ascending places `wanted` (K,), or all of them: (K, H, W, 3) uint8 RGB.
+    """The frames at the ascending places `wanted` (K,), or all of them: (K, H, W, 3) uint8 RGB, upright.
 
     With `short_side` the shorter side becomes that many pixels, bilinear. Frames that are not wanted are decoded and
     not converted; nothing after the last wanted one is decoded. VideoFault if the file ends before it.
@@ -156,7 +207,8 @@ def read_frames(path: Path, wanted: NDArray[np.int64] | None, short_side: int | 
                 raise VideoFault("truncated", f"frame {last} is not there any more")
     if not chosen:
         raise VideoFault("truncated", "no frame in it")
-    return _to_rgb(chosen, *scaled_size(chosen[0].width, chosen[0].height, short_side))
+    width, height = _turn(chosen[0]).size(chosen[0].width, chosen[0].height)
+    return _to_rgb(chosen, *scaled_size(width, height, short_side))
 
 
 def _to_rgb(frames: "list[VideoFrame]", width: int, height: int) -> Pixels:
@@ -164,9 +216,11 @@ def _to_rgb(frames: "list[VideoFrame]", width: int, height: int) -> Pixels:
     convert = _converter()
     pixels = np.empty((len(frames), height, width, 3), np.uint8)
     for place, frame in enumerate(frames):
-        plane = convert(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1).planes[0]
+        turn = _turn(frame)
+        wide, high = turn.size(width, height)  # as stored
+        plane = convert(frame, wide, high, "rgb24", interpolation="BILINEAR", threads=1).planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        pixels[place] = rows[:height, : 3 * width].reshape(height, width, 3)
+        pixels[place] = turn.upright(rows[:high, : 3 * wide].reshape(high, wide, 3))
     return pixels
 
 

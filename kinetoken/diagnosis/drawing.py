@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 
 Vectors = NDArray[np.float32]
 
@@ -52,14 +52,12 @@ def _neighbours(components: NDArray[np.float64], seed: int) -> NDArray[np.float6
     return np.asarray(spread[np.searchsorted(order, first[row.ravel()])])
 
 
+@figure_style()
 def draw_embedding(path: Path, table: pd.DataFrame) -> None:
     """One panel for each features and method of `embed`, coloured by class."""
-    from matplotlib import pyplot
-
-    figure_style()
     rows, columns = table["features"].unique(), table["method"].unique()
-    size = (3.6 * len(columns), 3.3 * len(rows))
-    figure, axes = pyplot.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    figure = new_figure(figsize=(3.6 * len(columns), 3.3 * len(rows)))
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for (features, method), part in table.groupby(["features", "method"], sort=False):
         axis = axes[list(rows).index(features), list(columns).index(method)]
         for name, points in part.groupby("class", sort=True):
@@ -69,15 +67,14 @@ def draw_embedding(path: Path, table: pd.DataFrame) -> None:
     save_png(figure, path)
 
 
+@figure_style()
 def draw_usage(path: Path, positions: pd.DataFrame, levels: pd.DataFrame) -> None:
     """Perplexity at each place of the grid, a panel a time slice; below, how often each FSQ level is used."""
-    from matplotlib import pyplot
-
-    figure_style()
     slices = positions["slice"].unique()
     channels = levels["channel"].unique()
     columns = max(len(slices), len(channels))
-    figure, axes = pyplot.subplots(2 if len(channels) else 1, columns, figsize=(2.4 * columns, 4.8), squeeze=False)
+    figure = new_figure(figsize=(2.4 * columns, 4.8))
+    axes = figure.subplots(2 if len(channels) else 1, columns, squeeze=False)
     highest = positions["perplexity"].max()
     for axis in axes.ravel():
         axis.set_axis_off()

@@ -14,7 +14,13 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kinetoken.equations.connection import ADDRESS_VARIABLE, KEY_VARIABLE, Connection, Tried
+from kinetoken.equations.connection import (
+    ADDRESS_VARIABLE,
+    KEY_VARIABLE,
+    Connection,
+    Tried,
+    redaction_from_environment,
+)
 from kinetoken.equations.language_model import LanguageModel, Request, key_of
 from kinetoken.equations.ledger import Ledger, State, Stored
 from kinetoken.equations.outcomes import Outcome
@@ -55,11 +61,11 @@ def ask(
     """
     jobs = [_job(request, settings) for request in requests]
     if settings.mode == "replay":
-        with Ledger(ledger, read_only=True) as book:
+        with Ledger(ledger, read_only=True, redaction=redaction_from_environment()) as book:
             keys = _unique(jobs)
             return [_replayed(job, book) for job in jobs], Bill.of(len(jobs), book.attempts(keys), len(jobs))
     connection = Connection(settings.timeout_s)
-    with Ledger(ledger) as book:
+    with Ledger(ledger, redaction=connection.redaction) as book:
         asking = _Asking(settings, book, connection, progress, judge)
         return asking.ask(jobs)
 

@@ -6,7 +6,6 @@ time-out, and whatever the server does, it ends as an `Outcome`.
 
 import asyncio
 import dataclasses
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ import httpx2
 import openai
 
 from kinetoken.equations.outcomes import Outcome
+from kinetoken.equations.redaction import Redaction, may_be_shown, secrets_within
 from kinetoken.equations.replies import MAX_BYTES, Reply, clean_text, complaint, parse_json, read_reply
 from kinetoken.equations.retries import asked_wait
 from kinetoken.errors import UserError
@@ -26,8 +26,6 @@ from kinetoken.errors import UserError
 KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"
 DEFAULT_ADDRESS = "https://api.openai.com/v1"
-SECRET_LENGTH = 8  # characters; a shorter key ("none", for a server that wants none) is no secret
-STRUCK_OUT = b"[key]"
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
 BY_STATUS = {
@@ -55,15 +53,16 @@ class Tried:
 class Connection:
     """A client for one server and one key, both from the environment; an async context manager.
 
-    UserError if there is no key, or if key or address cannot be ones. The key is in no message.
+    UserError if there is no key, or if key or address cannot be ones. Neither the key nor a secret of the address is
+    in any message, nor in what a reply is stored and read as.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._key = _key_from_environment()
         address = _address_from_environment(self._key)
-        parts = urlsplit(address)
-        self.server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # to be shown and stored
+        self.redaction = redaction_from_environment()
+        self.server = self.redaction.address(address)  # to be shown and stored
         self._client = openai.AsyncOpenAI(
             api_key=self._key, base_url=address, max_retries=0, timeout=timeout_s,
             default_headers={"Accept-Encoding": "identity"},
@@ -94,28 +93,19 @@ class Connection:
         except (openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, UnicodeError) as error:
             return _broken(error, started)
         seconds = time.monotonic() - started
-        raw = self._without_key(raw)
+        raw = self.redaction.body(raw)
         store(answer.http_response.status_code, raw, seconds)
         return Tried(read_reply(raw), seconds)
 
     def _turned_away(self, response: httpx2.Response, store: Store, started: float) -> Tried:
         seconds = time.monotonic() - started
-        raw = self._without_key(response.content)
+        raw = self.redaction.body(response.content)
         store(response.status_code, raw, seconds)
         outcome, detail = sort_status(response.status_code, raw)
         return Tried(
             Reply(outcome, detail=detail), seconds, billed=False,
             wait=asked_wait({name.lower(): value for name, value in response.headers.items()}, datetime.now(UTC)),
         )
-
-    def _without_key(self, raw: bytes) -> bytes:
-        """Some servers repeat what they were sent; what is stored and shown must not hold the key."""
-        if len(self._key) < SECRET_LENGTH:
-            return raw
-        quoted = json.dumps(self._key)[1:-1]
-        for form in (self._key, quoted, self._key.replace("/", r"\/"), quoted.replace("/", r"\/")):  # as JSON has it
-            raw = raw.replace(form.encode(), STRUCK_OUT)
-        return raw
 
 
 def sort_status(status: int, raw: bytes) -> tuple[Outcome, str]:
@@ -179,6 +169,15 @@ async def _limit_body(response: httpx2.Response) -> None:
         response.stream = _Limited(response.stream)
 
 
+def redaction_from_environment() -> Redaction:
+    """That of the key and of what is secret in the address, whether or not they are there and can be used."""
+    try:
+        within = secrets_within(os.environ.get(ADDRESS_VARIABLE, "").strip())
+    except ValueError:
+        within = []
+    return Redaction(os.environ.get(KEY_VARIABLE, "").strip(), *within)
+
+
 def _key_from_environment() -> str:
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
@@ -199,6 +198,7 @@ def _address_from_environment(key: str) -> str:
     except ValueError:
         good = False
     if not good:
-        shown = "the key" if key in address else clean_text(address, 100)
+        known = key in address or Redaction(key).text(address) != address
+        shown = "(not shown)" if known or not may_be_shown(address) else clean_text(address, 100)
         raise UserError(f"{ADDRESS_VARIABLE}={shown}: not an address; expected one like {DEFAULT_ADDRESS}")
     return address

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, get_args
 
 from kinetoken.equations.outcomes import Outcome
+from kinetoken.equations.redaction import Redaction
 from kinetoken.errors import UserError
 
 State = Literal["in flight", "answered", "failed"]
@@ -36,7 +37,7 @@ CREATE TABLE requests (
 CREATE TABLE attempts (
     id INTEGER PRIMARY KEY,
     key TEXT NOT NULL REFERENCES requests (key),
-    server TEXT NOT NULL,             -- address without user, key or query
+    server TEXT NOT NULL,             -- address without user, query and what looks like a key
     started REAL NOT NULL,            -- Unix time
     seconds REAL,                     -- from sending to the last byte
     status INTEGER,                   -- of the HTTP reply
@@ -81,11 +82,13 @@ class Ledger:
     """The ledger at a path, made if there is none; a context manager.
 
     For writing, UserError if another process writes it: naming that one. For reading alone (`read_only`) the file
-    must be there and no lock is taken. UserError for a file of another schema, or that is no ledger.
+    must be there and no lock is taken. UserError for a file of another schema, or that is no ledger. What earlier runs
+    stored passes `redaction` when it is read: they may have known less of how secrets look.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, redaction: Redaction | None = None) -> None:
         self.path = path
+        self._redaction = redaction or Redaction()
         self._lock: IO[str] | None = None
         if read_only and not path.exists():
             raise UserError(f"{path}: no such ledger; 'mode: live' makes one by asking")
@@ -137,7 +140,7 @@ class Ledger:
                 return Stored(state, told, None, None)
             if not isinstance(raw, bytes) or zlib.crc32(raw) != crc:
                 raise ValueError(f"the reply of attempt {attempt} is not what was stored")
-            return Stored(state, told, raw, attempt)
+            return Stored(state, told, self._redaction.body(raw), attempt)
 
     def begin(self, key: str, request: str, server: str, worst_cost: float) -> int:
         """Write down that the request is about to be sent: the attempt's id."""
@@ -196,7 +199,9 @@ class Ledger:
             "ORDER BY id"
         )
         with self._told():
-            return [_attempt(*row) for row in found if row[0] in wanted]
+            attempts = [_attempt(*row) for row in found if row[0] in wanted]
+        shown = {each.model: self._redaction.text(each.model) for each in attempts if each.model}
+        return [dataclasses.replace(each, model=shown.get(each.model or "")) for each in attempts]
 
     def spent(self, keys: Iterable[str]) -> float:
         """What these requests have cost so far, at most: attempts of unknown cost count in full."""

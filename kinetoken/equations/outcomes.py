@@ -16,6 +16,7 @@ class Outcome(enum.StrEnum):
     SCHEMA = "schema violated"
     EQUATION = "no equation"
     TOO_LONG = "too long"
+    WITHHELD = "withheld"
 
     # nobody spoke: asked again up to the bound, then the row's outcome
     RATE_LIMITED = "rate limited"

@@ -1,6 +1,7 @@
 """The body of a reply, from a server that nobody vouches for, read within limits.
 
-Nothing from a reply is run, shown or written before it passed `clean_text`.
+Secrets are struck out of it before (`redaction`). Nothing from a reply is run, shown or written before it passed
+`clean_text`.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ import unicodedata
 from typing import Any, NoReturn
 
 from kinetoken.equations.outcomes import Outcome
+from kinetoken.equations.redaction import WITHHELD, WITHHELD_BODY
 
 MAX_BYTES = 1_000_000  # of a body; an answer of 10,000 tokens takes 50,000
 MAX_CONTENT = 20_000  # characters of what the model wrote
@@ -34,6 +36,8 @@ def read_reply(raw: bytes) -> Reply:
     """Sort the body of a reply that came with status 200; never raises."""
     if len(raw) > MAX_BYTES:
         return Reply(Outcome.TOO_LONG, detail=f"more than {MAX_BYTES} bytes")
+    if raw == WITHHELD_BODY:
+        return Reply(Outcome.WITHHELD, detail=WITHHELD)
     try:
         body = parse_json(raw.decode("utf-8"))
     except ValueError as error:

@@ -18,7 +18,7 @@ from kinetoken.fusion.levels import LEVELS
 from kinetoken.fusion.precision import Inference
 from kinetoken.fusion.sizes import TokenSizes, grid_places
 from kinetoken.fusion.system import GasmCastSystem
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -87,18 +87,16 @@ def _across_clip(attended: Attended, sizes: TokenSizes) -> tuple[Array, Array]:
     return made[0], made[1]
 
 
+@figure_style()
 def draw_attention(path: Path, looks: Looks) -> None:
     """Of each clip its frames; where motion looks in them; where they look in motion; and when, as two matrices."""
-    from matplotlib import pyplot
-
-    figure_style()
     if looks.onto_patches is None or looks.onto_cells is None:
         _say(path, "this variant has no cross-attention")
         return
     shown = np.array(_evenly(looks.frames.shape[1], STRIP))
     segments = shown * looks.onto_cells.shape[1] // looks.frames.shape[1]
     clips = len(looks.titles)
-    figure = pyplot.figure(figsize=(13, 3.6 * clips + 0.5))
+    figure = new_figure(figsize=(13, 3.6 * clips + 0.5))
     figure.suptitle("Where and when the streams look at one another: 1 is even attention", fontsize=11)
     for clip, part in enumerate(np.atleast_1d(np.asarray(figure.subfigures(clips, 1)))):
         part.suptitle(looks.titles[clip], fontsize=10)
@@ -165,17 +163,16 @@ def _matrix(part: Any, axis: Any, weights: Array) -> None:  # noqa: ANN401 - mat
     part.colorbar(drawn, ax=axis, fraction=0.05).ax.tick_params(labelsize=6)
 
 
+@figure_style()
 def draw_graph(path: Path, looks: Looks) -> None:
     """Of each clip three frames with the strongest edges of every patch, and which segments attend to which."""
-    from matplotlib import pyplot
     from matplotlib.lines import Line2D
 
-    figure_style()
     if looks.patch_edges is None and looks.segment_edges is None:
         _say(path, "this variant has no graph")
         return
     shown = _evenly(looks.frames.shape[1], 3)
-    figure = pyplot.figure(figsize=(2.7 * (len(shown) + 1), 3.0 * len(looks.titles) + 0.4))
+    figure = new_figure(figsize=(2.7 * (len(shown) + 1), 3.0 * len(looks.titles) + 0.4))
     for clip, part in enumerate(np.atleast_1d(np.asarray(figure.subfigures(len(looks.titles), 1)))):
         part.suptitle(looks.titles[clip], fontsize=10)
         axes = part.subplots(1, len(shown) + 1)
@@ -231,9 +228,8 @@ def _evenly(count: int, shown: int) -> list[int]:
 
 
 def _say(path: Path, words: str) -> None:
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(4, 1))
+    figure = new_figure(figsize=(4, 1))
+    axis = figure.subplots()
     axis.text(0.5, 0.5, words, ha="center", va="center")
     axis.axis("off")
     save_png(figure, path)

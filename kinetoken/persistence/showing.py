@@ -17,7 +17,7 @@ from kinetoken.persistence.experiment import Material, Outcome
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.reasons import reason_of, sentence
 from kinetoken.persistence.tables import REFERENCE, compute_rows
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +54,11 @@ def chosen(material: Material, shown: int) -> np.ndarray:
     return np.array(both[:shown], np.int64)
 
 
+@figure_style()
 def draw_efficiency(path: Path, outcomes: Mapping[str, Outcome], operating: "pd.DataFrame") -> None:
     """Accuracy over frames watched, when decisions fall, and what share of a clip's compute they took."""
-    figure_style()
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8))
+    figure = new_figure(figsize=(13, 3.8))
+    axes = figure.subplots(1, 3)
     for place, name in enumerate([*outcomes, REFERENCE]):
         rows, colour = operating[operating["extractor"] == name], "0.45" if name == REFERENCE else f"C{place}"
         fixed, sure = (rows[rows["rule"] == rule].sort_values("frames") for rule in ("fixed time", "confidence"))

@@ -1,7 +1,11 @@
-"""Figures as PNG files: one style, the same bytes for the same numbers."""
+"""Figures as PNG files: one style, the same bytes for the same numbers, whatever the environment says of drawing."""
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,20 +16,45 @@ STYLE: dict[str, object] = {
     "grid.alpha": 0.25, "grid.linewidth": 0.5, "legend.frameon": False, "image.cmap": "viridis",
     "image.interpolation": "nearest",
 }
+BACKEND = "MPLBACKEND"  # the variable by which notebooks name the backend of their cells
 
 
-def figure_style() -> None:
-    """Draw without a display, in the project's style. Call before making a figure."""
-    import matplotlib
+@contextmanager
+def figure_style(style: Mapping[str, object] = STYLE) -> Iterator[None]:
+    """Draw in the project's style, over matplotlib's defaults: to decorate a function that draws and saves a figure.
 
-    matplotlib.use("Agg", force=True)
-    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+    A matplotlibrc file has no effect inside; afterwards the caller's settings hold again.
+    """
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(style)
+        yield
+
+
+def new_figure(**options: Any) -> "Figure":  # noqa: ANN401 - those of matplotlib's Figure
+    """An empty figure that Agg draws. Without pyplot, which would load the backend that the environment names."""
+    _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(**options)
+    FigureCanvasAgg(figure)  # the figure keeps it
+    return figure
 
 
 def save_png(figure: "Figure", path: Path) -> None:
-    """Write the figure with no date and no version in it, and close it."""
-    from matplotlib import pyplot
-
+    """Write the figure with no date and no version in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", metadata={"Software": None})
-    pyplot.close(figure)
+
+
+def _matplotlib() -> ModuleType:
+    """matplotlib; its first import fails where MPLBACKEND names a backend that is not installed, so it is hidden."""
+    named = os.environ.pop(BACKEND, None)
+    try:
+        import matplotlib
+    finally:
+        if named is not None:
+            os.environ[BACKEND] = named
+    return matplotlib

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -49,14 +49,12 @@ def _cross(tile: Pixels, place: Array, colour: tuple[int, int, int]) -> None:
     tile[v - 4 : v + 5, u] = colour
 
 
+@figure_style()
 def draw_paths(path: Path, titles: list[str], points: Array, read: Array, ahead: Array) -> None:
     """A panel a clip, in metres: points (N, T, 3) true, read (N, P, 3) from the past, ahead (N, F, 3) foretold."""
-    figure_style()
-    from matplotlib import pyplot as plt
-
     columns = min(4, len(titles))
     rows = -(-len(titles) // columns)
-    figure = plt.figure(figsize=(3.4 * columns, 3.4 * rows))
+    figure = new_figure(figsize=(3.4 * columns, 3.4 * rows))
     for index, title in enumerate(titles):
         axes = figure.add_subplot(rows, columns, index + 1, projection="3d")
         past = read.shape[1]

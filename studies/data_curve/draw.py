@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.errors import UserError
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 from kinetoken.stage import Context, Input, Output, run_stage
 
 if TYPE_CHECKING:
@@ -86,12 +86,11 @@ def _share(row: Any) -> str:  # noqa: ANN401 - a row of a frame
     return f"{value:.1f} ({low:.1f}–{high:.1f})"
 
 
+@figure_style()
 def draw_curve(path: Path, curve: "pd.DataFrame") -> None:
     """Share of test clips read wrongly over training clips, both logarithmic, intervals as bands, the floor dashed."""
-    from matplotlib import pyplot
-
-    figure_style()
-    figure, axis = pyplot.subplots(figsize=(6.0, 4.0))
+    figure = new_figure(figsize=(6.0, 4.0))
+    axis = figure.subplots()
     for (name, rows), colour in zip(curve.groupby("reader", sort=False), COLOURS, strict=False):
         wrong, most, least = (
             (100 * (1 - rows[f"accuracy{end}"])).clip(lower=LEAST_ERROR) for end in ("", "_ci95_low", "_ci95_high")

@@ -19,6 +19,7 @@ from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.errors import UserError
 from kinetoken.params import PositiveFloat
 from kinetoken.persistence.evaluation import harmonic_mean
+from kinetoken.report.figures import figure_style, new_figure, save_png
 from kinetoken.stage import Context, Input, Output, run_stage
 from studies.variants import read_metrics, require_each_once
 
@@ -149,14 +150,11 @@ def markdown(
     )
 
 
+@figure_style()
 def draw(path: Path, operating: "pd.DataFrame", teaser: Mapping[str, float]) -> None:
     """Accuracy over earliness: every rule of every extractor, the optimum's posterior, and TEASER."""
-    from kinetoken.report.figures import figure_style, save_png
-
-    figure_style()
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure = new_figure(figsize=(8, 5))
+    axes = figure.subplots()
     for place, name in enumerate([*EXTRACTORS, "reference"]):
         own, colour = operating[operating["extractor"] == name], "0.5" if name == "reference" else f"C{place}"
         for rule, style in (("fixed time", ":"), ("confidence", "-")):

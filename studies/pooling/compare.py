@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 
-from kinetoken.report.figures import figure_style, save_png
+from kinetoken.report.figures import figure_style, new_figure, save_png
 from kinetoken.stage import Context, Input, Output, run_stage
 from studies.variants import ENDS, markdown_row, ranged, read_metrics, require_each_once, tell
 
@@ -80,12 +80,11 @@ def markdown(rows: tuple[Row, ...], measured: dict[str, dict[str, float]]) -> st
     return "\n".join(lines) + "\n"
 
 
+@figure_style()
 def draw_bars(path: Path, measured: dict[str, dict[str, float]]) -> None:
     """Accuracy of each variant with its interval, the first on top; a line at the floor."""
-    from matplotlib import pyplot
-
-    figure_style()
-    figure, axis = pyplot.subplots(figsize=(6.4, 0.6 + 0.32 * len(measured)))
+    figure = new_figure(figsize=(6.4, 0.6 + 0.32 * len(measured)))
+    axis = figure.subplots()
     names = [name.replace("_", " ") for name in measured]
     values, lows, highs = (
         np.array([100 * one[f"accuracy{end}"] for one in measured.values()]) for end in ENDS

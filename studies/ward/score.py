@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from kinetoken.artifacts import write_csv, write_metrics
 from kinetoken.diagnosis.causes import judge
 from kinetoken.diagnosis.measures import Measures
+from kinetoken.report.figures import figure_style, new_figure, save_png
 from kinetoken.stage import Context, Input, Output, run_stage
 from studies.ward.plan import HALVES, HEALTHY, Ward
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COST = 0.05  # of accuracy, from which a fault counts
+PLAIN = {"savefig.dpi": 110}  # the picture's style: matplotlib's own
 CURED = 0.02  # of accuracy: a cure brings the codes back to within this of the twins
 
 
@@ -210,17 +212,14 @@ def margins(table: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows).sort_values(["measure", "half", "cause"])
 
 
+@figure_style(PLAIN)
 def draw_confusion(path: Path, scored: "pd.DataFrame") -> None:
     """True causes down, named ones across, counts in the cells."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     names = [HEALTHY, *sorted(set(scored["cause"]) - {HEALTHY})]
     across = [*names, *sorted(set(scored["named"]) - set(names))]
     counts = [[int(((scored["cause"] == a) & (scored["named"] == b)).sum()) for b in across] for a in names]
-    figure, axes = plt.subplots(figsize=(1.5 + 0.55 * len(across), 2.2 + 0.4 * len(names)), layout="constrained")
+    figure = new_figure(figsize=(1.5 + 0.55 * len(across), 2.2 + 0.4 * len(names)), layout="constrained")
+    axes = figure.subplots()
     axes.imshow([[count / max(sum(row), 1) for count in row] for row in counts], cmap="Blues", vmin=0, vmax=1.3)
     for row, values in enumerate(counts):
         for column, count in enumerate(values):
@@ -230,9 +229,7 @@ def draw_confusion(path: Path, scored: "pd.DataFrame") -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("cause named")
     axes.set_ylabel("fault injected")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path)
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from kinetoken.actions.dataset import ActionClips, EpochLoader, Footage, mean_over_views, open_footage
+from kinetoken.actions import dataset, inspection
+from kinetoken.actions.dataset import MEMORY, ActionClips, EpochLoader, Footage, mean_over_views, open_footage
 from kinetoken.actions.layout import VIDEOS
 from kinetoken.actions.sampling import even_places
 from kinetoken.actions.webm import read_frames
@@ -115,6 +116,20 @@ def test_a_file_that_changes_is_not_served_from_the_cache(own_folder: Path, tmp_
     second = _open(own_folder, tmp_path / "cache", 64, views)
     after, truth = (ActionClips(second, "train", training=False)[0, i]["pixels"] for i in (0, 1))
     assert torch.equal(after, truth) and not torch.equal(after, before)
+
+
+def test_what_was_read_by_other_rules_is_read_anew(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache of frames that an earlier version left on their side is of no use."""
+    cache = tmp_path / "cache"
+    for rules in (dataset.RULES - 1, dataset.RULES):
+        monkeypatch.setattr(inspection, "RULES", rules)
+        monkeypatch.setattr(dataset, "RULES", rules)
+        clips = ActionClips(_open(own_folder, cache, 64), "train", training=False)
+        _ = clips[0, 0], clips[0, 0]
+    assert len(list((cache / "clips").glob("*.clip"))) == 2
+    assert len([line for line in (cache / MEMORY).read_text().splitlines() if line]) == 2 * 68
 
 
 @pytest.mark.parametrize("workers", [0, 2])

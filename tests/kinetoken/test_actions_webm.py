@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from kinetoken.actions import webm
 from kinetoken.actions.classes import PAIRS, draw_action
 from kinetoken.actions.layout import VIDEOS
 from kinetoken.actions.webm import Video, VideoFault, probe, read_frames, scaled_size, write_webm
@@ -100,3 +101,103 @@ def test_short_side(tmp_path: Path) -> None:
     assert np.abs(small[0] - halved).mean() < 6
     assert scaled_size(427, 240, 224) == (399, 224)
     assert scaled_size(240, 427, 240) == (240, 427)
+
+
+# ---- frames that are stored on their side
+
+PHONE = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # of one held upright
+FORMATS = {"a.mp4": "libx264", "a.mov": "libx264", "a.mkv": "libx264", "a.webm": "libvpx-vp9"}
+VIEWS = [  # anticlockwise turn in degrees, then mirrors across and down
+    (degrees, flips) for degrees in (0, 90, 180, 270) for flips in ((False, False), (True, False), (False, True))
+]
+
+
+def _store(
+    path: Path, pixels: np.ndarray, turn: tuple[float, bool, bool] | None = None, matrix: tuple[int, ...] | None = None
+) -> Path:
+    """The clip as it is, and beside it what a player is to do with it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(FORMATS[path.name], rate=12)
+        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
+        if turn is not None:
+            stream.set_display_rotation(*turn)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        for image in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def _wide() -> np.ndarray:
+    """(T, 64, 128, 3), no part of it like another."""
+    return np.concatenate([_clip(1), _clip(2)], 2)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(("degrees", "flips"), VIEWS)
+def test_frames_are_turned_as_a_player_shows_them(
+    tmp_path: Path, name: str, degrees: int, flips: tuple[bool, bool]
+) -> None:
+    stored = read_frames(_store(tmp_path / name, _wide()), None)
+    path = _store(tmp_path / name, _wide(), (degrees, *flips))
+    shown = np.rot90(stored, degrees // 90, (1, 2))
+    shown = shown[:, :, ::-1] if flips[0] else shown[:, ::-1] if flips[1] else shown
+    np.testing.assert_array_equal(read_frames(path, None), shown)
+    np.testing.assert_array_equal(read_frames(path, np.array([2, 7])), shown[[2, 7]])
+    assert probe(path) == Video(12, shown.shape[2], shown.shape[1])
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_clip_that_was_laid_on_its_side_is_upright_again(tmp_path: Path, quarters: int) -> None:
+    """Upright means as it was before it was turned, whatever convention the flag is written in."""
+    laid = np.rot90(_wide(), -quarters, (1, 2))
+    found = read_frames(_store(tmp_path / "a.mp4", laid, (90 * quarters, False, False)), None)
+    assert found.shape == _wide().shape
+    assert np.abs(found.astype(int) - _wide()).mean() < 8
+
+
+def test_a_phones_matrix(tmp_path: Path) -> None:
+    """Held upright, a phone stores the picture turned left and has it shown turned right."""
+    laid = np.rot90(_wide(), 1, (1, 2))
+    path = _store(tmp_path / "a.mp4", laid, matrix=PHONE)
+    in_header = b"".join(value.to_bytes(4, "big", signed=True) for value in PHONE)
+    assert in_header in path.read_bytes()
+    assert np.abs(read_frames(path, None).astype(int) - _wide()).mean() < 8
+
+
+def test_the_short_side_of_turned_frames(tmp_path: Path) -> None:
+    path = _store(tmp_path / "a.mp4", _wide(), (90, False, False))
+    small = read_frames(path, np.array([3]), 32)
+    assert small.shape == (1, 64, 32, 3)
+    halved = np.rot90(_wide()[3]).reshape(64, 2, 32, 2, 3).mean((1, 3))
+    assert np.abs(small[0] - halved).mean() < 8
+
+
+def test_a_clip_to_be_shown_aslant_is_a_fault(tmp_path: Path) -> None:
+    upright = read_frames(_store(tmp_path / "a.mp4", _wide()), None)
+    almost = read_frames(_store(tmp_path / "a.mp4", _wide(), (0.5, False, False)), None)
+    np.testing.assert_array_equal(almost, upright)
+    path = _store(tmp_path / "a.mp4", _wide(), (30, False, False))
+    for read in (probe, lambda path: read_frames(path, None)):
+        with pytest.raises(VideoFault, match="aslant; only quarter turns") as fault:
+            read(path)
+        assert fault.value.reason == "unreadable"
+
+
+class _Unnamed:
+    """A frame of FFmpeg's with side data of a kind that PyAV does not know."""
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        self.width, self.height, self.rotation = frame.width, frame.height, frame.rotation
+
+    @property
+    def side_data(self) -> None:
+        raise ValueError("31 is not a valid Type")
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_data_without_a_name_hides_no_turn(tmp_path: Path, degrees: int) -> None:
+    with av.open(str(_store(tmp_path / "a.mp4", _wide(), (degrees, False, False)))) as container:
+        frame = next(container.decode(video=0))
+    assert webm._turn(_Unnamed(frame)) == webm._turn(frame)

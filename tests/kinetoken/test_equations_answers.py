@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kinetoken.equations.answers import MAX_DESCRIPTION, Answer, judge, read_answer
 from kinetoken.equations.grammar import MAX_CHARACTERS
 from kinetoken.equations.outcomes import Outcome
+from kinetoken.equations.redaction import WITHHELD_BODY
 from kinetoken.equations.replies import MAX_BYTES, MAX_CONTENT, MAX_DETAIL, Reply, clean_text, complaint, read_reply
 from tests.llm_server import EQUATION, TOKENS, completion, written
 
@@ -138,6 +139,7 @@ BODIES: dict[Outcome, bytes] = {
     Outcome.MALFORMED: completion("{'x': 1}"), Outcome.SCHEMA: completion("{}"),
     Outcome.EQUATION: completion(written(EQUATION | {"x": "import os"})), Outcome.TOO_LONG: b"[" * (MAX_BYTES + 1),
     Outcome.NOT_JSON: b"\xff{}", Outcome.NO_CHOICES: b'{"choices": []}',
+    Outcome.WITHHELD: WITHHELD_BODY,
 }
 
 

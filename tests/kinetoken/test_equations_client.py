@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from kinetoken.equations.spending import Bill
 from kinetoken.errors import UserError
 from kinetoken.params import load_params
 from kinetoken.progress import Progress
+from tests.disguises import DISGUISES, sightings, written
 from tests.llm_server import (
     BEHAVIOURS,
+    KEY_SENT,
     MODEL,
     TOKENS,
     Behaviour,
@@ -133,7 +136,7 @@ STOPPED = [  # the run stops; and what it says
 
 def test_every_behaviour_of_the_server_has_its_expectation() -> None:
     expected = {row[0] for row in [*SPOKEN, *UNSPOKEN, *STOPPED]}
-    assert set(BEHAVIOURS) - expected == {"429 for long", "echo", "echo 400", "echo refusal"}, "tested further below"
+    assert set(BEHAVIOURS) - expected == {"429 for long", "echo path", *ECHOES} - {"echo model"}, "tested further below"
 
 
 @pytest.mark.parametrize(("name", "outcome"), SPOKEN)
@@ -474,35 +477,130 @@ def test_replay_of_a_row_that_failed_fails_alike(server: LlmServer, tmp_path: Pa
 
 # --- what comes from a server is not trusted -------------------------------------------------------------------------
 
-ECHOES = ["echo", "echo 400", "echo refusal", "echo model"]
+ECHOES = ("echo", "echo 400", "echo refusal", "echo model")
+SPLIT = b'{"model": "m", "id": {"sk-test/012": "3456789+abcdef"}, "choices": []}'
 
 
-@pytest.mark.parametrize("escaped", [False, True])
-@pytest.mark.parametrize("name", ECHOES)
-def test_the_key_is_nowhere(
-    name: str, escaped: bool, server: LlmServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    echo = BEHAVIOURS[name]
-    if escaped:  # as some servers write a slash
-        body = echo.body.replace(b"<the key that was sent>", KEY.replace("/", r"\/").encode())
-        echo = dataclasses.replace(echo, body=body)
-    server.behave = always(echo)
-    said = ""
-    with contextlib.suppress(UserError), Progress("asking", tmp_path / "run_info") as progress:
+def everything_said(folder: Path, **changes: Any) -> str:
+    """What becomes of two rows that are asked as a stage asks them: replies, answers, bill or message; all as text."""
+    with contextlib.suppress(UserError), Progress("asking", folder / "run_info") as progress:
         try:
-            replies, bill = ask(questions(2), settings(), tmp_path / "ledger.sqlite", progress, answers.judge)
-            said = f"{replies} {[answers.read_answer(reply) for reply in replies]} {bill}"
+            ledger = folder / "ledger.sqlite"
+            replies, bill = ask(questions(2), settings(**changes), ledger, progress, answers.judge)
+            return f"{replies} {[answers.read_answer(reply) for reply in replies]} {bill}"
         except UserError as error:
-            said = str(error)
+            message = str(error)
             raise
-    assert server.requests[0].authorization == f"Bearer {KEY}"
-    said += "".join(capfd.readouterr())
-    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {"ledger.sqlite", "status.json", "PROGRESS.txt"} <= {path.name for path in written}
-    assert b"[key]" in written[tmp_path / "ledger.sqlite"]
-    for form in (KEY, KEY.replace("/", r"\/"), KEY.removeprefix("sk-")):
-        assert form not in said
-        assert [path for path, text in written.items() if form.encode() in text] == []
+    return message
+
+
+@pytest.mark.parametrize(("name", "echoes"), [
+    *((name, ("echo 400", "echo model")) for name in DISGUISES), ("JSON escapes", ("echo", "echo refusal")),
+])
+def test_the_key_is_nowhere(
+    name: str, echoes: tuple[str, ...], server: LlmServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """However a server writes it: not in what is written, printed or raised, by any decoding."""
+    for echo in echoes:
+        folder = tmp_path / echo
+        server.behave = always(dataclasses.replace(BEHAVIOURS[echo], disguise=DISGUISES[name]))
+        said = everything_said(folder)
+        assert ("[key]" in said) == (echo != "echo"), "the disguise is taken out, and the rest is kept"
+        assert "withheld" not in said
+        files = written(folder)
+        assert {"ledger.sqlite", "status.json", "PROGRESS.txt"} <= {path.name for path in files}
+        assert b"[key]" in files[folder / "ledger.sqlite"]
+        said += "".join(capfd.readouterr())
+        assert sightings(b"\n\n".join([said.encode(), *files.values()]), KEY) == []
+    assert {asked.authorization for asked in server.requests} == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_every_disguise_would_be_seen(name: str) -> None:
+    assert sightings(BEHAVIOURS["echo 400"].body.replace(KEY_SENT, DISGUISES[name](KEY).encode()), KEY)
+
+
+@pytest.mark.parametrize("body", [
+    SPLIT, SPLIT.replace(b'"choices"', b'"x": "' + b"-" * 200_000 + b'", "choices"').replace(b'": "3', b"3"),
+])
+def test_a_body_that_the_key_cannot_be_taken_out_of_is_withheld(
+    body: bytes, server: LlmServer, tmp_path: Path
+) -> None:
+    """Across a name and its value, or in too long a body: nothing of it is kept, and it is not asked for again."""
+    server.behave = always(Behaviour(body))
+    replies, bill = asking(tmp_path)
+    assert replies[0].outcome is Outcome.WITHHELD and "withheld" in replies[0].detail
+    assert (len(server.requests), bill.outcomes, bill.cost) == (1, {"withheld": 1}, worst_cost())
+    assert asking(tmp_path, mode="replay")[0] == replies
+    assert sightings(b"\n\n".join(written(tmp_path).values()), KEY) == []
+    server.behave = always(Behaviour(body, 400))
+    with pytest.raises(UserError, match="request rejected .status 400: withheld: it held the key"):
+        asking(tmp_path, 2)
+
+
+def test_what_an_earlier_run_stored_is_read_without_the_key(server: LlmServer, tmp_path: Path) -> None:
+    """A ledger of a version that knew fewer disguises, read live and replayed."""
+    server.behave = always(dataclasses.replace(BEHAVIOURS["echo model"], disguise=str))
+    asking(tmp_path)
+    told = BEHAVIOURS["echo model"].body.replace(KEY_SENT, DISGUISES["JSON escapes"](KEY).encode())
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as rows, rows:
+        rows.execute("UPDATE attempts SET raw = ?, raw_crc = ?, model = ?", (told, zlib.crc32(told), KEY.upper()))
+    for mode in ("live", "replay"):
+        replies, bill = asking(tmp_path, mode=mode)
+        assert (replies[0].model, bill.models) == ("[key]", {"[key]": 1})
+    assert len(server.requests) == 1
+
+
+ADDRESSES = {  # as it is set, and as it is shown; `@` stands for the server's own
+    "http://@/v1": "http://@/v1",
+    "http://@/v1/": "http://@/v1/",
+    "http://@/accounts/acme/gpt-4o-mini-2024-07-18/v1": "http://@/accounts/acme/gpt-4o-mini-2024-07-18/v1",
+    "http://@/sk-test/0123456789+abcdef/v1": "http://@/[key]/v1",
+    "http://@/sk-test%2F0123456789%2Babcdef/v1": "http://@/[key]/v1",
+    "http://@/SK-TEST%252F0123456789+ABCDEF/v1": "http://@/[key]/v1",
+    "http://@/c2stdGVzdC8wMTIzNDU2Nzg5K2FiY2RlZg==/v1": "http://@/[key]==/v1",
+    "http://@/t/hf7Q2mZx81LkPw05/v1": "http://@/t/[key]/v1",
+    "http://@/t/550e8400-e29b-41d4-a716-446655440000/v1": "http://@/t/[key]/v1",
+    "http://@/sk-other-1234567/v1": "http://@/[key]/v1",
+    "http://@/v1?api-key=Qwertyuiop&version=2024-02-01": "http://@/v1",
+    "http://@/v1#hf7Q2mZx81LkPw05": "http://@/v1",
+    "http://someone:p%40ssw0rd-of-mine@@/v1": "http://@/v1",
+    "http://hf7Q2mZx81LkPw05@@/v1": "http://@/v1",
+    "http://sk-test%2F0123456789+abcdef@@/v1": "http://@/v1",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_secrets_of_the_address_are_nowhere(
+    address: str, server: LlmServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Not even where the server repeats the path and the authorization that it was sent."""
+    own = server.address.removeprefix("http://").removesuffix("/v1")
+    set_to = address.replace("@@", "@" + own) if "@@" in address else address.replace("@", own)
+    monkeypatch.setenv("OPENAI_BASE_URL", set_to)
+    server.behave = lambda body, nth: BEHAVIOURS["echo path"] if body["max_completion_tokens"] == 9 else good()
+    said = everything_said(tmp_path) + everything_said(tmp_path, max_tokens=9) + "".join(capfd.readouterr())
+    shown = ADDRESSES[address].replace("@", own)
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as rows:
+        assert rows.execute("SELECT DISTINCT server FROM attempts").fetchall() == [(shown,)]
+    assert f"{shown}: unknown model" in said
+    data = b"\n\n".join([said.encode(), *written(tmp_path).values()])
+    for secret in (KEY, "hf7Q2mZx81LkPw05", "550e8400-e29b-41d4-a716-446655440000", "p@ssw0rd-of-mine"):
+        assert sightings(data, secret) == []
+    assert b"Qwertyuiop" not in data and b"sk-other-1234567" not in data
+
+
+@pytest.mark.parametrize("address", [
+    "ftp://someone:passw0rd@host/v1", "http://host:port/v1?key=passw0rd", "http://u:pass/w0rd@host:x/v1",
+    "host/sk-test%2f0123456789%2babcdef", "hf7Q2mZx81LkPw05",
+])
+def test_an_address_that_is_none_and_may_hold_a_secret_is_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(UserError, match=r"^OPENAI_BASE_URL=\(not shown\): not an address; expected one like"):
+        asking(tmp_path)
 
 
 def test_nothing_that_the_model_writes_is_run(server: LlmServer, tmp_path: Path) -> None:

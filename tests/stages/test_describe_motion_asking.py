@@ -16,7 +16,9 @@ from kinetoken.stage import Context
 from kinetoken.tracks import Tracks
 from stages import describe_motion
 from studies.language_model import stand_in
-from tests.llm_server import BEHAVIOURS, Behaviour, LlmServer, completion, good, says, written
+from tests.disguises import DISGUISES, sightings
+from tests.disguises import written as written_files
+from tests.llm_server import BEHAVIOURS, EQUATION, KEY_SENT, Behaviour, LlmServer, completion, good, says, written
 from tests.stages.test_describe_motion import MODEL, PARAMS, Reader, lay_out, run_with, tracks  # noqa: F401
 
 KEY = "sk-secret/0123456789+abcdef"
@@ -147,27 +149,36 @@ def test_the_key_is_in_nothing_that_a_run_wrote(
     tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: LlmServer,  # noqa: F811
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Even from a server that repeats the key in all it says: rows, ledger, notes, messages, output."""
+    """Even from a server that repeats the key in all it says, each time in another disguise: rows, ledger, notes,
+    messages, output."""
+    disguises = [*DISGUISES.values()][::3]
+
     def echoes(body: dict[str, Any], nth: int) -> Behaviour:
-        if nth == 1 and "0.1" in body["messages"][1]["content"].splitlines()[-1]:
-            return BEHAVIOURS["echo refusal"]
-        return says(written(description=f"You sent Bearer {KEY}, that is {KEY}."))
+        place, sent = len(server.requests), KEY_SENT.decode()
+        equation = EQUATION | {"x": f"{sent}*t"} if place % 5 == 1 else EQUATION
+        spoken = says(written(equation, f"You sent {sent}, {sent}."))
+        echo = BEHAVIOURS["echo refusal"] if place % 5 == 0 else spoken
+        return dataclasses.replace(echo, disguise=disguises[place % len(disguises)])
 
     server.behave = echoes
     paths = lay_out(tmp_path, tracks)
+    before = set(written_files(tmp_path))
     monkeypatch.setattr(reading, "load_readers", lambda sources: (Reader(tracks, 0.0), Reader(tracks, 0.0)))
     notes = tmp_path / "run_info"
     with Progress("describe_motion", notes) as progress:
         describe_motion.run(HYBRID, paths, dataclasses.replace(Context.silent(), progress=progress, run_info=notes))
     assert {asked.authorization for asked in server.requests} == {f"Bearer {KEY}"}  # it was sent
-    wrote = [path for path in tmp_path.rglob("*") if path.is_file()]
+    wrote = {path: data for path, data in written_files(tmp_path).items() if path not in before}
     assert {"bill.json", "answers.sqlite", "descriptions.jsonl", "status.json"} <= {path.name for path in wrote}
-    assert [str(path) for path in wrote if KEY.encode() in path.read_bytes()] == []
-    assert KEY not in "".join(capfd.readouterr())
-    server.behave = lambda body, nth: BEHAVIOURS["echo"]
-    with pytest.raises(UserError) as stopped:
-        run_with(Reader(tracks, 0.03), paths, monkeypatch, ASKING)
-    assert KEY not in str(stopped.value) and "OPENAI_API_KEY" in str(stopped.value)
+    assert {path.name: found for path, data in wrote.items() if (found := sightings(data, KEY))} == {}
+    assert sightings("".join(capfd.readouterr()).encode(), KEY) == []
+    assert paths.descriptions.read_text(encoding="utf-8").count("You sent [key]") > 10
+    for echo in ("echo", "echo 400"):
+        told = dataclasses.replace(BEHAVIOURS[echo], disguise=DISGUISES["zero width"])
+        server.behave = lambda body, nth, told=told: told
+        with pytest.raises(UserError, match="OPENAI_API_KEY|you sent Bearer .key.") as stopped:
+            run_with(Reader(tracks, 0.03), paths, monkeypatch, ASKING)
+        assert sightings(str(stopped.value).encode(), KEY) == []
 
 
 def test_nothing_hostile_reaches_a_row(
