@@ -1,8 +1,10 @@
 """Fit priors over codes, two Gaussians and a masked transformer, draw clips from them, and judge the clips.
 
-Reads the codes table, the tokenizer that made it, the pixel judge, and the clips (for the scene and the
-training clips' paths); writes the model folder, metrics, training curves, scores and laws by class, and decoded
-samples. How long a clip takes to draw is noted in run_info, not in the metrics. Runs alone:
+Reads the codes table, the tokenizer that made it, the pixel judge, the clips (for the scene and the training clips'
+paths), and for scoring only the trajectories: the masked prior also predicts the last slice of a clip's codes from
+those before, and is judged as the predictors are (`masked.forecast`). Writes the model folder, metrics, training
+curves, scores and laws by class, the forecasts' errors at each step ahead, and decoded samples. How long a clip takes
+to draw is noted in run_info, not in the metrics. Runs alone:
 
     python -m stages.train_generator --codes data/motion/codes.parquet --metrics /tmp/metrics.json
 """
@@ -22,6 +24,7 @@ from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.generation.forecasting import horizon_table, score_forecasts
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
 from kinetoken.generation.plan import PlanShape, Seen
@@ -40,6 +43,8 @@ class Paths:
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     judge: Annotated[Path, Input("pixel judge")] = Path("models/video_classifier")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
+    trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the generator, all priors in one folder")] = Path("models/generator")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_generator.json")
     headlines: HeadlineFolder = Path("metrics/train_generator")
@@ -47,13 +52,15 @@ class Paths:
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_generator/curves.csv")
     scores: Annotated[Path, Output("scores by prior and class")] = Path("plots/train_generator/scores.csv")
     laws: Annotated[Path, Output("fitted parameters' distance from real ones")] = Path("plots/train_generator/laws.csv")
+    horizon: Annotated[Path, Output("forecast errors by step and class")] = Path("plots/train_generator/horizon.csv")
     samples: Annotated[Path, Output("decoded samples")] = Path("plots/train_generator/samples.png")
 
 
 def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
-    dataset = Dataset.open(
-        DatasetPaths(codes=paths.codes, tokenizer=paths.tokenizer, videos=paths.videos), needs=learnable, scene=True
-    )
+    dataset = Dataset.open(DatasetPaths(
+        codes=paths.codes, tokenizer=paths.tokenizer, videos=paths.videos, trajectories=paths.trajectories,
+        track_params=paths.track_params,
+    ), needs=learnable, scene=True)
     codes, judge = dataset.codes, load_video_classifier(paths.judge)
     check(params, paths, dataset, judge)
     tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
@@ -76,11 +83,13 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
         drawn = {name: scorer.decode(each, prior) for name, each in codes_of.items()}
         scored[prior] = scorer.score(drawn)
         strips.append(np.concatenate([clips[:SAMPLES_PER_CLASS] for clips in drawn.values()]))
+    forecasts = score_forecasts(generator, dataset, context)
     generator.save(paths.model)
-    write_numbers(paths, all_metrics(scored, scorer, params), HEADLINES)
+    write_numbers(paths, all_metrics(scored, forecasts, scorer, params), HEADLINES)
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.scores, score_table(scored))
     write_csv(paths.laws, law_table(scored))
+    write_csv(paths.horizon, horizon_table(forecasts))
     draw(paths.samples, np.concatenate(strips))
     if context.run_info is not None:
         write_json(context.run_info / "seconds_per_clip.json", seconds)

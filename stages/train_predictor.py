@@ -1,10 +1,9 @@
-"""Foretell the codes of the next time slices from those of the past, by an LSTM and by a transformer.
+"""Predict the codes of the next time slices from those of the past, by an LSTM and by a transformer.
 
 Reads the codes table, the tokenizer that made it, the clips and the trajectories (for the camera, the
-training paths and the truth of the scoring), and the generator, whose masked prior foretells too; writes the
-model folder, metrics, curves, the errors at each step ahead, and pictures of past, truth and forecast. Floors
-(copy, constant velocity, constant acceleration, quadratic) and the oracle, which knows the law, read the ball
-tracked in the decoded past.
+training paths and the truth of the scoring); writes the model folder, metrics, curves, the errors at each step
+ahead, and pictures of past, truth and forecast. Floors (copy, constant velocity, constant acceleration, quadratic)
+and the oracle, which knows the law, read the ball tracked in the decoded past.
 Runs alone:
 
     python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json
@@ -24,10 +23,9 @@ from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
-from kinetoken.generation.generator import Generator, load_generator
 from kinetoken.prediction.judging import Codes, Forecaster
 from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, PredictorShape
-from kinetoken.prediction.scores import Scores, all_metrics, headlines
+from kinetoken.prediction.scores import HEADLINES, all_metrics, score_splits
 from kinetoken.prediction.training import train_predictor
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.codebook import Codebook
@@ -42,7 +40,6 @@ class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
-    generator: Annotated[Path, Input("generator whose masked prior also foretells")] = Path("models/generator")
     model: Annotated[Path, Output("the predictor, all models in one folder")] = Path("models/predictor")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_predictor.json")
     headlines: HeadlineFolder = Path("metrics/train_predictor")
@@ -54,27 +51,20 @@ class Paths:
 
 def run(params: PredictorParams, paths: Paths, context: Context) -> None:
     dataset = open_dataset(params, paths)
-    generator = load_generator(paths.generator).to(fabric_device(context.hardware))
-    dataset.require_tokenizer_of(generator, paths.generator)
     predictor = build(params, dataset.codes, dataset.tokenizer, dataset.clips)
     histories = train_predictor(predictor, dataset, params, context)
     dataset.tokenizer.to(fabric_device(context.hardware))
-    foretell = forecasters(predictor, generator, params.seed)
-    scores = {split: Scores(foretell, predictor.shape, dataset, split, context)
-              for split in ("test", "ood") if split in dataset.splits}
+    scores = score_splits(forecasters(predictor), predictor.shape, dataset, context)
     predictor.save(paths.model)
-    write_numbers(paths, all_metrics(scores, params.bootstrap, params.seed), headlines(foretell))
+    write_numbers(paths, all_metrics(scores, params.bootstrap), HEADLINES)
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.horizon, scores["test"].horizon_table())
     scores["test"].draw(paths.pictures, predictor.best)
 
 
-def forecasters(predictor: Predictor, generator: Generator, seed: int) -> dict[str, Forecaster]:
-    """All that foretell codes from codes, by name."""
-    def masked(past: Codes, slices: int) -> Codes:
-        return generator.complete(past, slices, seed)
-
-    return {name: partial(_predicted, predictor, name) for name in DYNAMICS} | {"masked": masked}
+def forecasters(predictor: Predictor) -> dict[str, Forecaster]:
+    """The predictor's models by name."""
+    return {name: partial(_predicted, predictor, name) for name in DYNAMICS}
 
 
 def _predicted(predictor: Predictor, name: str, past: Codes, slices: int) -> Codes:

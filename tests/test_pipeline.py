@@ -50,7 +50,7 @@ CONTRACT = {  # what programs may rely on in metrics/<stage>.json; a star stands
     "train_generator": tuple(
         f"{prior}.{key}" for prior in ("gaussian", "class_gaussian", "masked")
         for key in ("class_match", "coverage", "density", "valid", "memorised", "lawful")
-    ),
+    ) + tuple(f"masked.forecast.{key}" for key in ("centroid_error_px", "missed_rate", "error_over_oracle")),
     "train_predictor": tuple(
         f"{model}.{key}" for model in ("lstm", "transformer")
         for key in ("mse", "mse_ratio_to_reconstruction", "centroid_error_px", "error_over_oracle", "missed_rate",
@@ -218,6 +218,24 @@ def test_the_report_reads_every_number() -> None:
     made = {left_numbers(name, dataset)[2] for name in STAGES if name not in NO_METRICS for dataset in datasets(name)}
     assert made == {f"plots/{table}" for table in report_stages.values()}
     assert made <= paths_of("build_report", "deps", "")
+
+
+def upstream(name: str) -> set[str]:
+    """The stages whose outputs a stage reads, and theirs in turn."""
+    made = {
+        path: stage for stage in STAGES for dataset in datasets(stage)
+        for key in ("outs", "metrics", "plots") for path in paths_of(stage, key, dataset)
+    }
+    read = {path for dataset in datasets(name) for path in paths_of(name, "deps", dataset)}
+    direct = {made[path] for path in read if path in made} - {name}
+    return direct.union(*map(upstream, direct))
+
+
+def test_the_predictor_hangs_on_nothing_of_the_generator() -> None:
+    """No change of the generator trains the predictor again, be it of params, data or code."""
+    assert {"train_tokenizer", "extract_codes"} <= upstream("train_predictor")
+    assert "train_generator" not in upstream("train_predictor")
+    assert not [file for file in closure("stages/train_predictor.py", ROOT) if file.startswith("kinetoken/generation/")]
 
 
 def test_top_level_plots_are_recorded_files() -> None:

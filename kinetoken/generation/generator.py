@@ -1,7 +1,7 @@
 """Priors over the codes of a clip: draw codes, decode them, and there is a new clip.
 
 Each prior is an entry of PRIORS: two Gaussians, which are the floor, and a masked transformer that begins with a plan.
-That one also foretells: `Generator.complete` carries on what the first slices of a clip show.
+That one is a forecaster too: `Generator.complete` carries on what the first slices of a clip show.
 """
 
 import dataclasses
@@ -141,10 +141,11 @@ class Generator(nn.Module):
         plan = self.plan.sample(index, count, generator, how.plan_spread)
         return self.masked.write(plan, index, generator, how)
 
-    def complete(self, past: Codes, slices: int, seed: int) -> Codes:
+    def complete(self, past: Codes, slices: int) -> Codes:
         """The `slices` that the masked prior holds most probable after the past (N, K, H', W'), its class unknown.
 
-        (N, slices, H', W') int32. Raises UserError for a past of another grid, or more slices than a clip has.
+        (N, slices, H', W') int32, nothing of it drawn at random. Raises UserError for a past of another grid, or more
+        slices than a clip has.
         """
         total, *cells = self.shape.grid
         if past.shape[2:] != tuple(cells) or past.shape[1] + slices > total or past.shape[1] < 1:
@@ -152,7 +153,7 @@ class Generator(nn.Module):
                 f"codes {past.shape[1:]} and {slices} slices more: the generator's clips are {self.shape.grid}"
             )
         surest = dataclasses.replace(self.sampling, temperature=0.0, final_temperature=0.0, guidance=0.0)
-        whole = self.masked.complete(past, torch.Generator().manual_seed(seed), surest)
+        whole = self.masked.complete(past, torch.Generator(), surest)
         return whole[:, past.shape[1] : past.shape[1] + slices]
 
     def save(self, folder: Path) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
-from kinetoken.generation import judging, laws
+from kinetoken.generation import forecasting, judging, laws
 from kinetoken.generation.generator import PRIORS, GeneratorParams
 from kinetoken.heads.video_classifier import VideoClassifier
 from kinetoken.prediction.judging import decode_in_batches
+from kinetoken.prediction.scores import Scores
 from kinetoken.scores import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ HEADLINES = Headlines(
     required=tuple(
         f"{prior}.{score}" for prior in PRIORS for score in ("class_match", "coverage", "density", "valid", "memorised")
     ),
-    further=tuple(f"{prior}.lawful" for prior in PRIORS),  # where the classes are known laws
+    further=(
+        *(f"{prior}.lawful" for prior in PRIORS),  # where the classes are known laws
+        "masked.forecast.centroid_error_px", "masked.forecast.missed_rate", "masked.forecast.error_over_oracle",
+    ),
     bounded=("masked.class_match",),
 )
 
@@ -143,8 +147,13 @@ class Scorer:
         return scored
 
 
-def all_metrics(scored: Mapping[str, Scored], scorer: Scorer, params: GeneratorParams) -> dict[str, Any]:
-    """Every score of every prior with interval, floor and ceiling (real test clips through the tokenizer)."""
+def all_metrics(
+    scored: Mapping[str, Scored], forecasts: Mapping[str, Scores], scorer: Scorer, params: GeneratorParams
+) -> dict[str, Any]:
+    """Every score of every prior with interval, floor and ceiling (real test clips through the tokenizer).
+
+    `forecast` under `masked` is what its forecasts score, none of it about clips drawn.
+    """
     real = scored["real"]
     # a generator that ignores the class is right once in C; chance alone brings one clip in 100 that near
     floors = {"class_match": 1 / len(scorer.classes), "memorised": 0.01, **scorer.floor()}
@@ -163,6 +172,7 @@ def all_metrics(scored: Mapping[str, Scored], scorer: Scorer, params: GeneratorP
             numbers["parameters_ks"] = _mean_distance(scored[prior])
             numbers["parameters_ks_ceiling"] = _mean_distance(real)
         metrics[prior] = numbers
+    metrics[forecasting.MODEL]["forecast"] = forecasting.forecast_numbers(forecasts, params.bootstrap)
     return metrics
 
 

@@ -22,6 +22,7 @@ from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, PositiveFloat, Range
 from kinetoken.layers import cell_centres, expected_places
+from kinetoken.prediction.window import Window
 from kinetoken.scenes.paths import COORDINATES, IMAGE_EDGES, carry_on_matrix, polynomial_basis
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import TrainingParams, index_batches
@@ -55,40 +56,24 @@ class PredictorParams(MuonParams):
             raise ValueError(f"copy_scale: expected low <= high, found {list(self.copy_scale)}")
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictorShape:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictorShape(Window):
     """What it takes to rebuild a predictor before its weights are loaded."""
 
     grid: tuple[int, int, int]  # of a whole clip's codes
     levels: tuple[int, ...]  # choices of each part of a code; (codebook size,) for a quantizer without levels
     coordinates: int  # length of a code's vector
     codebook_size: int
-    past_slices: int
-    slice_frames: int
     image_size: int
     width: int
     filters: int
     lstm_width: int
     transformer_width: int
-    future_slices: int = 1
 
     @property
     def vector(self) -> int:
         """Length of a code's vector, what is learned of it included."""
         return self.coordinates + LEARNED_COORDINATES
-
-    @property
-    def slices(self) -> int:
-        """Past and future together."""
-        return self.past_slices + self.future_slices
-
-    @property
-    def past_frames(self) -> int:
-        return self.past_slices * self.slice_frames
-
-    @property
-    def future_frames(self) -> int:
-        return self.future_slices * self.slice_frames
 
     @property
     def prefixes(self) -> range:

@@ -1,6 +1,6 @@
 """One split's forecasts by every model, floor and bound, and the metrics made of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.prediction import judging
 from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster, Truth
-from kinetoken.prediction.network import PredictorShape
+from kinetoken.prediction.network import DYNAMICS
+from kinetoken.prediction.window import Window
 from kinetoken.scenes.tracking import Tracked
 
 if TYPE_CHECKING:
@@ -19,39 +20,50 @@ if TYPE_CHECKING:
 
 PICTURES_PER_CLASS = 2
 CALIBRATION_CLIPS = 240  # of val, on which the tracker's errors are measured for the oracle
+RESAMPLING_SEED = 3  # of all intervals: whatever forecasts and wherever it is scored, over the same resampled clips
+HEADLINES = Headlines(
+    required=tuple(
+        f"{name}.{key}" for name in DYNAMICS
+        for key in ("centroid_error_px", "mse", "mse_ratio_to_reconstruction", "missed_rate")
+    ),
+    further=(  # where the law is known, and where there are clips beyond the training bands
+        *(f"{name}.{key}" for name in DYNAMICS for key in ("error_over_oracle", "ood_ratio")),
+        "oracle.centroid_error_px",
+    ),
+    bounded=("transformer.centroid_error_px",),
+)
 
 
 class Scores:
     """Forecasts of one split by every model, floor, the oracle, and the tokenizer with the true codes."""
 
     def __init__(
-        self, forecasters: Mapping[str, Forecaster], shape: PredictorShape, dataset: Dataset, split: str,
-        context: Context,
+        self, forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, split: str, context: Context
     ) -> None:
         self.scene, self.progress, self.tokenizer = dataset.scene, context.progress, dataset.tokenizer
         self.background = self.scene.background()
         here = dataset.split(split)
-        first, last = shape.past_frames, shape.past_frames + shape.future_frames
+        first, last = window.past_frames, window.past_frames + window.future_frames
         self.clips = here.read_clips().pixels[:, :last]
         self.truth = Truth(here.label, self.clips[:, first:], dataset.tracks.points[here.rows, :last], first)
-        true_codes = dataset.codes.codes[here.rows, : shape.slices]
-        self.past = judging.past_codes(true_codes, shape.past_slices)
-        forced = len(forecasters) if shape.future_slices > 1 else 0
+        true_codes = dataset.codes.codes[here.rows, : window.slices]
+        self.past = judging.past_codes(true_codes, window.past_slices)
+        forced = len(forecasters) if window.future_slices > 1 else 0
         self.progress.phase(f"scoring {split}", len(forecasters) + forced + 2, "forecasts")
-        self.foretold = {name: each(self.past, shape.future_slices) for name, each in forecasters.items()}
+        self.foretold = {name: each(self.past, window.future_slices) for name, each in forecasters.items()}
         self.models = {
             name: self.judge(np.concatenate([self.past, ahead], 1), self.truth) for name, ahead in self.foretold.items()
         }
         self.teacher_forced = {
             name: judging.teacher_forced(
-                each, true_codes, shape.past_slices, shape.slice_frames, self.judge, self.truth)
+                each, true_codes, window.past_slices, window.slice_frames, self.judge, self.truth)
             for name, each in forecasters.items() if forced
         }
         self.ceiling = self.judge(true_codes, self.truth)
         tracked, copied = judging.judge_past(self.tokenizer, self.past, self.truth, self.scene, self.background)
         self.progress.advance()
         self.floors = judging.Floors(judging.trivial_forecasts(tracked, self.truth, self.scene), copied)
-        self.oracle = self._oracle(dataset, tracked, shape)
+        self.oracle = self._oracle(dataset, tracked, window)
 
     def judge(self, whole: Codes, truth: Truth) -> DrawnForecast:
         """Clips of codes (N, K, H', W') decoded, their last frames against what happened in them."""
@@ -59,15 +71,15 @@ class Scores:
         self.progress.advance()
         return judged
 
-    def _oracle(self, dataset: Dataset, tracked: Tracked, shape: PredictorShape) -> Forecast | None:
+    def _oracle(self, dataset: Dataset, tracked: Tracked, window: Window) -> Forecast | None:
         """None for motions whose law is not among the known ones."""
         if not judging.Oracle.knows(dataset.classes):
             return None
         held = dataset.split("val").take(slice(CALIBRATION_CLIPS))
         seen = judging.track_decoded(
-            self.tokenizer, judging.past_codes(held.codes, shape.past_slices), self.background
+            self.tokenizer, judging.past_codes(held.codes, window.past_slices), self.background
         )
-        points = held.points[:, : shape.past_frames]
+        points = held.points[:, : window.past_frames]
         oracle = judging.Oracle(self.scene, (seen.u, seen.v, seen.radius), points)
         return judging.oracle_forecast(oracle, tracked, self.truth, self.scene)
 
@@ -105,33 +117,35 @@ class Scores:
         Image.fromarray(np.concatenate(list(np.concatenate(list(strip.swapaxes(0, 1)), 2)), 0)).save(path)
 
 
-def headlines(models: Iterable[str]) -> Headlines:
-    """Of these models."""
-    names = tuple(models)
-    return Headlines(
-        required=tuple(
-            f"{name}.{key}" for name in names
-            for key in ("centroid_error_px", "mse", "mse_ratio_to_reconstruction", "missed_rate")
-        ),
-        further=(  # where the law is known, and where there are clips beyond the training bands
-            *(f"{name}.{key}" for name in names for key in ("error_over_oracle", "ood_ratio")),
-            "oracle.centroid_error_px",
-        ),
-        bounded=("transformer.centroid_error_px",),
-    )
+def score_splits(
+    forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, context: Context
+) -> dict[str, Scores]:
+    """The scores on `test`, and on `ood` where there are such clips."""
+    return {
+        split: Scores(forecasters, window, dataset, split, context)
+        for split in ("test", "ood") if split in dataset.splits
+    }
 
 
-def all_metrics(scores: Mapping[str, Scores], draws: int, seed: int) -> dict[str, Any]:
-    """Every model, floor and bound on `test`; keys with ood_ where there are such clips."""
-    test, ood = scores["test"], scores.get("ood")
+def all_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, Any]:
+    """Every model, floor and bound on `test`."""
+    test = scores["test"]
     metrics: dict[str, Any] = {
-        "true_codes": judging.pixel_metrics(test.ceiling) | judging.centroid_metrics(test.ceiling, draws, seed),
-        "floor": {name: judging.centroid_metrics(each, draws, seed) for name, each in test.floors.rules.items()},
-        **{name: model_metrics(test, name, draws, seed) for name in test.models},
+        "true_codes": judging.pixel_metrics(test.ceiling) | _centroid_metrics(test.ceiling, draws),
+        "floor": {name: _centroid_metrics(each, draws) for name, each in test.floors.rules.items()},
+        **forecast_metrics(scores, draws),
     }
     if test.oracle is not None:
-        metrics["oracle"] = judging.centroid_metrics(test.oracle, draws, seed)
+        metrics["oracle"] = _centroid_metrics(test.oracle, draws)
         metrics["oracle"]["velocity_error"] = judging.velocity_error(test.oracle)
+    return metrics
+
+
+def forecast_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, dict[str, Any]]:
+    """Every model's numbers on `test`, beside floors, ceiling and oracle; keys with ood_ where there are such clips."""
+    test, ood = scores["test"], scores.get("ood")
+    metrics = {name: model_metrics(test, name, draws) for name in test.models}
+    if test.oracle is not None:
         for name, each in test.models.items():
             metrics[name]["error_over_oracle"] = float(each.centroid.mean() / test.oracle.centroid.mean())
     for name in test.models if ood is not None else ():
@@ -142,12 +156,12 @@ def all_metrics(scores: Mapping[str, Scores], draws: int, seed: int) -> dict[str
     return metrics
 
 
-def model_metrics(test: Scores, name: str, draws: int, seed: int) -> dict[str, Any]:
+def model_metrics(test: Scores, name: str, draws: int) -> dict[str, Any]:
     """One model's numbers with floors and ceilings: over all clips, by class and by step ahead."""
     each, ceiling, floors = test.models[name], test.ceiling, test.floors
     pixels, best = judging.pixel_metrics(each), judging.pixel_metrics(ceiling)
     metrics: dict[str, Any] = {
-        **pixels, **judging.centroid_metrics(each, draws, seed), **judging.beside_floor(each, floors),
+        **pixels, **_centroid_metrics(each, draws), **judging.beside_floor(each, floors),
         "mse_ceiling": best["mse"], "foreground_mse_ceiling": best["foreground_mse"],
         "mse_ratio_to_reconstruction": pixels["mse"] / best["mse"],
         "centroid_error_px_ceiling": float(ceiling.centroid.mean()),
@@ -162,8 +176,12 @@ def model_metrics(test: Scores, name: str, draws: int, seed: int) -> dict[str, A
     }
     if name in test.teacher_forced:
         forced = test.teacher_forced[name]
-        metrics["teacher_forced"] = judging.pixel_metrics(forced) | judging.centroid_metrics(forced, draws, seed)
+        metrics["teacher_forced"] = judging.pixel_metrics(forced) | _centroid_metrics(forced, draws)
     return metrics
+
+
+def _centroid_metrics(forecast: Forecast, draws: int) -> dict[str, float]:
+    return judging.centroid_metrics(forecast, draws, RESAMPLING_SEED)
 
 
 def ood_ratio(name: str, test: Scores, ood: Scores) -> float:

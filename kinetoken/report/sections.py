@@ -109,7 +109,7 @@ def reliability(results: Results) -> Figure | None:
 
 def horizons(results: Results) -> list[Figure]:
     """Centroid error by frames ahead: all forecasters with floors and oracle dashed, then the best model by class."""
-    table = results.table("train_predictor/horizon.csv", ("model", "kind", "step", "class", "centroid_error_px"))
+    table = _errors_ahead(results)
     if table is None or table.empty:
         return []
     overall, by_class = table[table["class"] == EVERY_CLASS], table[table["class"] != EVERY_CLASS]
@@ -128,6 +128,23 @@ def horizons(results: Results) -> list[Figure]:
         drawing = svg.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks)
         figures.append(Figure(f"{best}, by class", drawing))
     return figures
+
+
+def _errors_ahead(results: Results) -> "pd.DataFrame | None":
+    """The predictor's table with its floors and oracle, and of the generator's what was predicted from the same past.
+
+    From another past the same clips, in the same step, have another floor.
+    """
+    import pandas as pd
+
+    floor = "centroid_error_px_floor"
+    columns = ("model", "kind", "step", "class", "centroid_error_px", floor)
+    table = results.table("train_predictor/horizon.csv", columns)
+    further = results.table("train_generator/horizon.csv", columns)
+    if table is None or further is None or further.empty:
+        return table
+    clips = ["step", "class", floor]
+    return pd.concat([table, further.merge(table[clips].drop_duplicates())])
 
 
 def forecasts(results: Results) -> list[Figure]:

@@ -1,6 +1,7 @@
 """train_generator, run for real on tiny data coded by an untrained tokenizer, judged by an untrained judge."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -14,13 +15,19 @@ import yaml
 from PIL import Image
 
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
-from kinetoken.core.artifacts import save_model
+from kinetoken.core.artifacts import save_model, write_csv
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.stage import CPU, Context
+from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.generation.forecasting import horizon_table
 from kinetoken.generation.generator import PRIORS, GeneratorParams, load_generator
 from kinetoken.generation.scores import SCORES
 from kinetoken.heads.video_classifier import VideoClassifier
+from kinetoken.prediction.scores import Scores, all_metrics, score_splits
+from kinetoken.prediction.window import Window
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.tracks import read_tracks, write_tracks
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_generator
 from stages.train_generator import Paths
@@ -65,10 +72,11 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
     for folder in ("models", "metrics", "plots"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     return Paths(
-        coded / "codes.parquet", coded / "tokenizer", coded / "judge", data / "videos", out / "models/generator",
+        coded / "codes.parquet", coded / "tokenizer", coded / "judge", data / "videos",
+        data / "trajectories.parquet", data / "track_params.parquet", out / "models/generator",
         out / "metrics/train_generator.json", out / "metrics/train_generator", out / "plots/numbers.csv",
         out / "plots/curves.csv", out / "plots/scores.csv",
-        out / "plots/laws.csv", out / "plots/samples.png",
+        out / "plots/laws.csv", out / "plots/horizon.csv", out / "plots/samples.png",
     )
 
 
@@ -101,6 +109,49 @@ def test_scores_table_has_every_prior_and_class_and_agrees_with_the_metrics(done
             assert metrics[prior][score] == pytest.approx(expected, abs=1e-4)
 
 
+def forecasts_of(done: Paths, codes: Path) -> dict[str, Scores]:
+    """Through the predictor's own scores: the saved generator's forecasts of the last of four slices."""
+    dataset = Dataset.open(DatasetPaths(
+        codes=codes, tokenizer=done.tokenizer, videos=done.videos, trajectories=done.trajectories,
+        track_params=done.track_params,
+    ))
+    window = Window(past_slices=3, future_slices=1, slice_frames=4)
+    return score_splits({"masked": load_generator(done.model).complete}, window, dataset, Context.silent())
+
+
+def test_the_masked_prior_is_scored_as_predictors_are(done: Paths, tmp_path: Path) -> None:
+    write_numbers_table(tmp_path / "again.csv", all_metrics(forecasts_of(done, done.codes), PARAMS.bootstrap))
+    again, found = nested(tmp_path / "again.csv"), nested(done.numbers)["masked"]["forecast"]
+    assert found == again["masked"]
+    assert found["centroid_error_px_floor"] == min(rule["centroid_error_px"] for rule in again["floor"].values())
+    expected = found["centroid_error_px"] / again["oracle"]["centroid_error_px"]
+    assert found["error_over_oracle"] == pytest.approx(expected, rel=1e-4)
+    assert set(found["per_step"]) == {"01", "02", "03", "04"} and set(found["per_class"]) == set(CLASSES)
+    horizon = pd.read_csv(done.horizon)
+    assert set(horizon["model"]) == {"masked"} and set(horizon["kind"]) == {"model"} and len(horizon) == 4 * 5
+    everyone = horizon[horizon["class"] == "all"]
+    assert everyone["centroid_error_px"].mean() == pytest.approx(found["centroid_error_px"], rel=1e-4)
+
+
+def test_headlines_of_what_is_predicted_stand_apart_from_those_of_what_is_drawn(done: Paths) -> None:
+    masked = json.loads(done.metrics.read_text(encoding="utf-8"))["masked"]
+    assert set(masked["forecast"]) == {"centroid_error_px", "missed_rate", "error_over_oracle"}
+    assert "class_match_ceiling" in masked, "what is drawn keeps its bounds beside it"
+
+
+def test_the_future_of_test_clips_changes_no_forecast(done: Paths, tmp_path: Path) -> None:
+    table = read_codes(done.codes)
+    held_out = np.isin(table.split, ["test", "ood"])
+    changed = table.codes.copy()
+    changed[held_out, 3:] = np.random.default_rng(0).integers(0, 1000, changed[held_out, 3:].shape)
+    write_codes(tmp_path / "codes.parquet", table.meta, [dataclasses.replace(table, codes=changed)])
+    scores = forecasts_of(done, tmp_path / "codes.parquet")
+    write_csv(tmp_path / "horizon.csv", horizon_table(scores))
+    assert (tmp_path / "horizon.csv").read_bytes() == done.horizon.read_bytes()
+    before = nested(done.numbers)["masked"]["forecast"]["mse_ceiling"]
+    assert scores["test"].ceiling.squared.mean() != pytest.approx(before, rel=1e-3), "the future was not replaced"
+
+
 def test_samples_show_two_clips_a_class_and_prior(done: Paths) -> None:
     assert Image.open(done.samples).size == (8 * 64, 2 * 4 * len(PRIORS) * 64)
 
@@ -125,14 +176,15 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_generator", *flags]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    names = ("model", "metrics", "headlines", "numbers", "curves", "scores", "laws", "samples")
+    names = ("model", "metrics", "headlines", "numbers", "curves", "scores", "laws", "horizon", "samples")
     assert_same_outputs(paths, done, names)
 
 
-def test_neither_judge_nor_test_clips_reach_the_generator(
+def test_neither_judge_nor_test_clips_nor_true_positions_reach_the_generator(
     done: Paths, coded: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """With another judge, and the codes of test and ood replaced by noise, the model is the same to the byte."""
+    """With another judge, the codes of test and ood replaced by noise, and the true ball elsewhere in every track of
+    every split, the model is the same to the byte."""
     table = read_codes(done.codes)
     held_out = np.isin(table.split, ["test", "ood"])
     changed = table.codes.copy()
@@ -140,12 +192,18 @@ def test_neither_judge_nor_test_clips_reach_the_generator(
     write_codes(tmp_path / "codes.parquet", table.meta, [dataclasses.replace(table, codes=changed)])
     torch.manual_seed(99)
     save_judge(tmp_path / "judge", CLASSES)
+    tracks = read_tracks(done.trajectories, done.track_params)
+    moved = dataclasses.replace(tracks, points=tracks.points + np.array([0.1, -0.2, 0.3]))
+    write_tracks(moved, tmp_path / "trajectories.parquet", tmp_path / "track_params.parquet")
     paths = dataclasses.replace(
-        stage_paths(coded, tiny_data, tmp_path), codes=tmp_path / "codes.parquet", judge=tmp_path / "judge"
+        stage_paths(coded, tiny_data, tmp_path), codes=tmp_path / "codes.parquet", judge=tmp_path / "judge",
+        trajectories=tmp_path / "trajectories.parquet", track_params=tmp_path / "track_params.parquet",
     )
     train_generator.run(PARAMS, paths, Context.silent())
     assert_same_outputs(paths, done, ("model", "curves"))
-    assert paths.numbers.read_text() != done.numbers.read_text(), "nothing was replaced"
+    before, after = (nested(each.numbers) for each in (done, paths))
+    assert before["masked"].pop("forecast") != after["masked"].pop("forecast"), "no ball was moved"
+    assert before != after, "nothing else was replaced"
 
 
 def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:

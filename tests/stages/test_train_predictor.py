@@ -19,18 +19,15 @@ from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
 from kinetoken.dataset import Dataset
-from kinetoken.generation.generator import Generator, GeneratorShape, load_generator
 from kinetoken.prediction.network import DYNAMICS, PredictorParams, load_predictor
 from kinetoken.prediction.scores import Scores
 from kinetoken.prediction.training import train_predictor as train_on
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.tracks import Tracks
-from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
-from tests.support.generators import MASKED, PLAN_SHAPE
 from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
@@ -47,12 +44,12 @@ PARAMS = PredictorParams(
 
 
 LONG = dataclasses.replace(PARAMS, past_slices=1, future_slices=3)
-FORECASTERS = {*DYNAMICS, "masked"}
+FORECASTERS = set(DYNAMICS)
 
 
 @pytest.fixture(scope="module")
 def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer/, generator/ and codes.parquet of the tiny data."""
+    """A folder with tokenizer/ and codes.parquet of the tiny data."""
     folder = tmp_path_factory.mktemp("coded")
     torch.manual_seed(0)
     shape = NetworkParams(
@@ -63,14 +60,7 @@ def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = ClipStore(tiny_data / "videos").read()
     codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
     meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
-    table = CodesTable(clips.track_id, clips.label, clips.split, codes, meta)
-    write_codes(folder / "codes.parquet", meta, [table])
-    generator = Generator(GeneratorShape(
-        table.classes, meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=4, plan=PLAN_SHAPE,
-        patch=2, width=8, layers=1, heads=2,
-    ), Codebook.of(tokenizer), MASKED.sampling)
-    generator.tokenizer_hash = tokenizer.hash
-    generator.save(folder / "generator")
+    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
     return folder
 
 
@@ -79,7 +69,7 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
         (out / folder).mkdir(parents=True, exist_ok=True)
     return Paths(
         coded / "codes.parquet", coded / "tokenizer", data / "videos", data / "trajectories.parquet",
-        data / "track_params.parquet", coded / "generator", out / "models/predictor",
+        data / "track_params.parquet", out / "models/predictor",
         out / "metrics/train_predictor.json", out / "metrics/train_predictor", out / "plots/numbers.csv",
         out / "plots/curves.csv", out / "plots/horizon.csv",
         out / "plots/predictions.png",
@@ -201,7 +191,7 @@ def test_where_test_balls_go_and_what_is_seen_of_it_changes_no_drawing(
     """Pixels and positions of the future are the truth of the scoring and nothing else: no forecast needs them."""
     dataset, predictor = train_predictor.open_dataset(LONG, done_long), load_predictor(done_long.model)
     tracks = dataset.tracks
-    foretell = train_predictor.forecasters(predictor, load_generator(done_long.generator), LONG.seed)
+    foretell = train_predictor.forecasters(predictor)
 
     def scored(store: ClipStore, tracks: Tracks) -> Scores:
         given = Dataset(codes=dataset.codes, tokenizer=dataset.tokenizer, clips=store, tracks=tracks)
@@ -283,9 +273,4 @@ def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data:
     gone = (table.split == "train") & (table.label == "helical")
     refused("'helical' has no clip", dataclasses.replace(table, split=np.where(gone, "val", table.split)))
     refused("not the tracks", dataclasses.replace(table, track_id=table.track_id[::-1].copy()))
-    foreign = load_generator(done.generator)
-    foreign.tokenizer_hash = "0" * 64
-    foreign.save(tmp_path / "foreign")
-    paths = dataclasses.replace(paths, generator=tmp_path / "foreign")
-    refused("made by tokenizer|foreign")
     assert not paths.model.exists()
