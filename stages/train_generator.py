@@ -27,7 +27,7 @@ from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.forecasting import horizon_table, score_forecasts
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
-from kinetoken.generation.plan import PlanShape, Seen
+from kinetoken.generation.plan import Plan, PlanShape
 from kinetoken.generation.scores import HEADLINES, Scorer, all_metrics, law_table, score_table
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
 from kinetoken.tokenizer.codebook import Codebook
@@ -68,7 +68,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     context.progress.phase("following the ball")
     background = dataset.scene.background()
     seen = {
-        split: Seen.of_clips(dataset.split(split).read_clips().pixels, background) for split in ("train", "val")
+        split: Plan.of_clips(dataset.split(split).read_clips().pixels, background) for split in ("train", "val")
     }
     histories = generator.fit(codes, seen, params, context)
     generator.to(fabric_device(context.hardware))

@@ -64,8 +64,9 @@ def _telling_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
 
 
 def _without_docstring(node: ast.AST, body: list[Any]) -> list[Any]:
-    documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-    return body[1:] if documented and ast.get_docstring(node, clean=False) is not None else body
+    if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        return body
+    return body if ast.get_docstring(node, clean=False) is None else body[1:]
 
 
 def _is_lazy_table(node: ast.AST) -> bool:
