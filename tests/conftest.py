@@ -77,3 +77,11 @@ def tiny_data(
     generate_trajectories.run(trajectory_params, generate_trajectories.Paths(source, *tables), Context.silent())
     render_videos.run(rendering_params, render_videos.Paths(*tables, folder / "videos"), Context.silent())
     return folder
+
+
+@pytest.fixture(scope="session")
+def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer/, a small one that never trained, and its codes.parquet of `tiny_data`. Read only."""
+    from tests.support.coded import code_clips
+
+    return code_clips(tiny_data, tmp_path_factory.mktemp("coded"))
