@@ -1,4 +1,4 @@
-"""train_generator, run for real on tiny data judged by an untrained tokenizer, judged by an untrained judge."""
+"""train_generator, run for real on tiny data coded by an untrained tokenizer, judged by an untrained judge."""
 
 import dataclasses
 import json
