@@ -36,9 +36,11 @@ repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over
 metrics: setup  ## the headline numbers beside baselines, upper bounds, intervals and targets
 	@python -m kinetoken.report
 
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
 test: setup  ## all tests; JUnit and coverage under run_info/tests (ARGS="-k classifier" chooses)
 	@mkdir -p run_info/tests
-	@pytest --junitxml=run_info/tests/junit.xml --cov --cov-report=term:skip-covered \
+	@pytest -n $(WORKERS) --dist loadfile --junitxml=run_info/tests/junit.xml --cov --cov-report=term:skip-covered \
 	  --cov-report=json:run_info/tests/coverage.json $(ARGS)
 
 smoke: setup  ## the whole pipeline with tiny params in a clone under .smoke, about 3 minutes

@@ -1,6 +1,9 @@
-"""Shared fixtures: a tiny dataset made by the real stages."""
+"""One thread a test process, results that tests leave alone, and a tiny dataset made by the real stages."""
 
 import dataclasses
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,40 @@ from kinetoken.scenes.motion import Counts, Trajectories
 from kinetoken.scenes.rendering import Rendering
 
 ROOT = Path(__file__).parents[1]
+BEFORE = pytest.StashKey[str]()
+
+# two test processes with two threads each wait for one another more than they work; set before torch is imported
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """PyTorch keeps to one thread, whatever a stage's params say: networks this small are faster so, too."""
+    import torch
+
+    torch.set_num_threads(1)
+    asked = torch.set_num_threads
+    torch.set_num_threads = lambda count: None
+    yield
+    torch.set_num_threads = asked
+
+
+def tracked_results() -> str:
+    """What git sees changed among the committed results."""
+    command = ["git", "status", "--porcelain", "--", "metrics", "plots", "code", "studies", "params.yaml", "dvc.lock"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[BEFORE] = tracked_results()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A test that writes over the project's own results fails the run."""
+    if not hasattr(session.config, "workerinput") and tracked_results() != session.config.stash[BEFORE]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\ntests changed the project's results:\n{tracked_results()}")
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +77,11 @@ def tiny_data(
     generate_trajectories.run(trajectory_params, generate_trajectories.Paths(source, *tables), Context.silent())
     render_videos.run(rendering_params, render_videos.Paths(*tables, folder / "videos"), Context.silent())
     return folder
+
+
+@pytest.fixture(scope="session")
+def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer/, a small one that never trained, and its codes.parquet of `tiny_data`. Read only."""
+    from tests.support.coded import code_clips
+
+    return code_clips(tiny_data, tmp_path_factory.mktemp("coded"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from kinetoken.charts.parts import Link
 from kinetoken.core.params import NonNegative, Positive
 from kinetoken.report.results import Results
 
@@ -120,19 +121,6 @@ class Row:
     mark: str
     met: bool | None  # None: there is no mark, or the mark's own reference is missing
     places: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Link:
-    """One bar of the information chain; shares of test clips."""
-
-    name: str
-    about: str
-    value: float
-    low: float | None
-    high: float | None
-    floor: float | None
-    lost: bool  # the largest drop of the chain leads here
 
 
 @dataclass(frozen=True)

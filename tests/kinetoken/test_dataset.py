@@ -18,7 +18,7 @@ from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
 from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, save_tokenizer
-from tests.support.i3d_magvit import code_clips
+from tests.support.coded import code_clips
 from tests.support.quantizers import FSQ
 
 ROOT = Path(__file__).parents[2]

@@ -19,6 +19,7 @@ from kinetoken.tokenizer.network import NetworkParams, Tokenizer, save_tokenizer
 from stages import diagnose_codes, extract_codes
 from tests.support.numbers import nested
 from tests.support.quantizers import FSQ
+from tests.support.same_bytes import assert_same_outputs
 
 PARAMS = Diagnosis(
     seed=1, train_clips=48, val_clips=16, test_clips=20, shown_clips=16, reconstructed_clips=4,
@@ -127,8 +128,7 @@ def test_the_verdict_in_words_is_drawn_from_its_data(ran: diagnose_codes.Paths) 
 def test_second_run_leaves_the_same_bytes(ran: diagnose_codes.Paths) -> None:
     again = elsewhere(ran, "again")
     diagnose_codes.run(PARAMS, again, SILENT)
-    for name in marked_paths(ran, Output):
-        assert getattr(ran, name).read_bytes() == getattr(again, name).read_bytes(), name
+    assert_same_outputs(again, ran, sorted(marked_paths(ran, Output)))
 
 
 def test_codes_of_another_tokenizer_are_refused(paths: diagnose_codes.Paths, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.tokenizer.network import load_tokenizer
 from stages import read_motion, train_i3d_magvit
 from stages.read_motion import Paths
-from tests.support.i3d_magvit import code_clips, variant
+from tests.support.coded import code_clips
+from tests.support.i3d_magvit import variant
 from tests.support.readings import META, READ, Reader, lay_out, read_from, read_with
 
 HEADS = ReadMotion(source="classifier", clips=24, neighbours=3)  # 24: every test clip of the tiny data

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
-from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.codes import read_codes, write_codes
 from kinetoken.core.artifacts import save_model, write_csv
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers_table
@@ -26,14 +27,11 @@ from kinetoken.generation.scores import SCORES
 from kinetoken.heads.video_classifier import VideoClassifier
 from kinetoken.prediction.scores import Scores, all_metrics, score_splits
 from kinetoken.prediction.window import Window
-from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks, write_tracks
-from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_generator
 from stages.train_generator import Paths
 from tests.support.generators import MASKED, PLAN
 from tests.support.numbers import nested
-from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
@@ -46,20 +44,10 @@ JUDGE = {"channels": 4, "maps": 4, "width": 8}
 
 
 @pytest.fixture(scope="module")
-def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer/, judge/ and codes.parquet of the tiny data."""
-    folder = tmp_path_factory.mktemp("coded")
-    torch.manual_seed(0)
-    shape = NetworkParams(
-        stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
-    )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
+def judged(coded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of tokenizer/ and codes.parquet, and judge/ with them."""
+    folder = Path(shutil.copytree(coded, tmp_path_factory.mktemp("judged") / "coded"))
     save_judge(folder / "judge", CLASSES)
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    clips = ClipStore(tiny_data / "videos").read()
-    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
-    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
-    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
     return folder
 
 
@@ -68,11 +56,11 @@ def save_judge(folder: Path, classes: tuple[str, ...]) -> None:
     save_model(folder, judge, {"classes": list(classes), "shape": [16, 64, 64], "network": JUDGE})
 
 
-def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
+def stage_paths(judged: Path, data: Path, out: Path) -> Paths:
     for folder in ("models", "metrics", "plots"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     return Paths(
-        coded / "codes.parquet", coded / "tokenizer", coded / "judge", data / "videos",
+        judged / "codes.parquet", judged / "tokenizer", judged / "judge", data / "videos",
         data / "trajectories.parquet", data / "track_params.parquet", out / "models/generator",
         out / "metrics/train_generator.json", out / "metrics/train_generator", out / "plots/numbers.csv",
         out / "plots/curves.csv", out / "plots/scores.csv",
@@ -81,8 +69,8 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
 
 
 @pytest.fixture(scope="module")
-def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    paths = stage_paths(coded, tiny_data, tmp_path_factory.mktemp("out"))
+def done(judged: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = stage_paths(judged, tiny_data, tmp_path_factory.mktemp("out"))
     train_generator.run(PARAMS, paths, Context.silent())
     return paths
 
@@ -169,8 +157,8 @@ def test_class_gaussian_is_nearer_to_its_own_class(done: Paths) -> None:
         assert min(away, key=lambda other: away[other]) == name
 
 
-def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
-    paths = stage_paths(coded, tiny_data, tmp_path)
+def test_the_script_alone_leaves_the_same_bytes(done: Paths, judged: Path, tiny_data: Path, tmp_path: Path) -> None:
+    paths = stage_paths(judged, tiny_data, tmp_path)
     content = {"train_generator": dataclasses.asdict(PARAMS), "hardware": dataclasses.asdict(CPU)}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
@@ -181,7 +169,7 @@ def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_d
 
 
 def test_neither_judge_nor_test_clips_nor_true_positions_reach_the_generator(
-    done: Paths, coded: Path, tiny_data: Path, tmp_path: Path
+    done: Paths, judged: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     """With another judge, the codes of test and ood replaced by noise, and the true ball elsewhere in every track of
     every split, the model is the same to the byte."""
@@ -196,7 +184,7 @@ def test_neither_judge_nor_test_clips_nor_true_positions_reach_the_generator(
     moved = dataclasses.replace(tracks, points=tracks.points + np.array([0.1, -0.2, 0.3]))
     write_tracks(moved, tmp_path / "trajectories.parquet", tmp_path / "track_params.parquet")
     paths = dataclasses.replace(
-        stage_paths(coded, tiny_data, tmp_path), codes=tmp_path / "codes.parquet", judge=tmp_path / "judge",
+        stage_paths(judged, tiny_data, tmp_path), codes=tmp_path / "codes.parquet", judge=tmp_path / "judge",
         trajectories=tmp_path / "trajectories.parquet", track_params=tmp_path / "track_params.parquet",
     )
     train_generator.run(PARAMS, paths, Context.silent())
@@ -206,9 +194,9 @@ def test_neither_judge_nor_test_clips_nor_true_positions_reach_the_generator(
     assert before != after, "nothing else was replaced"
 
 
-def test_bad_input_is_named_before_fitting(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_bad_input_is_named_before_fitting(done: Paths, judged: Path, tiny_data: Path, tmp_path: Path) -> None:
     table = read_codes(done.codes)
-    paths = stage_paths(coded, tiny_data, tmp_path / "out")
+    paths = stage_paths(judged, tiny_data, tmp_path / "out")
 
     def refused(match: str, **change: object) -> None:
         write_codes(tmp_path / "codes.parquet", (new := dataclasses.replace(table, **change)).meta, [new])  # type: ignore[arg-type]

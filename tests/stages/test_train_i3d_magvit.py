@@ -30,7 +30,7 @@ from kinetoken.scenes.tracks import read_tracks, write_tracks
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_i3d_magvit
 from stages.train_i3d_magvit import Paths
-from tests.support.i3d_magvit import COMPRESSION, I3D, PARAMS, QUIET, SLOWFAST, code_clips, variant
+from tests.support.i3d_magvit import COMPRESSION, I3D, PARAMS, QUIET, SLOWFAST, variant
 from tests.support.numbers import nested
 from tests.support.published_keys import numbers, r3d_18
 from tests.support.same_bytes import assert_same_outputs
@@ -40,12 +40,6 @@ OUTPUTS = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "f
 NUMBERS = ("accuracy", "forecast_mae", "forecast_mae_percent", "forecast_rmse_percent")
 CLASSES = {"linear", "circular", "helical", "parabolic"}
 PAST, SLICES = 12, 3
-
-
-@pytest.fixture(scope="module")
-def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer/ and codes.parquet of the tiny data."""
-    return code_clips(tiny_data, tmp_path_factory.mktemp("coded"))
 
 
 def stage_paths(coded: Path, data: Path, out: Path) -> Paths:

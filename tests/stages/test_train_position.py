@@ -8,40 +8,21 @@ import pandas as pd
 import pytest
 import torch
 
-from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.codes import read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
 from kinetoken.heads.position import PositionParams, load_position_head, position_errors, sigma_by_frame
-from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.tracks import read_tracks
-from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from kinetoken.tokenizer.network import load_tokenizer
 from stages import train_position
 from stages.train_position import Paths
 from tests.support.numbers import nested
-from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
 PARAMS = PositionParams(
     seed=1, epochs=30, batch_size=8, learning_rate=0.02, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
     ema_decay=0.0, patience=0, channels=8, blocks=1, width=8, dropout=0.0, depth_weight=15.0, augment=(),
 )
-
-
-@pytest.fixture(scope="module")
-def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer/ and codes.parquet of the tiny data."""
-    folder = tmp_path_factory.mktemp("coded")
-    torch.manual_seed(0)
-    shape = NetworkParams(
-        stem="patch", causal=True, fine_channels=8, fine_blocks=0, coarse_channels=8, coarse_blocks=0,
-    )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    clips = ClipStore(tiny_data / "videos").read()
-    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
-    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
-    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
-    return folder
 
 
 def stage_paths(coded: Path, data: Path, out: Path) -> Paths:

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from PIL import Image
 
-from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.codes import CodesTable, read_codes, write_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
@@ -24,12 +23,11 @@ from kinetoken.prediction.scores import Scores
 from kinetoken.prediction.training import train_predictor as train_on
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.tracks import Tracks
-from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
+from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
 from tests.support.numbers import nested
-from tests.support.quantizers import FSQ
 from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
@@ -45,23 +43,6 @@ PARAMS = PredictorParams(
 
 LONG = dataclasses.replace(PARAMS, past_slices=1, future_slices=3)
 FORECASTERS = set(DYNAMICS)
-
-
-@pytest.fixture(scope="module")
-def coded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer/ and codes.parquet of the tiny data."""
-    folder = tmp_path_factory.mktemp("coded")
-    torch.manual_seed(0)
-    shape = NetworkParams(
-        stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
-    )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    clips = ClipStore(tiny_data / "videos").read()
-    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
-    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
-    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
-    return folder
 
 
 def stage_paths(coded: Path, data: Path, out: Path) -> Paths:

@@ -1,21 +1,16 @@
 """A tiny I3D + MAGVIT network for tests, and clips with the codes of an untrained tokenizer."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from kinetoken.backbones.params import I3dParams, SlowFastParams
-from kinetoken.codes import CodesMeta, CodesTable, write_codes
 from kinetoken.core.stage import CPU, Context
 from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
 from kinetoken.i3d_magvit.params import CompressionParams, ForecastParams, I3DMagvitParams, TemporalParams, WeightParams
 from kinetoken.i3d_magvit.training import ClipSet
-from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.codebook import Codebook
-from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from kinetoken.tokenizer.quantizers import build_quantizer
 from tests.support.quantizers import FSQ
 
@@ -77,18 +72,3 @@ def some_clips(count: int, seed: int = 0, shape: I3DMagvitShape = SHAPE) -> Clip
         torch.arange(count) % len(shape.classes),
         torch.randn(count, shape.frames, 3, generator=draw).cumsum(1) / 8,
     )
-
-
-def code_clips(data: Path, folder: Path) -> Path:
-    """The folder with tokenizer/ and codes.parquet of data/videos, by an untrained tokenizer."""
-    torch.manual_seed(0)
-    shape = NetworkParams(
-        stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=16, coarse_blocks=1,
-    )
-    save_tokenizer(folder / "tokenizer", Tokenizer(shape, FSQ, 64))
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    clips = ClipStore(data / "videos").read()
-    codes = tokenizer.encode(torch.from_numpy(clips.pixels)).numpy().astype(np.int32)
-    meta = CodesMeta((4, 8, 8), 1000, "fsq", (8, 5, 5, 5), tokenizer.hash)
-    write_codes(folder / "codes.parquet", meta, [CodesTable(clips.track_id, clips.label, clips.split, codes, meta)])
-    return folder

@@ -43,7 +43,7 @@ def test_a_step_comes_out_as_the_vector_of_its_code() -> None:
     codes = module.indices(features)
     vectors = module.quantizer.codes(codes[:, :, None, None]).reshape(*codes.shape[:1], 8, 4).transpose(1, 2)
     torch.testing.assert_close(narrow, vectors)
-    assert len(torch.unique(narrow.reshape(-1, 8), dim=0)) <= 16 < narrow.shape[0] * narrow.shape[1]
+    assert len(torch.unique(codes)) <= 16 < codes.numel()  # vectors of one code may differ by rounding
 
 
 def test_steps_alike_get_one_code_and_steps_unlike_do_not() -> None:
