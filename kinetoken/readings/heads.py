@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesTable
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 from kinetoken.readings.sources import Sources, past_slices
@@ -53,8 +54,9 @@ def read_by_heads(codes: CodesTable, store: ClipStore, sources: Sources) -> Read
     UserError for a head on codes of another tokenizer.
     """
     classifier, position = load_heads(sources)
-    codes.meta.require_same_tokenizer(classifier.tokenizer_hash, sources.codes, sources.model)
-    codes.meta.require_same_tokenizer(position.tokenizer_hash, sources.codes, sources.position)
+    dataset = Dataset(codes=codes, paths=DatasetPaths(codes=sources.codes))
+    dataset.require_tokenizer_of(classifier, sources.model)
+    dataset.require_tokenizer_of(position, sources.position)
     return gather(codes, store.scene.world, classifier, position)
 
 

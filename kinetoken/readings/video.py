@@ -5,6 +5,7 @@ import numpy as np
 from kinetoken.codes import CodesTable
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import rows_by_track
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.readings.sources import Sources, past_slices
 from kinetoken.readings.table import Readings
 from kinetoken.scenes.camera import camera_whitening
@@ -24,7 +25,7 @@ def read_by_video(codes: CodesTable, store: ClipStore, sources: Sources) -> Read
     from kinetoken.i3d_magvit.training import read
 
     network, trust = load_i3d_magvit(sources.model), load_trust(sources.model)
-    codes.meta.require_same_tokenizer(network.tokenizer_hash, sources.codes, sources.model)
+    Dataset(codes=codes, paths=DatasetPaths(codes=sources.codes)).require_tokenizer_of(network, sources.model)
     past = past_slices(codes)
     if network.past_slices != past:
         raise UserError(

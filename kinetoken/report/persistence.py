@@ -22,7 +22,7 @@ from kinetoken.report.results import STAGES, Results, read_rows, spread
 
 
 @dataclass(frozen=True)
-class Reason:
+class DecisionReason:
     """What one decision rested on, in a sentence."""
 
     extractor: str
@@ -48,7 +48,7 @@ class EarlyDecisions:
     heads: Sequence[Picture]
     cost: Picture | None
     budgets: Table | None
-    reasons: Sequence[Reason]
+    reasons: Sequence[DecisionReason]
 
 
 def early_decisions(results: Results, count: int) -> EarlyDecisions | None:
@@ -103,7 +103,7 @@ def _controls_said(found: Sequence[Control]) -> str:
     return f"Not at chance within their intervals: {'; '.join(off)}."
 
 
-def reasons(results: Results, count: int) -> list[Reason]:
+def reasons(results: Results, count: int) -> list[DecisionReason]:
     """Sentences of right and of wrong decisions, over extractors and kinds in turn."""
     path = results.file(f"{STAGE}/reasons.jsonl")
     if path is None:
@@ -114,7 +114,7 @@ def reasons(results: Results, count: int) -> list[Reason]:
 
     rows = spread(read_rows(path), count, right, lambda row: f"{row.get('actual')} {row.get('extractor')}")
     return [
-        Reason(str(row.get("extractor", "?")), str(row.get("track_id", "?")), str(row.get("actual", "?")), right(row),
+        DecisionReason(str(row.get("extractor", "?")), str(row.get("track_id", "?")), str(row.get("actual", "?")), right(row),
                str(row.get("sentence", "")))
         for row in rows
     ]

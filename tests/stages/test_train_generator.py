@@ -159,7 +159,7 @@ def test_class_gaussian_is_nearer_to_its_own_class(done: Paths) -> None:
 
 def test_the_script_alone_leaves_the_same_bytes(done: Paths, judged: Path, tiny_data: Path, tmp_path: Path) -> None:
     paths = stage_paths(judged, tiny_data, tmp_path)
-    content = {"train_generator": dataclasses.asdict(PARAMS), "hardware": dataclasses.asdict(CPU)}
+    content = {"train_generator": dataclasses.asdict(PARAMS), "hardware": dataclasses.asdict(CPU) | {"threads": 1}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_generator", *flags]

@@ -220,7 +220,7 @@ def test_no_test_track_trains(
 def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     paths = stage_paths(coded, tiny_data, tmp_path)
     section = json.loads(json.dumps(dataclasses.asdict(PARAMS)))  # tuples to lists, as in YAML
-    content = {"train_predictor": section, "hardware": dataclasses.asdict(CPU)}
+    content = {"train_predictor": section, "hardware": dataclasses.asdict(CPU) | {"threads": 1}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
     command = [sys.executable, "-m", "stages.train_predictor", *flags]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.footage import Footage, fitted, watch
+from kinetoken.diagnosis.footage import UserClips, fitted, measure_footage
 from kinetoken.diagnosis.joining import Rows
 from kinetoken.scenes.clips import ClipStore
 
@@ -32,7 +32,7 @@ SPLIT = np.array(["train", "val", "test", "test"] * 3)
 def test_what_moves_is_found_against_each_clips_median(tmp_path: Path, as_bytes: bool, channels: int) -> None:
     clips = spots(12, channels)
     np.save(tmp_path / "c.npy", np.rint(clips * 255).astype(np.uint8) if as_bytes else clips)
-    seen = watch(Footage(tmp_path / "c.npy", codes(12)), None, np.arange(12), SPLIT, GRID, 4)
+    seen = measure_footage(UserClips(tmp_path / "c.npy", codes(12)), None, np.arange(12), SPLIT, GRID, 4)
     expected = np.zeros((12, *GRID), bool)
     for frame in range(4):
         expected[:, frame // 2, 1, frame] = True
@@ -48,9 +48,9 @@ def test_rows_of_a_sample_are_read_and_reconstructions_judged(tmp_path: Path) ->
     np.save(tmp_path / "still.npy", still)
     np.save(tmp_path / "dim.npy", 0.9 * clips)
     rows = np.arange(3, 39, 3)
-    footage = Footage(tmp_path / "c.npy", codes(40))
-    lost = watch(footage, Footage(tmp_path / "still.npy", codes(40)), rows, SPLIT, GRID, 4).painted
-    kept = watch(footage, Footage(tmp_path / "dim.npy", codes(40)), rows, SPLIT, GRID, 4).painted
+    footage = UserClips(tmp_path / "c.npy", codes(40))
+    lost = measure_footage(footage, UserClips(tmp_path / "still.npy", codes(40)), rows, SPLIT, GRID, 4).painted
+    kept = measure_footage(footage, UserClips(tmp_path / "dim.npy", codes(40)), rows, SPLIT, GRID, 4).painted
     assert lost is not None and kept is not None
     assert lost.background_psnr_db > 50 and lost.foreground_psnr_db < 5
     assert kept.foreground_psnr_db == pytest.approx(20, abs=0.2)  # a tenth of the brightness is 20 dB
@@ -61,17 +61,17 @@ def test_a_clip_store_is_read_by_track_and_its_scene_is_the_background(tiny_data
     store = ClipStore(tiny_data / "videos")
     wanted = store.track_id[::-1][:12].astype(np.int64)
     table = np.concatenate([wanted, store.track_id[:5]])
-    footage = Footage(tiny_data / "videos", codes(len(table), table))
-    seen = watch(footage, None, np.arange(12), SPLIT, (4, 8, 8), 4)
+    footage = UserClips(tiny_data / "videos", codes(len(table), table))
+    seen = measure_footage(footage, None, np.arange(12), SPLIT, (4, 8, 8), 4)
     parts = list(footage.read(np.arange(12)))
     found = {int(place): clip for places, clips in parts for place, clip in zip(places, clips, strict=True)}
     for place, track in enumerate(wanted):
         assert (found[place] == store.take(np.flatnonzero(store.track_id == track)).pixels[0]).all()
     assert "the scene as drawn" in seen.notes[0] and 0 < seen.mask.mean() < 0.5
     with pytest.raises(UserError, match="no clips for track_id 99999: 1 of the 1 clips"):
-        Footage(tiny_data / "videos", codes(1, np.array([99999])))
+        UserClips(tiny_data / "videos", codes(1, np.array([99999])))
     with pytest.raises(UserError, match="no track_id to match them by"):
-        Footage(tiny_data / "videos", codes(7))
+        UserClips(tiny_data / "videos", codes(7))
 
 
 def test_clips_are_cut_to_the_grid_from_the_first_frame_and_the_far_edges() -> None:

@@ -9,6 +9,7 @@ from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.generation.forecasting import COLUMNS, forecast_numbers, horizon_table, score_forecasts
 from kinetoken.generation.generator import Generator, GeneratorShape
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer
 from tests.support.generators import MASKED, PLAN_SHAPE
 from tests.support.quantizers import FSQ
@@ -25,7 +26,7 @@ def test_where_the_past_knows_the_future_or_there_is_none_nothing_is_scored(slic
     generator = Generator(GeneratorShape(
         ("a", "b"), meta.grid, meta.levels, 1000, coordinates=4, slice_frames=4, components=1, plan=PLAN_SHAPE,
         patch=2, width=8, layers=1, heads=2,
-    ), torch.zeros(1000, 4), MASKED.sampling)
+    ), Codebook(torch.zeros(1000, 4), meta.levels), MASKED.sampling)
     scores = score_forecasts(generator, Dataset(codes=table, tokenizer=tokenizer), Context.silent())
     assert scores == {} and forecast_numbers(scores, 10) == {}
     assert horizon_table(scores).empty and tuple(horizon_table(scores)) == COLUMNS

@@ -676,7 +676,7 @@ def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 
 def test_never_more_than_eight_of_1200_rows_at_once(server: LlmServer, tmp_path: Path) -> None:
-    server.behave = always(good(0.01))
+    server.behave = always(good(0.03))
     replies, bill = asking(tmp_path, 1200)
     assert server.most_at_once == 8
     assert {reply.outcome for reply in replies} == {Outcome.ANSWERED} and len(replies) == 1200

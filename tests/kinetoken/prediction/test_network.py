@@ -56,7 +56,7 @@ def test_a_predictor_keeps_code_vectors_of_its_own() -> None:
     first, second = Predictor(SHAPE, codebook), Predictor(SHAPE, codebook)
     codebook.vectors.zero_()
     second.load_state_dict({name: torch.zeros_like(value) for name, value in second.state_dict().items()})
-    assert (first.table == fsq_codebook().vectors).all()
+    assert (first.translator.vectors.table == fsq_codebook().vectors).all()
 
 
 @pytest.fixture(scope="module")

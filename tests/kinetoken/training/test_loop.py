@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kinetoken.core.artifacts import hash_path, save_model
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import CPU, Context
+from kinetoken.training import checkpoints
 from kinetoken.training import loop as training
 from kinetoken.training.loop import (
     Batch,
@@ -195,7 +196,7 @@ def test_a_kill_between_state_and_manifest_loses_one_epoch(tmp_path: Path, monke
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "replace_text", killed)
+    monkeypatch.setattr(checkpoints, "replace_text", killed)
     with pytest.raises(KeyboardInterrupt):
         write_checkpoint(tmp_path, {"epochs_done": 2})
     assert read_checkpoint(tmp_path) == {"epochs_done": 1}
