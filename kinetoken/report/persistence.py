@@ -114,7 +114,9 @@ def reasons(results: Results, count: int) -> list[DecisionReason]:
 
     rows = spread(read_rows(path), count, right, lambda row: f"{row.get('actual')} {row.get('extractor')}")
     return [
-        DecisionReason(str(row.get("extractor", "?")), str(row.get("track_id", "?")), str(row.get("actual", "?")), right(row),
-               str(row.get("sentence", "")))
+        DecisionReason(
+            str(row.get("extractor", "?")), str(row.get("track_id", "?")), str(row.get("actual", "?")), right(row),
+            str(row.get("sentence", "")),
+        )
         for row in rows
     ]
