@@ -40,7 +40,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 test: setup  ## all tests; JUnit and coverage under run_info/tests (ARGS="-k classifier" chooses)
 	@mkdir -p run_info/tests
-	@pytest -n $(WORKERS) --dist loadfile --junitxml=run_info/tests/junit.xml --cov --cov-report=term:skip-covered \
+	@pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --junitxml=run_info/tests/junit.xml --cov --cov-report=term:skip-covered \
 	  --cov-report=json:run_info/tests/coverage.json $(ARGS)
 
 smoke: setup  ## the whole pipeline with tiny params in a clone under .smoke, about 3 minutes

@@ -39,6 +39,11 @@ def tracked_results() -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole pipeline takes longest, so it begins first, while another process runs the rest."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[BEFORE] = tracked_results()
 
