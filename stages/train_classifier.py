@@ -47,7 +47,6 @@ from kinetoken.training.loop import History, curves_table, fabric_device
 PLOTS = Path("plots/train_classifier")
 SHOWN = 8  # clips read wrongly
 COLOURS = 128  # of the sheet that shows them
-MARGIN = 112  # pixels beside them for words
 
 
 @dataclass(frozen=True)
@@ -133,23 +132,18 @@ def draw_confusions(
 
     probabilities (N, C) of the test clips.
     """
-    from PIL import Image, ImageDraw
+    from kinetoken.charts.strips import Group, draw_strips
 
     sure, read = probabilities.max(1), probabilities.argmax(1)
     wrong = np.flatnonzero(np.array(classes)[read] != test.label)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
-    words = [f"is {test.label[row]}\nread {classes[read[row]]}\n{100 * sure[row]:.1f} %" for row in wrong]
+    words = [f"true: {test.label[row]}\nread: {classes[read[row]]}\n{100 * sure[row]:.1f} % sure" for row in wrong]
     indices = torch.from_numpy((test.codes[wrong] if len(wrong) else test.codes[:1]).astype(np.int64))
-    frames = tokenizer.decode(indices.to(tokenizer.background.device))[:, ::2].cpu().numpy()
-    strips = (255 * rearrange(frames, "n f h w c -> n h (f w) c")).round().astype(np.uint8)
-    height, width = strips.shape[1:3]
-    sheet = Image.new("RGB", (width + MARGIN, len(strips) * height), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, text in enumerate(words or ["no test clip is\nread wrongly;\nthis is the first"]):
-        sheet.paste(Image.fromarray(strips[row]), (0, row * height))
-        draw.multiline_text((width + 6, row * height + 8), text, fill="black")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(COLOURS).save(path, "PNG")
+    decoded = tokenizer.decode(indices.to(tokenizer.background.device))[:, ::2].cpu().numpy()
+    frames = (255 * decoded).round().astype(np.uint8)
+    heading = Group("clips decoded from their codes", frames.shape[1], [f"frame {2 * n}" for n in range(frames.shape[1])])
+    words = words or ["no test clip is\nread wrongly;\nthis is the first"]
+    draw_strips(path, list(frames), words, [heading], enlarged=1, colours=COLOURS)
 
 
 def main() -> int:

@@ -74,7 +74,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     generator.to(fabric_device(context.hardware))
     scorer = Scorer(params, dataset, judge, context)
     scored = {"real": scorer.ceiling()}
-    strips, seconds = [], {}
+    samples, seconds = {}, {}
     for prior in PRIORS:
         context.progress.phase(f"drawing from {prior}")
         began = time.perf_counter()
@@ -82,7 +82,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
         seconds[prior] = (time.perf_counter() - began) / (len(codes_of) * params.clips_per_class)
         drawn = {name: scorer.decode(each, prior) for name, each in codes_of.items()}
         scored[prior] = scorer.score(drawn)
-        strips.append(np.concatenate([clips[:SAMPLES_PER_CLASS] for clips in drawn.values()]))
+        samples[prior] = {name: clips[:SAMPLES_PER_CLASS] for name, clips in drawn.items()}
     forecasts = score_forecasts(generator, dataset, context)
     generator.save(paths.model)
     write_numbers(paths, all_metrics(scored, forecasts, scorer, params), HEADLINES)
@@ -90,7 +90,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     write_csv(paths.scores, score_table(scored))
     write_csv(paths.laws, law_table(scored))
     write_csv(paths.horizon, horizon_table(forecasts))
-    draw(paths.samples, np.concatenate(strips))
+    draw_samples(paths.samples, samples)
     if context.run_info is not None:
         write_json(context.run_info / "seconds_per_clip.json", seconds)
 
@@ -139,13 +139,19 @@ def build(params: GeneratorParams, codes: CodesTable, tokenizer: Tokenizer, fram
     return generator
 
 
-def draw(path: Path, clips: Pixels) -> None:
-    """Every other frame of each clip, a clip a row."""
-    from PIL import Image
+def draw_samples(path: Path, samples: dict[str, dict[str, Pixels]]) -> None:
+    """Every other frame of generated clips: a row a clip with the class that was asked for, the priors side by side.
 
-    rows = np.concatenate(list(clips[:, ::2].swapaxes(0, 1)), 2)  # (N, H, frames · W, 3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(list(rows), 0)).save(path)
+    samples: prior to class to clips (N, T, H, W, 3).
+    """
+    from kinetoken.charts.strips import Group, draw_strips
+
+    shown = {prior: np.concatenate(list(classes.values()))[:, ::2] for prior, classes in samples.items()}
+    labels = [name for name, clips in next(iter(samples.values())).items() for _ in clips]
+    groups = [
+        Group(prior, clips.shape[1], [f"frame {2 * n}" for n in range(clips.shape[1])]) for prior, clips in shown.items()
+    ]
+    draw_strips(path, list(np.concatenate(list(shown.values()), 1)), labels, groups, enlarged=1)
 
 
 def main() -> int:

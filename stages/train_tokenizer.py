@@ -32,8 +32,8 @@ from kinetoken.tokenizer.training_clips import (
 from kinetoken.training.loop import curves_table, fabric_device, fit, with_cpu_precision
 from kinetoken.training.muon import muon_and_adamw
 
-SHOWN_PER_CLASS = 2
-SHOWN_FRAMES = 6
+SHOWN_FRAMES = 3  # of one clip a class
+MAGNIFIED = 4  # times, the difference between original and reconstruction
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
 
 
 def draw_reconstructions(path: Path, tokenizer: nn.Module, test: Clips) -> None:
-    """Two clips a class, a few frames each, the original over what the codes keep of it."""
-    from einops import rearrange
-    from PIL import Image
+    """One clip a class, a few frames each: the original, what the codes keep of it, and how far the two are apart."""
+    from kinetoken.charts.strips import Group, draw_strips
 
-    rows = np.concatenate([np.flatnonzero(test.label == name)[:SHOWN_PER_CLASS] for name in sorted(set(test.label))])
+    rows = np.array([np.flatnonzero(test.label == name)[0] for name in sorted(set(test.label))])
     frames = np.linspace(0, test.pixels.shape[1] - 1, SHOWN_FRAMES).round().astype(int)
     original = torch.from_numpy(test.pixels[rows])
     device = next(tokenizer.parameters()).device
     output = (tokenizer.reconstruct(original.to(device)).cpu() * 255).round().to(torch.uint8)  # type: ignore[operator]
-    pairs = torch.stack([original, output], 1)[:, :, frames]  # (K, 2, F, H, W, 3)
-    sheet = rearrange(pairs.numpy(), "k two f h w c -> (k two h) (f w) c").repeat(2, 0).repeat(2, 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    before, after = (each[:, frames].flatten(0, 1).numpy() for each in (original, output))  # (K F, H, W, 3)
+    apart = np.minimum(MAGNIFIED * np.abs(before.astype(int) - after.astype(int)), 255).astype(np.uint8)
+    groups = [Group(str(test.label[row]), len(frames), [f"frame {frame}" for frame in frames]) for row in rows]
+    labels = ["original", "reconstruction", f"difference\n(times {MAGNIFIED})"]
+    draw_strips(path, [before, after, apart], labels, groups)
 
 
 def main() -> int:

@@ -132,8 +132,9 @@ class Evaluation:
         places = [np.stack(to_pixels(each, size)[:2], -1) for each in (
             scene_path(scene, points[:, past:last]), self.past.ahead[rows]
         )]
-        pictures.draw_frames(frames_path, pixels[:, past - 1], pixels[:, past:last], frames, *places)
+        names = [str(name) for name in chosen.label]
+        pictures.draw_frames(frames_path, names, pixels[:, past - 1], pixels[:, past:last], frames, *places)
         pictures.draw_paths(
-            paths_path, [str(name) for name in chosen.label], points, in_metres(self.past.path[rows], scene),
+            paths_path, names, points, in_metres(self.past.path[rows], scene),
             in_metres(self.past.ahead[rows], scene),
         )

@@ -1,41 +1,46 @@
 """Forecasts for people: drawn on the frames, and as paths in space."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.charts.figures import figure_style, new_figure, save_png
+from kinetoken.charts.strips import Group, draw_strips
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
 ENLARGED = 3
-TRUE, TOLD = (60, 220, 90), (255, 70, 60)  # colours of the crosses
+TRUE, PREDICTED = (60, 220, 90), (255, 70, 60)  # colours of the crosses
 
 
 def draw_frames(
-    path: Path, past: Pixels, truth: Pixels, told: Pixels, true_place: Array, told_place: Array
+    path: Path, labels: Sequence[str], past: Pixels, truth: Pixels, predicted: Pixels, true_place: Array,
+    predicted_place: Array,
 ) -> None:
-    """A row a clip: the last frame seen, the true frames to come, the foretold ones; crosses where the ball is.
+    """A row a clip: the last frame seen, the true frames to come, the predicted ones; crosses where the ball is.
 
-    past (N, H, W, 3), truth and told (N, F, H, W, 3); places (N, F, 2) u, v px. Green is true, red foretold.
+    past (N, H, W, 3), truth and predicted (N, F, H, W, 3); places (N, F, 2) u, v px. Green is true, red predicted.
     """
-    from PIL import Image
-
     rows = []
     for clip in range(len(past)):
         tiles = [_enlarged(past[clip])]
-        for frames in (truth, told):
+        for frames in (truth, predicted):
             for step, frame in enumerate(frames[clip]):
                 tile = _enlarged(frame)
                 _cross(tile, true_place[clip, step], TRUE)
-                _cross(tile, told_place[clip, step], TOLD)
+                _cross(tile, predicted_place[clip, step], PREDICTED)
                 tiles.append(tile)
-            tiles.insert(len(tiles) - len(frames[clip]), np.full((tiles[0].shape[0], 6, 3), 255, np.uint8))
-        rows.append(np.concatenate(tiles, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows, 0)).save(path)
+        rows.append(np.stack(tiles))
+    ahead = [f"{step + 1} ahead" for step in range(truth.shape[1])]
+    groups = [
+        Group("last frame seen", 1), Group("true future", len(ahead), ahead),
+        Group("predicted future", len(ahead), ahead),
+    ]
+    title = "Crosses mark the ball's place: green the true one, red the predicted one."
+    draw_strips(path, rows, labels, groups, enlarged=1, title=title)
 
 
 def _enlarged(frame: Pixels) -> Pixels:
@@ -51,7 +56,7 @@ def _cross(tile: Pixels, place: Array, colour: tuple[int, int, int]) -> None:
 
 @figure_style()
 def draw_paths(path: Path, titles: list[str], points: Array, read: Array, ahead: Array) -> None:
-    """A panel a clip, in metres: points (N, T, 3) true, read (N, P, 3) from the past, ahead (N, F, 3) foretold."""
+    """A panel a clip, in metres: points (N, T, 3) true, read (N, P, 3) from the past, ahead (N, F, 3) predicted."""
     columns = min(4, len(titles))
     rows = -(-len(titles) // columns)
     figure = new_figure(figsize=(3.4 * columns, 3.4 * rows))
@@ -59,11 +64,11 @@ def draw_paths(path: Path, titles: list[str], points: Array, read: Array, ahead:
         axes = figure.add_subplot(rows, columns, index + 1, projection="3d")
         past = read.shape[1]
         for line, style, name in (
-            (points[index], {"color": "0.7", "lw": 3}, "true"),
-            (read[index], {"color": "#1f77b4", "marker": "o", "ms": 2.5, "lw": 1}, "read from the past"),
+            (points[index], {"color": "0.7", "lw": 3}, "true path"),
+            (read[index], {"color": "#1f77b4", "marker": "o", "ms": 2.5, "lw": 1}, "read from the frames seen"),
             (np.concatenate([read[index, -1:], ahead[index]]), {"color": "#d62728", "marker": "o", "ms": 2.5, "lw": 1},
-             "foretold"),
-            (points[index, past:], {"color": "#2ca02c", "marker": "x", "ms": 4, "lw": 0}, "what happened"),
+             "predicted"),
+            (points[index, past:], {"color": "#2ca02c", "marker": "x", "ms": 4, "lw": 0}, "true future"),
         ):
             x, y, z = line.T
             axes.plot(x, z, y, label=name, **style)

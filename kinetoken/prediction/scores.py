@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PICTURES_PER_CLASS = 2
+PAST_SHOWN = 4  # frames of the past in a picture
 CALIBRATION_CLIPS = 240  # of val, on which the tracker's errors are measured for the oracle
 RESAMPLING_SEED = 3  # of all intervals: whatever forecasts and wherever it is scored, over the same resampled clips
 HEADLINES = Headlines(
@@ -101,20 +102,24 @@ class Scores:
         ])
 
     def draw(self, path: Path, model: str) -> None:
-        """Two clips a class: the last past frames, what happened, what the model foretold."""
-        from PIL import Image
+        """Two clips a class: the last frames of the past, the true future, and what the model predicts."""
+        from kinetoken.charts.strips import Group, draw_strips
 
         chosen = np.concatenate([
             np.flatnonzero(self.truth.label == name)[:PICTURES_PER_CLASS] for name in sorted(set(self.truth.label))
         ])
         whole = np.concatenate([self.past[chosen], self.foretold[model][chosen]], 1)
-        first = self.truth.past_frames
-        ahead = np.concatenate([frames for _, frames in judging.decode_in_batches(
-            self.tokenizer, whole, self.clips.shape[1] - first)])
+        first, last = self.truth.past_frames, self.clips.shape[1]
+        ahead = np.concatenate([frames for _, frames in judging.decode_in_batches(self.tokenizer, whole, last - first)])
         ahead = np.asarray(np.clip(ahead, 0, 1) * 255 + 0.5).astype(np.uint8)
-        past = self.clips[chosen, max(first - 4, 0) : first]
-        strip = np.concatenate([past, self.clips[chosen, first:], ahead], 1)  # (M, F, H, W, 3)
-        Image.fromarray(np.concatenate(list(np.concatenate(list(strip.swapaxes(0, 1)), 2)), 0)).save(path)
+        start = max(first - PAST_SHOWN, 0)
+        rows = np.concatenate([self.clips[chosen, start:], ahead], 1)  # (M, F, H, W, 3)
+        past, future = ([f"frame {n}" for n in range(*ends)] for ends in ((start, first), (first, last)))
+        groups = [
+            Group("last frames of the past", len(past), past), Group("true future", len(future), future),
+            Group(f"future predicted by {model}", len(future), future),
+        ]
+        draw_strips(path, list(rows), [str(name) for name in self.truth.label[chosen]], groups, enlarged=1)
 
 
 def score_splits(
