@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from einops import rearrange
 
 from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import write_csv
@@ -141,7 +140,8 @@ def draw_confusions(
     indices = torch.from_numpy((test.codes[wrong] if len(wrong) else test.codes[:1]).astype(np.int64))
     decoded = tokenizer.decode(indices.to(tokenizer.background.device))[:, ::2].cpu().numpy()
     frames = (255 * decoded).round().astype(np.uint8)
-    heading = Group("clips decoded from their codes", frames.shape[1], [f"frame {2 * n}" for n in range(frames.shape[1])])
+    captions = [f"frame {2 * n}" for n in range(frames.shape[1])]
+    heading = Group("clips decoded from their codes", len(captions), captions)
     words = words or ["no test clip is\nread wrongly;\nthis is the first"]
     draw_strips(path, list(frames), words, [heading], enlarged=1, colours=COLOURS)
 

@@ -148,9 +148,8 @@ def draw_samples(path: Path, samples: dict[str, dict[str, Pixels]]) -> None:
 
     shown = {prior: np.concatenate(list(classes.values()))[:, ::2] for prior, classes in samples.items()}
     labels = [name for name, clips in next(iter(samples.values())).items() for _ in clips]
-    groups = [
-        Group(prior, clips.shape[1], [f"frame {2 * n}" for n in range(clips.shape[1])]) for prior, clips in shown.items()
-    ]
+    captions = [f"frame {2 * n}" for n in range(next(iter(shown.values())).shape[1])]
+    groups = [Group(prior, len(captions), captions) for prior in shown]
     draw_strips(path, list(np.concatenate(list(shown.values()), 1)), labels, groups, enlarged=1)
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinetoken.charts.figures import figure_style, new_figure, save_png
+from kinetoken.charts.strips import Group, draw_strips
 from kinetoken.persistence.attention import token_weights
 from kinetoken.persistence.experiment import ExtractorResult, Material
 from kinetoken.persistence.extractors import CELL
@@ -74,10 +75,12 @@ def draw_attention(path: Path, outcome: ExtractorResult, material: Material, row
     """A row a clip: its first frames until the decision, lit where attention lies, heads averaged."""
     step = outcome.trial.decisions.step
     weights = token_weights(outcome.watched, step)[rows]  # (K, S, cells)
-    _save_strips(path, [
+    strips = [
         _strip(pixels, each, int(step[row]), outcome)
         for pixels, each, row in zip(_pixels(material, rows), weights, rows, strict=True)
-    ])
+    ]
+    title = "Frames up to the decision; orange: where attention lies, all heads"
+    _draw(path, strips, [_label(outcome, material, int(row)) for row in rows], title)
 
 
 @torch.no_grad()
@@ -86,14 +89,23 @@ def draw_heads(path: Path, outcome: ExtractorResult, material: Material, rows: n
     network = outcome.detector.network
     device = next(network.parameters()).device
     evidence = network(material.kept(network.extractor, material.rows("test")[rows], device).to(device))
-    strips = []
+    strips, labels = [], []
     for place, (row, pixels) in enumerate(zip(rows, _pixels(material, rows), strict=True)):
         step = int(outcome.trial.decisions.step[row])
         for head in range(evidence.over_time.shape[1]):
             over_time = evidence.over_time[place, head, step].cpu().numpy()
             over_space = evidence.seen.attention[place, :, head].cpu().numpy()
             strips.append(_strip(pixels, over_time[:, None] * over_space, step, outcome))
-    _save_strips(path, strips)
+            labels.append(f"{_label(outcome, material, int(row))}\nhead {head + 1}")
+    _draw(path, strips, labels, "Frames up to the decision; orange: where attention lies, head by head")
+
+
+def _label(outcome: ExtractorResult, material: Material, row: int) -> str:
+    """What test clip `row` is, and what was decided of it."""
+    kinds = ("transient", "persistent")
+    truth = kinds[int(material.truth.persistent[material.rows("test")[row]])]
+    decided = kinds[int(outcome.trial.decisions.persistent[row])]
+    return f"true: {truth}\ndecided: {decided}\nafter {int(outcome.trial.frames[row])} frames"
 
 
 def _pixels(material: Material, rows: np.ndarray) -> Pixels:
@@ -103,22 +115,19 @@ def _pixels(material: Material, rows: np.ndarray) -> Pixels:
 
 
 def _strip(pixels: Pixels, weights: Array, step: int, outcome: ExtractorResult) -> Pixels:
-    """Frames side by side, (side, STRIP side, 3): grey, lit in orange by weights (S, cells), until step `step`."""
+    """The frames until step `step`, STRIP at most, (F, side, side, 3): grey, lit in orange by weights (S, cells)."""
     stride, side = outcome.detector.network.stride, outcome.detector.network.extractor.side
     times_uniform = weights * (step + 1) * side * side
     size = pixels.shape[1] * ENLARGED
-    tiles = np.full((STRIP, size, size, 3), 255, np.uint8)
-    for frame in range(min(STRIP, (step + 1) * stride)):
+    tiles = np.empty((min(STRIP, (step + 1) * stride), size, size, 3), np.uint8)
+    for frame, tile in enumerate(tiles):
         light = np.clip(times_uniform[frame // stride].reshape(side, side) / BRIGHT, 0, 1)
         light = light.repeat(CELL * ENLARGED, 0).repeat(CELL * ENLARGED, 1)[..., None]
         grey = pixels[frame].repeat(ENLARGED, 0).repeat(ENLARGED, 1).mean(-1, keepdims=True)
-        tiles[frame] = np.clip(grey * (1 - 0.45 * light) + np.array([255.0, 140.0, 20.0]) * 0.45 * light, 0, 255)
-        tiles[frame, :, -1] = 255
-    return np.concatenate(list(tiles), 1)
+        tile[:] = np.clip(grey * (1 - 0.45 * light) + np.array([255.0, 140.0, 20.0]) * 0.45 * light, 0, 255)
+    return tiles
 
 
-def _save_strips(path: Path, strips: list[Pixels]) -> None:
-    from PIL import Image
-
-    gap = np.full((3, strips[0].shape[1], 3), 255, np.uint8)
-    Image.fromarray(np.concatenate([part for strip in strips for part in (strip, gap)])).save(path, optimize=True)
+def _draw(path: Path, strips: list[Pixels], labels: list[str], title: str) -> None:
+    group = Group("", STRIP, [f"frame {frame}" for frame in range(STRIP)])
+    draw_strips(path, strips, labels, [group], enlarged=1, title=title)

