@@ -12,7 +12,8 @@ def places_of(path: Path, tile: np.ndarray, within: float = 0.0) -> list[tuple[i
         sheet = np.asarray(opened.convert("RGB")).astype(int)
     height, width, _ = tile.shape
     windows = np.lib.stride_tricks.sliding_window_view(sheet, (height, width), (0, 1))  # (R, C, 3, H, W)
-    probes = [(0, 0), (height // 2, width // 2), (height - 1, width - 1)]
+    odd = np.abs(tile.astype(int) - np.median(tile, (0, 1)).astype(int)).sum(-1)  # the ball, not what lies around it
+    probes = [np.unravel_index(place, odd.shape) for place in np.argsort(-odd, axis=None)[:5]]
     near = np.all([
         np.abs(windows[:, :, :, row, column] - tile[row, column]).max(-1) <= 10 * within for row, column in probes
     ], 0)
