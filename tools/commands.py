@@ -160,8 +160,9 @@ def _answers(project: Project) -> list[dict[str, Any]]:
     questions = [question for _, *question in project.asked]
     if not questions:
         return []
+    env = environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(
-        [sys.executable, "-m", "tools.parsers"], cwd=project.root, env=environment(), input=json.dumps(questions),
+        [sys.executable, "-m", "tools.parsers"], cwd=project.root, env=env, input=json.dumps(questions),
         capture_output=True, text=True,
     )
     if done.returncode:
@@ -177,7 +178,7 @@ def _of(command: Command, words: Sequence[str], project: Project) -> Iterator[st
         words = words[1:]
     if not words:
         return
-    program = PurePosixPath(words[0]).name
+    program = PurePosixPath(words[0]).name or words[0]
     program = "python" if re.fullmatch(r"python[\d.]*", program) else program
     if program in KINDS:
         yield from KINDS[program](command, words[1:], project)

@@ -158,9 +158,9 @@ def check(root: Path, *, run: bool = True) -> Outcome:
     return Outcome(sorted(found, key=_place), project.skipped, len(names), len(known), count)
 
 
-def _place(fault: str) -> tuple[str, int]:
-    page, number, _ = fault.split(":", 2)
-    return page, int(number)
+def _place(fault: str) -> tuple[str, int, str]:
+    page, number, said = fault.split(":", 2)
+    return page, int(number), said
 
 
 def main() -> int:

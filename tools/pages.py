@@ -60,6 +60,8 @@ class Filler:
                 continue  # shown, not meant
             end = text.find(END, opening.end())
             following = OPENING.search(text, opening.end())
+            if opening[1] == "value" and not text[text.rfind("\n", 0, opening.start()) + 1:opening.start()].strip():
+                raise UserError(f"{opening[0]} begins a line, which Markdown takes for HTML: put a word before it")
             if end < 0 or (following and following.start() < end):
                 raise UserError(f"{opening[0]} has no {END}")
             parts += [text[at:opening.end()], self.kinds[opening[1]](opening[2])]

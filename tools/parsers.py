@@ -13,13 +13,16 @@ import argparse
 import contextlib
 import io
 import json
+import re
 import runpy
 import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
+READS_FLAGS = re.compile(r"\b(argparse|run_stage)\b")  # what has neither is never run
 PARSE = argparse.ArgumentParser.parse_known_args
 
 
@@ -37,6 +40,10 @@ def _capture(self: argparse.ArgumentParser, *_: object, **__: object) -> NoRetur
 @cache
 def parser_of(name: str) -> argparse.ArgumentParser | str:
     """The parser of the module `a.b` or the file `a/b.py`, or a sentence that says why there is none."""
+    path = name.removesuffix(".py").replace(".", "/")
+    file = next((file for file in (Path(f"{path}.py"), Path(f"{path}/__main__.py")) if file.is_file()), None)
+    if file is None or not READS_FLAGS.search(file.read_text(encoding="utf-8")):
+        return f"{name} reads no flags through argparse, so they cannot be checked"
     sys.argv = [name, "--help"]
     argparse.ArgumentParser.parse_known_args = _capture  # type: ignore[method-assign]
     try:
@@ -50,7 +57,7 @@ def parser_of(name: str) -> argparse.ArgumentParser | str:
         return f"{name} does not start: {type(error).__name__}: {error}"
     finally:
         argparse.ArgumentParser.parse_known_args = PARSE  # type: ignore[method-assign]
-    return f"{name} reads no flags through argparse, so they cannot be checked"
+    return f"{name} reads no flags when it is asked for help"
 
 
 def ask_python(name: str, words: Sequence[str]) -> dict[str, Any]:

@@ -99,22 +99,23 @@ def result_table(name: str, source: Source) -> str:
     return TABLES[name](source)
 
 
-def value(name: str, unit: str, source: Source) -> str:
+def value(name: str, form: str, source: Source) -> str:
     """One number for a sentence: of a stage (`train_tokenizer.psnr_db`), of params.yaml (`params.…`), or `minutes`.
 
-    UserError for a name that is not known and for an unknown unit.
+    `form` is a unit or a number of digits (`.2f`); without one the number stands as it is recorded. UserError for a
+    name or a form that is not known.
     """
     if name == "minutes":
         return str(minutes(source.root))
-    if unit and unit not in UNITS:
-        raise UserError(f"{name}: no unit '{unit}'; there are {', '.join(UNITS)}")
-    if name.startswith("params."):
-        found = _param(name.removeprefix("params."), source.root)
-    else:
-        found = source.number(name)
+    if form and form not in UNITS and not re.fullmatch(r"\.\d+f", form):
+        raise UserError(f"{name}: no unit '{form}'; there are {', '.join(UNITS)}, or digits such as .2f")
+    param = name.startswith("params.")
+    found = _param(name.removeprefix("params."), source.root) if param else source.number(name)
     if found is None:
         raise UserError(f"no number '{name}' among the stages' numbers or in params.yaml")
-    return shown(found, unit) if unit else f"{found:,}"  # type: ignore[arg-type]
+    if form in UNITS:
+        return shown(found, form)  # type: ignore[arg-type]
+    return f"{found:,{form}}"
 
 
 def minutes(root: Path) -> int:
