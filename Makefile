@@ -1,6 +1,6 @@
 # Everything starts here. A bare clone needs only `make repro` and `make test`; `make` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup repro metrics test smoke relock verify study studies watch lint lock
+.PHONY: help setup repro metrics test smoke relock verify study studies pages docs-check watch lint lock
 
 # `python` and `dvc`, here and in the commands of dvc.yaml, are those of .venv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -9,7 +9,7 @@ PYTHON ?= python3.11 python3 python3.12 python3.13
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## .venv with everything in requirements.txt (other targets do this by themselves)
 	@cmp -s requirements.txt .venv/installed.txt || $(MAKE) --no-print-directory .venv/installed.txt
@@ -58,6 +58,12 @@ study: setup  ## run a longer comparison: make study NAME=... (STAGE=... and wha
 
 studies: setup  ## what the longer comparisons ask, which commit made them, which are stale
 	@python -m tools.studies
+
+pages: setup  ## put results into README.md and docs/, where tables and numbers are generated
+	@python -m tools.pages
+
+docs-check: setup  ## hold every command and link of README.md and docs/ against what there is
+	@python -m tools.docs_check
 
 watch: setup  ## what every stage is doing, on one page
 	@python -m tools.watch

@@ -1,4 +1,4 @@
-"""The studies: what stands, what is stale, how one is run, and their tables where pages quote them.
+"""The studies: what stands, what is stale, and how one is run. `tools/pages.py` puts their tables into pages.
 
 Studies are pipelines of a DVC repository of their own, `studies/`, so that `dvc repro`, `dvc status` and the like speak
 of the default pipeline alone. A study that ran says which commit made it (`made_from.json`); it is stale when the code
@@ -6,13 +6,11 @@ of a script that it runs has changed since, or when it ran before its lock file 
 
     python -m tools.studies                       # all of them: asked what, made from which commit, stale or not
     python -m tools.studies run NAME [STAGE]      # or: make study NAME=...
-    python -m tools.studies quote                 # put the committed tables into the pages that quote them
 """
 
 import argparse
 import hashlib
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,8 +23,6 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import read_yaml
 from tools.fingerprints import fingerprint
 from tools.smoke import environment, git
-
-QUOTE = re.compile(r"(<!-- table: studies/(\w+)/(\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -120,33 +116,6 @@ def _inputs(folder: Path) -> set[str]:
     return {dep.removeprefix("../../") for dep in deps if isinstance(dep, str) and dep.startswith("../../")}
 
 
-def quoted(page: str, root: Path) -> str:
-    """The text of a page with each table that it quotes as committed, and the commit that made it."""
-
-    def put(match: re.Match[str]) -> str:
-        begin, name, file, end = match.groups()
-        table = (root / "studies" / name / file).read_text(encoding="utf-8").strip()
-        return f"{begin}{table}\n\n{read_study(name, root).source}\n{end}"
-
-    return QUOTE.sub(put, page)
-
-
-def pages(root: Path) -> list[Path]:
-    """Pages that may quote a study."""
-    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
-
-
-def quote(root: Path) -> list[Path]:
-    """Put the committed tables into the pages; those that changed."""
-    changed = []
-    for page in pages(root):
-        before = page.read_text(encoding="utf-8")
-        if (after := quoted(before, root)) != before:
-            page.write_text(after, encoding="utf-8")
-            changed.append(page)
-    return changed
-
-
 def show(root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -163,15 +132,11 @@ def main() -> int:
     running = commands.add_parser("run", help="run one")
     running.add_argument("name")
     running.add_argument("stage", nargs="?")
-    commands.add_parser("quote", help="put the committed tables into the pages that quote them")
     options = parser.parse_args()
     root = Path.cwd()
     try:
         if options.command == "run":
             run(options.name, options.stage, root)
-        elif options.command == "quote":
-            for page in quote(root):
-                print(f"{page.relative_to(root)}: tables brought up to date")
         else:
             show(root)
     except UserError as error:

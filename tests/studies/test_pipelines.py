@@ -1,4 +1,4 @@
-"""What holds for the pipeline of every study: its place, its code, its files, and the pages that quote it."""
+"""What holds for the pipeline of every study: its place, its code, its files."""
 
 import re
 import subprocess
@@ -63,15 +63,6 @@ def test_results_say_which_commit_made_them(study: str) -> None:
     found = studies.read_study(study, ROOT)
     assert found.commit is not None and re.fullmatch(r"[0-9a-f]{7}", found.commit)
     assert list((ROOT / "studies" / study / "plots").glob("*")), "no results: delete it, or run it"
-
-
-def test_pages_quote_the_tables_as_committed() -> None:
-    quoting = 0
-    for page in studies.pages(ROOT):
-        text = page.read_text(encoding="utf-8")
-        quoting += len(studies.QUOTE.findall(text))
-        assert studies.quoted(text, ROOT) == text, f"{page.name}: run `python -m tools.studies quote`"
-    assert quoting >= 9
 
 
 def test_plain_dvc_does_not_see_them() -> None:

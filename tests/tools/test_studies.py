@@ -39,8 +39,6 @@ stages:
     "studies/.dvc/config": "[core]\n    analytics = false\n",
     "studies/.dvc/.gitignore": "/tmp\n/cache\n",
     ".gitignore": "/studies/code/\n",
-    "README.md": "Before.\n<!-- table: studies/toy/plots/table.md -->\nold\n<!-- end -->\nAfter.\n",
-    "docs/page.md": "No table.\n",
     "data/in.txt": "5\n",
 }
 
@@ -99,17 +97,3 @@ def test_a_study_that_fails_is_not_made(project: Path) -> None:
 def test_strangers_are_refused_by_name(project: Path) -> None:
     with pytest.raises(UserError, match="no study 'none'; there are toy"):
         studies.run("none", None, project)
-
-
-def test_pages_take_the_table_and_its_source(project: Path) -> None:
-    studies.run("toy", None, project)
-    assert studies.quote(project) == [project / "README.md"]
-    commit = git(project, "rev-parse", "--short=7", "HEAD").strip()
-    assert (project / "README.md").read_text() == (
-        "Before.\n<!-- table: studies/toy/plots/table.md -->\n| a |\n|---|\n| 5 |\n\n"
-        f"Made by the code of commit `{commit}`.\n<!-- end -->\nAfter.\n"
-    )
-    assert studies.quote(project) == []
-    (project / "studies/toy/dvc.lock").unlink()
-    studies.quote(project)
-    assert "Code that it runs has changed since." in (project / "README.md").read_text()
