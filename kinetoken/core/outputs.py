@@ -9,21 +9,31 @@ from pathlib import Path
 from kinetoken.core.errors import UserError
 
 
-@contextmanager
-def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path` for a file or a folder; it is moved into place when the block ends well.
+def require_free(path: Path, *, force: bool = False, folder: bool = False) -> None:
+    """UserError if a file (or a `folder`) cannot be written to `path`, to be called before long work.
 
-    With `force`, a file is replaced; in a folder, files of the same names are replaced and all others stay. Raises
-    UserError, before the block runs, if `path` exists without `force` (an empty folder counts as absent), if a
-    folder is above it that cannot be made, and afterwards if a file stands where a folder was written, or the
-    other way round. If the block fails, nothing is left behind.
+    Something exists there and is not to be written over; a file is where a folder goes, or a folder where a file
+    goes; something above it is no folder. An empty folder counts as absent.
     """
-    if not force and path.exists() and not _empty(path):
+    if path.exists() and path.is_dir() != folder:
+        kinds = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
+        raise UserError(f"{path} is {kinds[0]}, the output is {kinds[1]}; choose another place")
+    if path.exists() and not force and not (folder and not any(path.iterdir())):
         raise UserError(f"{path} exists; choose another place, or write over it with --force")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent}: cannot make this folder: {error.strerror}") from None
+    above = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise UserError(f"{above} is a file, so {path} cannot be made; choose another place")
+
+
+@contextmanager
+def written_whole(path: Path, *, force: bool = False, folder: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path`, for a file or a `folder`; it is moved into place when the block ends well.
+
+    With `force` a file is replaced; in a folder, files of the same names are replaced and all others stay. If the
+    block fails, what it wrote is removed. Raises UserError as `require_free` does, before the block runs.
+    """
+    require_free(path, force=force, folder=folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     _remove(partial)
     try:
@@ -33,14 +43,7 @@ def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         _remove(partial)
 
 
-def _empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
-
-
 def _move(partial: Path, path: Path) -> None:
-    if partial.is_dir() != path.is_dir() and path.exists():
-        kinds = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
-        raise UserError(f"{path} is {kinds[0]}; the output is {kinds[1]}: choose another place")
     if not partial.is_dir():
         os.replace(partial, path)
         return
