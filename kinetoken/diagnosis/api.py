@@ -51,6 +51,12 @@ class DiagnosisResult:
     numbers: every number, nested, with its baseline (`*_floor`), upper bound (`*_ceiling`) and 95 % interval.
     tables: usage by position and level, information along the chain, embedding and training curve, where known.
     notes: what was assumed, and what could not be measured.
+
+    >>> import kinetoken, numpy as np
+    >>> result = kinetoken.diagnose(np.zeros((200, 4, 8, 8), int), config={"codebook_size": 512})
+    >>> result.to_json()["verdict"]["cause"]
+    'codebook collapse'
+    >>> result.write("report")  # report.html, report.md, report.json and tables
     """
 
     cause: str
