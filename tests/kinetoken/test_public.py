@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kinetoken
+from tests.support.declared import run_with_core_alone
 from tests.support.models import working_folder
 
 PACKAGE = Path(kinetoken.__file__).parent
@@ -64,3 +65,25 @@ def test_a_folder_that_is_no_model_is_one_sentence(name: str, tmp_path: Path) ->
     for place in (tmp_path, str(tmp_path / "absent")):
         with pytest.raises(kinetoken.UserError, match="not a model folder"):
             getattr(kinetoken, name)(place)
+
+
+def test_saved_models_need_the_core_alone(folder: Path) -> None:
+    """All but GASM-CAST, whose backbones are timm's and torchvision's; that it says."""
+    code = """
+import kinetoken
+codes = kinetoken.read_codes("data/motion/codes.parquet").codes[:2]
+for name in ("tokenizer", "video_classifier", "i3d_magvit"):
+    getattr(kinetoken, "load_" + name)("models/" + name)
+print(kinetoken.load_classifier("models/classifier").log_probabilities(codes).shape)
+print(kinetoken.load_position_head("models/position").positions(codes).shape)
+print(kinetoken.load_predictor("models/predictor").predict(codes[:, :3]).shape)
+print(kinetoken.load_generator("models/generator").sample("masked", "linear", 1, 0).shape)
+print(kinetoken.OnlineDetector.load("models/persistence/transformer").under_way)
+try:
+    kinetoken.load_gasm_cast("models/gasm_cast")
+except kinetoken.UserError as error:
+    print(error)
+"""
+    said = run_with_core_alone(code, folder)
+    assert said[:5] == ["(2, 4)", "(2, 16, 3)", "(2, 1, 8, 8)", "(1, 4, 8, 8)", "0"]
+    assert "pip install 'kinetoken[pipeline]'" in said[5]
