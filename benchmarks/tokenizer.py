@@ -168,7 +168,7 @@ def markdown(table: Mapping[str, Any], absent: Sequence[str]) -> str:
     """The table for people: a row a measure, a column a system, mean ± spread; then what is absent."""
     shown = [one for one in table["systems"].values() if one["runs"]]
     heads = [f"{one['label']} ({len(one['runs'])} seed{'s' * (len(one['runs']) != 1)})" for one in shown]
-    lines = ["| | floor | " + " | ".join(heads) + " | ceiling |", "|---" * (len(heads) + 3) + "|"]
+    lines = ["| | baseline | " + " | ".join(heads) + " | upper bound |", "|---" * (len(heads) + 3) + "|"]
     for key, (heading, decimals) in COLUMNS.items():
         cells = [_cell(table["floor"].get(key), None, decimals)]
         cells += [_cell(one["mean"][key], one["spread"].get(key), decimals) for one in shown]

@@ -102,7 +102,7 @@ def run(name: str, stage: str | None, root: Path) -> None:
     for target in ("dvc.yaml", f"{name}/dvc.yaml" + (f":{stage}" if stage else "")):
         command = [str(Path(sys.executable).parent / "dvc"), "repro", target]
         if subprocess.run(command, cwd=root / "studies", env=environment()).returncode:
-            raise UserError(f"studies/{name} did not run through; make study NAME={name} goes on where it ended")
+            raise UserError(f"studies/{name} failed; make study NAME={name} continues where it stopped")
     if stage is None:
         clean = not git(root, "status", "--porcelain", "--", "kinetoken", "stages", f"studies/{name}/*.py").strip()
         commit = git(root, "rev-parse", "--short=7", "HEAD").strip()

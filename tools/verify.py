@@ -24,11 +24,11 @@ from tools.smoke import git
 
 LABELS = {"damaged": "damaged", "differs": "differs from dvc.lock", "not checked": "not checked"}
 HINTS = {
-    "damaged": "make verify REPAIR=1 puts good copies in their place or moves them to .damaged/, "
+    "damaged": "make verify REPAIR=1 replaces them with good copies or moves them to .damaged/; "
     "then make repro makes what is missing",
-    "differs": "no damage, left as it is; dvc commit records it, make repro makes what dvc.lock describes again "
-    "(a folder as a whole: keep extra files elsewhere)",
-    "not checked": "dvc.lock is not as DVC writes it, or a file cannot be read",
+    "differs": "not damaged, so left unchanged; dvc commit records this state, make repro restores what dvc.lock "
+    "describes (folders as a whole: keep extra files elsewhere)",
+    "not checked": "dvc.lock is not in the form that DVC writes, or a file cannot be read",
 }
 
 
@@ -50,8 +50,8 @@ def _line(project: Project, finding: Finding, done: str | None) -> str:
 def _summary(root: Path, examination: Examination, *, fixed: bool) -> list[str]:
     kinds = [finding.kind for finding in examination.findings]
     if not kinds:
-        return ["sound: every output that is here, every cache object"]
-    hints = HINTS | ({"damaged": "nothing was deleted; make repro makes what is missing now"} if fixed else {})
+        return ["no damage: every output in the workspace and every cache object was checked"]
+    hints = HINTS | ({"damaged": "nothing was deleted; make repro makes what is now missing"} if fixed else {})
     if set(kinds) != {"damaged"} and git(root, "--no-optional-locks", "status", "--porcelain", "--", "dvc.lock"):
         hints["differs"] += "; dvc.lock itself is not the committed one (git diff dvc.lock)"
     return [f"{kinds.count(kind)} {LABELS[kind]}: {hint}" for kind, hint in hints.items() if kind in kinds]

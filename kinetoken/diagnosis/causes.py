@@ -61,8 +61,8 @@ def judge(measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bo
     except Missing as missing:
         word = WORDS[str(missing)]
         return Verdict(
-            f"cannot tell without {word}", False, f"{rule.cause.capitalize()}: neither shown nor excluded.",
-            f"Give the diagnosis {word}.", _remarks(reasoning), severity, rule.rests_on,
+            f"cannot tell without {word}", False, f"{rule.cause.capitalize()} can be neither shown nor excluded.",
+            f"Also give the doctor {word}.", _remarks(reasoning), severity, rule.rests_on,
         )
     raise AssertionError("the last rule always applies")
 
@@ -86,5 +86,5 @@ def _remarks(r: Reasoning) -> tuple[Remark, ...]:
             if (evidence := rule.shows(r)) is not None:
                 found.append(Remark(evidence, rule.cause, rule.cure))
     if r.m.probe_pixels is None and r.m.probe_codes is not None:
-        found.append(Remark("No videos were given: what the data hold is judged from latents and codes alone."))
+        found.append(Remark("No videos were given, so the upper bound comes from latents and codes alone."))
     return tuple(found)

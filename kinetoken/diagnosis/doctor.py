@@ -87,14 +87,14 @@ def _unmeasured(patient: Patient) -> tuple[str, ...]:
         said.append("Usage, perplexity and information of codes are not measured: the table holds no codes.")
     else:
         if not counts.has_foreground:
-            said.append("Nothing is said of the foreground: no clips or tracks tell where it is.")
+            said.append("The foreground is not measured: no clips or tracks show where it is.")
         if counts.positions is None:
-            said.append("Usage by position is not counted: the table of places by codes would be too large.")
+            said.append("Usage by position is not counted: the table of positions by codes would be too large.")
         if counts.classes and counts.joint is None:
-            said.append("The information of single codes is not counted: codes by classes would be too many.")
+            said.append("The information of single codes is not measured: codes by classes would be too many to count.")
     for point, source in (("pixels", "clips"), ("latents", "latents")):
         if point not in patient.tokens:
-            said.append(f"No {source} were given, so nothing is read from {point}.")
+            said.append(f"No {source} were given, so there is no probe on {point}.")
     if patient.motion is None:
-        said.append("Physics is not probed: no tracks were given.")
+        said.append("No tracks were given, so there are no physics probes.")
     return tuple(said)

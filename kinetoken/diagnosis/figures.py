@@ -30,7 +30,7 @@ def usage_figures(table: "pd.DataFrame") -> list[Figure]:
     peak, figures = float(table["perplexity"].max()), []
     for name, rows in table.groupby("slice", sort=True):
         grid = rows.pivot(index="row", columns="column", values="perplexity").to_numpy().tolist()
-        figures.append(Figure(f"slice {name}", svg.heat_grid(grid, peak, f"perplexity by place, slice {name}")))
+        figures.append(Figure(f"slice {name}", svg.heat_grid(grid, peak, f"perplexity by position, slice {name}")))
     return figures
 
 
@@ -41,7 +41,7 @@ def level_figures(table: "pd.DataFrame") -> list[Figure]:
         level = rows["level"].tolist()
         series = [svg.Series("all tokens", level, rows["share"].tolist())]
         if rows["share_foreground"].any():
-            series.append(svg.Series("on what moves", level, rows["share_foreground"].tolist(), colour=1))
+            series.append(svg.Series("on the foreground", level, rows["share_foreground"].tolist(), colour=1))
         drawing = svg.line_chart(series, "level", "share of tokens", x_ticks=level)
         figures.append(Figure(f"channel {channel}", drawing))
     return figures

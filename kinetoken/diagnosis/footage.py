@@ -133,12 +133,12 @@ def measure_footage(
 
 
 def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:
-    notes = [f"Foreground: pixels that differ by more than {MOVING:.0%} from the background, "
-             f"{'the scene as drawn' if footage.scene else 'the median of each clip over time'}; "
-             f"{mask.mean():.1%} of tokens meet it."]
+    notes = [f"Foreground: pixels that differ by more than {MOVING:.0%} from "
+             f"{'the background of the rendered scene' if footage.scene else 'the median of their clip over time'}; "
+             f"{mask.mean():.1%} of tokens contain such pixels."]
     if own:
-        notes = [f"Pixels are read on a grid of their own, {OWN_GRID[0]} × {OWN_GRID[1]} × {OWN_GRID[2]}: "
-                 "the codes' grid is not known, and so neither is which tokens lie on what moves."]
+        notes = [f"The codes' grid is not known, so pixels have a grid of their own, {OWN_GRID[0]} × {OWN_GRID[1]} × "
+                 f"{OWN_GRID[2]}, and it is not known which tokens lie on the foreground."]
     return tuple(notes)
 
 
@@ -163,7 +163,7 @@ def fitted(clips: Pixels, grid: Grid, path: Source) -> Pixels:
     _, frames, height, width, _ = clips.shape
     slices = min(slices, frames) if grid == OWN_GRID else slices
     if frames < slices or height < rows or width < columns:
-        raise UserError(f"{path}: clips of {frames} × {height} × {width} cannot lie on a grid of {list(grid)} tokens")
+        raise UserError(f"{path}: clips of {frames} × {height} × {width} are too small for a grid of {list(grid)}")
     return clips[:, frames % slices :, : height - height % rows, : width - width % columns]
 
 

@@ -67,7 +67,7 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     """
     column = open_column(files.codes, CODE_NAMES, "codes")
     if len(column) < 2:
-        raise UserError(f"{files.codes}: {len(column)} clips; two at least are needed to compare any")
+        raise UserError(f"{files.codes}: {len(column)} clips; at least two are needed for a comparison")
     config = read_config(files)
     labels = read_labels(files.codes, len(column))
     if files.labels is not None:
@@ -147,7 +147,7 @@ def _scan(column: Column, config: Config, progress: Progress) -> Scan:
         return Scan(True, 0, ("The table holds numbers with fractions, not codes: no quantizer ran.",))
     if config.codebook_size is not None:
         return Scan(False, config.codebook_size - 1)
-    note = f"The codebook's size is not known; the largest code, {largest:.0f}, is taken for its last."
+    note = f"The codebook's size is not known; the largest code, {largest:.0f}, is taken as its last."
     return Scan(False, max(int(largest), 1), (note,))
 
 
@@ -235,7 +235,7 @@ def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, pat
         return np.ascontiguousarray(np.moveaxis(channels, 1, -1))
     if len(shape) == 1 and shape[0] % places == 0:
         return np.ascontiguousarray(values.reshape(len(values), *grid, -1))
-    raise UserError(f"{path}: {what} of shape {list(shape)} a clip do not lie on the codes' grid {list(grid)}")
+    raise UserError(f"{path}: {what} of shape {list(shape)} a clip do not fit the codes' grid {list(grid)}")
 
 
 def _too_few(patient: Patient) -> str:
@@ -244,16 +244,16 @@ def _too_few(patient: Patient) -> str:
         inside = patient.label[patient.split == split]
         for name in patient.classes:
             if (count := int((inside == name).sum())) < least:
-                return f"label '{name}' has {count} clips in split '{split}', {least} at least are needed"
+                return f"label '{name}' has {count} clips in split '{split}', at least {least} are needed"
     return ""
 
 
 def _said(config: Config) -> tuple[str, ...]:
     said = []
     if config.pooling == "space":
-        said.append("Judged are the codes averaged over space, as the classifier's pooling does.")
+        said.append("The verdict is on the codes averaged over space, because the classifier pools them in this way.")
     if config.foreground_weight is not None:
-        said.append(f"The tokenizer's loss is said to weight the foreground by {config.foreground_weight:g}.")
+        said.append(f"By the config, the tokenizer's loss weights the foreground by {config.foreground_weight:g}.")
     return tuple(said)
 
 
@@ -311,8 +311,8 @@ def _code_vectors(patient: Patient, files: Files, seed: int) -> tuple[NDArray[np
         return found, ("No codebook was given: a code's vector is the mean of its latents.",)
     patient.real_vectors = False
     return stand_ins(codes[patient.split == "train"], meta.codebook_size, seed), (
-        "Neither levels, codebook nor latents were given: probes read stand-ins for the codes' vectors, made from "
-        "which codes lie side by side, so what they read from codes is a lower bound.",
+        "Neither levels, codebook nor latents were given. So probes use approximate code vectors, made from which "
+        "codes occur next to each other, and their accuracy on codes is a lower bound.",
     )
 
 
@@ -321,7 +321,7 @@ def _add_footage(
 ) -> None:
     if files.clips is None:
         if files.reconstructions is not None:
-            raise UserError(f"{files.reconstructions}: reconstructions need the clips beside them (--clips)")
+            raise UserError(f"{files.reconstructions}: reconstructions need the clips too (--clips)")
         return
     progress.phase("reading clips", len(rows), "clips")
     footage = UserClips(files.clips, known, "clips")

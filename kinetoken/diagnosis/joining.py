@@ -106,7 +106,7 @@ def _by_id(codes: Rows, other: Rows, names: tuple[str, str]) -> Join:
     missing = ours[~np.isin(ours, theirs)]
     if missing.size:
         named = ", ".join(map(str, missing[:NAMED].tolist())) + (", …" if missing.size > NAMED else "")
-        cure = "" if names[0] == names[1] else f"; its {names[1]} has the others (if by chance, leave it out)"
+        cure = "" if names[0] == names[1] else f"; its {names[1]} has the other ids (if only by chance, leave it out)"
         raise UserError(
             f"{other.path}: no {other.what} for {names[0]} {named}: {missing.size} of the {codes.length} clips of "
             f"{codes.path}{cure}"
@@ -118,7 +118,7 @@ def _said(codes: Rows, other: Rows, names: tuple[str, str]) -> str:
     """What of a join by ids is not plain: other names of the columns, rows that no codes belong to."""
     said = []
     if names[0] != names[1]:
-        said.append(f"`{names[1]}` of {other.path.name} is taken for `{names[0]}` of {codes.path.name}: same ids.")
+        said.append(f"`{names[1]}` of {other.path.name} is matched with `{names[0]}` of {codes.path.name}: same ids.")
     if spare := other.length - codes.length:
         said.append(
             f"{spare} of the {other.length} {other.what} of {other.path.name} belong to no clip of {codes.path.name} "
@@ -136,7 +136,7 @@ def _require_apart(path: Source, name: str, ids: Ids) -> None:
     if again.size:
         first, second = order[again[0] : again[0] + 2]
         raise UserError(
-            f"{path}: {name} {ids[first]} stands in rows {first} and {second}; give each row an id of its own, or "
+            f"{path}: {name} {ids[first]} is in rows {first} and {second}; give each row an id of its own, or "
             "leave the column out of one file to have rows joined in order"
         )
 

@@ -16,12 +16,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = 8  # that the page's sheet knows
 PLOTS = (  # table of the report, title, about, size of the drawings, what draws them
     ("positions", "Where the codebook is used",
-     "Perplexity of the codes at each place of the grid: the darker, the more codes. A place that never changes has 1.",
+     "Perplexity of the codes at each position of the grid: the darker, the more codes. One that never changes has 1.",
      "tiny", figures.usage_figures),
     ("levels", "How often each level is used", "Share of tokens at each level of each channel.", "small",
      figures.level_figures),
-    ("embedding", "How clips lie", "Test clips, coloured by label: neighbours have like codes.", "small",
-     figures.embedding_figures),
+    ("embedding", "Clips by similarity of their codes", "Test clips, coloured by label: neighbours have similar codes.",
+     "small", figures.embedding_figures),
     ("history", "Training", "", "", figures.history_figures),
 )
 
@@ -80,7 +80,7 @@ def to_markdown(report: Report) -> str:
     """The verdict, what was assumed, and every number beside its floor, ceiling and interval."""
     lines = [verdict_page(report.statement), "## What was assumed, and what could not be measured", ""]
     lines += [*(f"- {note}" for note in report.notes), "" if report.notes else "Nothing.\n"]
-    lines += ["## Every number", "", "| | value | floor | ceiling | 95 % interval |", "|---|---|---|---|---|"]
+    lines += ["## Every number", "", "| | value | baseline | upper bound | 95 % interval |", "|---|---|---|---|---|"]
     for row in rows_of(_plain(report.numbers)):
         interval = "" if row.low is None or row.high is None else f"{row.low:.4g} … {row.high:.4g}"
         ends = ("" if end is None else f"{end:.4g}" for end in (row.floor, row.ceiling))

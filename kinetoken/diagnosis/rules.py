@@ -122,21 +122,21 @@ def _bypassed(r: Reasoning) -> str | None:
 def _miscoded(r: Reasoning) -> str | None:
     if r.m.mismatch is None or r.m.mismatch <= r.limit.mismatch:
         return None
-    return f"The tokenizer would code {r.m.mismatch:.1%} of the tokens otherwise than the table does"
+    return f"For {r.m.mismatch:.1%} of the tokens, the tokenizer gives another code than the table"
 
 
 def _other_clips(r: Reasoning) -> str | None:
     said, found = _miscoded(r), r.m.found_elsewhere
     if said is None or found is None or found < r.limit.misplaced:
         return None
-    return f"{said}, and for {found:.0%} of those clips the right codes stand in another row."
+    return f"{said}, and for {found:.0%} of those clips the right codes are in another row."
 
 
 def _out_of_place(r: Reasoning) -> str | None:
     said, found = _miscoded(r), r.m.found_moved
     if said is None or found is None or found < r.limit.misplaced:
         return None
-    return f"{said}, and in {found:.0%} of those clips the right tokens are all there, at other places of the grid."
+    return f"{said}, and in {found:.0%} of those clips the right tokens are all there, at other grid positions."
 
 
 def _other_tokenizer(r: Reasoning) -> str | None:
@@ -149,7 +149,7 @@ def _constant(r: Reasoning) -> str | None:
         return None
     if r.m.latent_offset is not None and r.m.probe_codes is not None:
         return None  # with latents and labels the rules below can tell why
-    return f"Every token of every clip is the same one of {r.m.codebook_size} codes."
+    return f"All tokens of all clips have the same code, one of {r.m.codebook_size}."
 
 
 def _too_few_clips(r: Reasoning) -> str | None:
@@ -160,14 +160,14 @@ def _too_few_clips(r: Reasoning) -> str | None:
         return None
     if count is not None and count < r.limit.few_clips and (r.m.pair_pixels or 0) < r.limit.sure_pair:
         return (
-            f"With {count} training clips of a class, {whole:.1%} are read from pixels and {half:.1%} with half of "
-            "them: what is missing can be blamed neither on the labels nor on the codes."
+            f"With {count} training clips in the smallest class, probes reach {whole:.1%} on pixels, and {half:.1%} "
+            "with half of the clips. With so few clips, neither labels nor codes can be blamed for the errors."
         )
     if whole - half < r.limit.more_clips:
         return None
     return (
-        f"Half of the training clips read {half:.1%} from pixels and all of them {whole:.1%}: each doubling still "
-        f"brings {100 * (whole - half):.0f} points, so what is missing cannot be blamed on the codes."
+        f"Probes on pixels reach {half:.1%} with half of the training clips and {whole:.1%} with all of them. Each "
+        f"doubling still adds {100 * (whole - half):.0f} points, so the codes cannot be blamed for the errors."
     )
 
 
@@ -175,9 +175,9 @@ def _unreadable(r: Reasoning) -> str | None:
     best = r.best("pixels", "latents", "codes")
     if best - r.m.floor < r.limit.readable:
         r.need("probe_pixels")
-        return f"The best reading anywhere, pixels included, is {best:.1%}; guessing gets {r.m.floor:.1%}."
+        return f"The best probe at any point, pixels included, reaches {best:.1%}; guessing gives {r.m.floor:.1%}."
     if r.m.pair_pixels is not None and r.m.pair_pixels < r.limit.pair:
-        return f"On pixels two of the classes are told apart in {r.m.pair_pixels:.1%} of cases; guessing gets 50%."
+        return f"On pixels, probes distinguish two classes in only {r.m.pair_pixels:.1%} of cases; guessing gives 50%."
     return None
 
 
@@ -186,19 +186,19 @@ def _kept(r: Reasoning) -> str | None:
     if r.kept(codes, reference) < r.limit.kept:
         return None
     if reference <= r.m.floor:
-        return f"From the codes {codes:.1%} of test clips are read; guessing gets {r.m.floor:.1%}."
+        return f"Probes classify {codes:.1%} of test clips correctly from the codes; guessing gives {r.m.floor:.1%}."
     return (
-        f"From the codes {codes:.1%} of test clips are read, from the best point before them {reference:.1%}; "
-        f"guessing gets {r.m.floor:.1%}, so {min(r.kept(codes, reference), 1):.0%} of what can be read is kept."
+        f"Probes classify {codes:.1%} of test clips correctly from the codes and {reference:.1%} from the best earlier "
+        f"point; guessing gives {r.m.floor:.1%}."
     )
 
 
 def _fall(r: Reasoning, after: str = "codes") -> str:
-    """Where along the chain the reading falls, in words: from the best point before."""
+    """Where along the chain the probes' accuracy falls, in words: from the best point before."""
     points = ("codes",) if after == "codes_pooled" else ("pixels", "latents")
     before = max(points, key=r.best)
     first, second = r.best(before), r.need(f"probe_{after}")
-    return f"Reading falls from {first:.1%} on {before} to {second:.1%} on {AFTER.get(after, after)}"
+    return f"Probe accuracy falls from {first:.1%} on {before} to {second:.1%} on {AFTER.get(after, after)}"
 
 
 def _few_levels(r: Reasoning) -> str | None:
@@ -212,7 +212,7 @@ def _few_directions(r: Reasoning) -> str | None:
     rank, channels = r.need("effective_rank_latents"), r.need("latent_channels")
     if channels < 2 or rank >= r.limit.few_directions * channels or not r.learned:
         return None
-    return f"{_fall(r)}, and on the ball the latents use {rank:.2f} effective directions of {channels:.0f}."
+    return f"{_fall(r)}, and on the foreground the latents use {rank:.2f} effective directions of {channels:.0f}."
 
 
 def _drifted(r: Reasoning) -> str | None:
@@ -220,8 +220,8 @@ def _drifted(r: Reasoning) -> str | None:
     if offset < r.limit.drifted or error < r.limit.far or not r.learned:
         return None
     return (
-        f"{_fall(r)}; on the ball the latents' mean lies {offset:.1f} of their own deviations away from the middle "
-        f"of the codebook, and rounding costs {error:.1f} times the latents' variance."
+        f"{_fall(r)}. On the foreground the latents' mean is {offset:.1f} of their standard deviations away from the "
+        f"centre of the codebook, and rounding costs {error:.1f} times the latents' variance."
     )
 
 
@@ -229,8 +229,8 @@ def _starved(r: Reasoning) -> str | None:
     if r.latents_keep or (fall := r.need("loss_fall")) >= r.limit.settled:
         return None
     return (
-        f"{_fall(r)}, already {r.need('probe_latents'):.1%} on the latents, and the validation loss fell by no more "
-        f"than {fall:.0%} in all of training: longer training would change nothing."
+        f"{_fall(r)}. It is already {r.need('probe_latents'):.1%} on the latents, and the validation loss fell by only "
+        f"{fall:.0%} in all of training, so longer training would change nothing."
     )
 
 
@@ -239,8 +239,8 @@ def _collapsed(r: Reasoning) -> str | None:
     if perplexity >= r.limit.few_codes and top <= r.limit.one_code:
         return None
     return (
-        f"{_fall(r)}; on the ball only {perplexity:.1f} of {r.m.codebook_size} codes are in effective use, one of them "
-        f"{top:.0%} of the time."
+        f"{_fall(r)}. On the foreground only {perplexity:.1f} of {r.m.codebook_size} codes are in effective use, and "
+        f"the most frequent code has {top:.0%} of the tokens."
     )
 
 
@@ -249,8 +249,8 @@ def _spoiled(r: Reasoning) -> str | None:
     if whole is None or whole >= r.limit.spoiled_db:
         return None
     return (
-        f"{_fall(r)}. {_painting(r)}, the whole {whole:+.1f} dB: the bare mean video would be nearer, so the codes "
-        "tell of the background, which holds nothing."
+        f"{_fall(r)}. {_painting(r)}, and {whole:+.1f} dB on the whole picture. The mean video alone would be closer, "
+        "so the codes describe a background that is not there."
     )
 
 
@@ -263,28 +263,28 @@ def _unpainted(r: Reasoning) -> str | None:
         return None
     said = "" if r.m.loss_fall is None else f", and the validation loss fell by {r.m.loss_fall:.0%}"
     return (
-        f"{_fall(r)}, though the latents hold {r.need('probe_latents'):.1%} and many codes are in use: they go into "
-        f"something else. {_painting(r)}{said}."
+        f"{_fall(r)}, although it is {r.need('probe_latents'):.1%} on the latents and many codes are in use: the codes "
+        f"describe something else. {_painting(r)}{said}."
     )
 
 
 def _painting(r: Reasoning) -> str:
     ball, rest = r.need("foreground_gain_db"), r.need("background_gain_db")
-    return f"Against the mean video the ball is painted {ball:+.1f} dB and the rest {rest:+.1f} dB"
+    return f"Relative to the mean video, the PSNR is {ball:+.1f} dB on the foreground, {rest:+.1f} dB on the background"
 
 
 def _undertrained(r: Reasoning) -> str | None:
     fall, late = r.need("loss_fall"), r.m.late_fall or 0.0
     if late >= r.limit.late_fall:
         return (
-            f"{_fall(r)}; the last quarter of training still brought {late:.0%} of the validation loss's whole fall: "
-            "it had not settled when training ended."
+            f"{_fall(r)}. The last quarter of training still brought {late:.0%} of the total fall of the validation "
+            "loss: it had not settled when training ended."
         )
     if r.learned or fall < r.limit.settled:
         return None
     return (
-        f"{_fall(r)}; the validation loss had begun to fall, by {fall:.0%}, when training ended, and the ball is "
-        f"painted only {r.need('foreground_gain_db'):+.1f} dB better than by the mean video."
+        f"{_fall(r)}. The validation loss had fallen by only {fall:.0%} when training ended, and on the foreground the "
+        f"PSNR is only {r.need('foreground_gain_db'):+.1f} dB relative to the mean video."
     )
 
 
@@ -293,17 +293,18 @@ def _nearly_kept(r: Reasoning) -> str | None:
     if (share := r.kept(codes, reference)) < r.limit.nearly_kept:
         return None
     clips = r.m.test_clips
-    chance = "" if clips is None else f", ±{196 * math.sqrt(codes * (1 - codes) / clips):.1f} points by chance"
+    chance = "" if clips is None else f" (±{196 * math.sqrt(codes * (1 - codes) / clips):.1f} points by chance)"
     return (
-        f"From the codes {codes:.1%} of test clips are read{chance}, from the best point before them {reference:.1%}: "
-        f"{share:.0%} of what can be read is kept. That is little for a sound tokenizer, but nothing in it is out of "
-        "order, and sound ones of one kind differ by as much between seeds."
+        f"Probes classify {codes:.1%} of test clips correctly from the codes{chance} and {reference:.1%} from the best "
+        f"earlier point: {share:.0%} of the accuracy above guessing is kept. That is little for a sound tokenizer. But "
+        "no measure shows a fault, and sound tokenizers of one kind differ by as much between seeds."
     )
 
 
 def _narrow(r: Reasoning) -> str | None:
     return (
-        f"{_fall(r)}; neither codebook nor loss shows a fault of its own, so the encoder packs too little into a token."
+        f"{_fall(r)}. Neither codebook nor loss shows a fault. So, by elimination, the encoder keeps too little in a "
+        "token."
     )
 
 
@@ -317,8 +318,8 @@ def _pooling(r: Reasoning) -> str | None:
 AFTER = {"codes_pooled": "averaged codes"}
 COLLAPSE = (
     "Start the codebook from k-means and restart its dead codes (dvc exp run "
-    "-S train_tokenizer.quantizer.kmeans_start=true -S train_tokenizer.quantizer.dead_code_threshold=0.1), or take "
-    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq). Where the encoder itself starts far away "
+    "-S train_tokenizer.quantizer.kmeans_start=true -S train_tokenizer.quantizer.dead_code_threshold=0.1), or use "
+    "FSQ, whose codebook is fixed (-S train_tokenizer.quantizer.kind=fsq). If the encoder itself starts far away "
     "from 0, neither is enough: start it around 0."
 )
 CAPACITY = (
@@ -327,14 +328,14 @@ CAPACITY = (
 )
 FACTS = (  # of the table itself; they need no labels
     Rule("quantizer bypassed", _bypassed,
-         "Read the quantized codes and not the encoder's output; where a tokenizer has a switch for quantizing, set it "
+         "Use the quantized codes and not the encoder's output. If the tokenizer has a switch for quantizing, set it "
          "(here: dvc repro --force extract_codes@motion).", ("quantization_error",)),
     Rule("codes of other clips", _other_clips,
          "Join codes and clips by track_id and not by their order, or extract the codes again "
          "(dvc repro --force extract_codes@motion).", ("mismatch", "found_elsewhere")),
     Rule("tokens out of place", _out_of_place,
-         "Unfold the tokens in the order they were folded, time, rows, columns, or extract the codes again "
-         "(dvc repro --force extract_codes@motion).", ("mismatch", "found_moved")),
+         "Reshape the tokens in the order in which they were flattened (time, rows, columns), or extract the codes "
+         "again (dvc repro --force extract_codes@motion).", ("mismatch", "found_moved")),
     Rule("codes of another tokenizer", _other_tokenizer,
          "Extract the codes again with this tokenizer, in eval mode (dvc repro --force extract_codes@motion).",
          ("mismatch",)),
@@ -342,7 +343,7 @@ FACTS = (  # of the table itself; they need no labels
 )
 DATA = (  # of clips and labels; no tokenizer can mend them
     Rule("too little data", _too_few_clips,
-         "Give more clips (dvc exp run -S generate_trajectories.motion.counts.train=3840).",
+         "Use more clips (dvc exp run -S generate_trajectories.motion.counts.train=3840).",
          ("probe_pixels_half", "clips_a_class", "pair_pixels")),
     Rule("labels not separable in pixels", _unreadable,
          "Change the scene or the labels: no tokenizer can keep what the video does not show "
@@ -350,22 +351,22 @@ DATA = (  # of clips and labels; no tokenizer can mend them
          ("pair_pixels",)),
 )
 BACKGROUND = (
-    "Weight the loss towards what moves, and vary the background less (dvc exp run "
+    "Weight the loss towards the foreground that moves, and vary the background less (dvc exp run "
     "-S train_tokenizer.loss.foreground=12 -S train_tokenizer.augmentation.background=0.1)."
 )
 PAINTING = ("picture_gain_db", "foreground_gain_db", "background_gain_db")
 TRAINING = (
     Rule(HEALTHY, _kept, "None needed."),
     Rule("levels too few", _few_levels,
-         "Give more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[32,32]', or "
+         "Use more levels or a larger codebook (dvc exp run -S 'train_tokenizer.quantizer.levels=[32,32]', or "
          "-S train_tokenizer.quantizer.codebook_size=1024).", ("codebook_size",)),
     Rule("dimensional collapse", _few_directions,
-         "Train again with a contrastive term, which holds the encoder's directions apart "
+         "Train again with a contrastive term, which keeps the encoder's directions apart "
          "(dvc exp run -S train_tokenizer.quantizer.contrastive=0.002).",
          ("effective_rank_latents", "latent_channels", "loss_fall")),
     Rule("encoder and codebook drifted apart", _drifted,
          "Train encoder and codebook together again with a commitment term (dvc exp run "
-         "-S train_tokenizer.quantizer.commitment=0.25 -S train_tokenizer.quantizer.decay=0.9), or take back the "
+         "-S train_tokenizer.quantizer.commitment=0.25 -S train_tokenizer.quantizer.decay=0.9), or restore the "
          "encoder that belongs to the codebook.", ("latent_offset", "quantization_error", "loss_fall")),
     Rule("loss dominated by background", _spoiled, BACKGROUND, PAINTING),
     Rule("encoder starved", _starved, CAPACITY, ("loss_fall",)),
@@ -374,7 +375,7 @@ TRAINING = (
     Rule("undertrained", _undertrained,
          "Train longer (dvc exp run -S train_tokenizer.epochs=44), or raise the learning rate.",
          ("loss_fall", "late_fall", "foreground_gain_db")),
-    Rule(HEALTHY, _nearly_kept, "None needed; a second seed tells whether the missing points are the tokenizer's own.",
+    Rule(HEALTHY, _nearly_kept, "None needed. A second seed shows whether the missing points are the tokenizer's own.",
          ("test_clips",)),
     Rule("encoder starved", _narrow, CAPACITY, ("perplexity_foreground", "quantization_error", "loss_fall")),
 )

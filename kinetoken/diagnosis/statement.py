@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kinetoken.diagnosis.causes import Verdict
     from kinetoken.diagnosis.measures import Measures
 
+SHOWN = {"floor": "guessing (baseline)", "probe_codes_pooled": "probe averaged codes"}  # names for a reader
 READINGS = ("floor", "probe_pixels", "probe_latents", "probe_codes", "probe_codes_pooled")  # every verdict rests on
 
 
@@ -43,7 +44,7 @@ class Measured:
     @property
     def name(self) -> str:
         """As a reader sees it."""
-        return self.measure.replace("_", " ")
+        return SHOWN.get(self.measure, self.measure.replace("_", " "))
 
     @property
     def shown(self) -> str:
@@ -73,7 +74,9 @@ class Statement:
     @property
     def lost(self) -> str:
         """The severity as a sentence; empty where it is not known."""
-        return "" if self.severity is None else f"Lost of what can be read: {self.severity:.0%} ({self.degree})."
+        if self.severity is None:
+            return ""
+        return f"Lost: {self.severity:.0%} of the accuracy above guessing (severity: {self.degree})."
 
     @property
     def deciding(self) -> tuple[Measured, ...]:

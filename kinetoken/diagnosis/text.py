@@ -11,9 +11,9 @@ def verdict_page(statement: Statement) -> str:
     lines = [
         f"# Verdict: {statement.cause}", "", " ".join(filter(None, (statement.evidence, statement.lost))), "",
         f"**Cure:** {statement.cure}", "",
-        *(line for remark in statement.beside for line in (f"**Beside that:** {remark}", "")),
-        "## What it rests on", "", *_table(statement.rests_on), "",
-        "## What else was measured", "", *_table(statement.others),
+        *(line for remark in statement.beside for line in (f"**Also found:** {remark}", "")),
+        "## Evidence for the verdict", "", *_table(statement.rests_on), "",
+        "## Other measures", "", *_table(statement.others),
     ]
     return "\n".join(lines) + "\n"
 

@@ -25,7 +25,7 @@ EXTRACTORS = ("magvit", "transformer", "i3d_causal", "slowfast_causal")  # of de
 def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
     """The list, from what the numbers say. `gpu`: PyTorch sees one where the report is built."""
     absent = [stage for stage in RUNNABLE if stage not in results.metrics]
-    gaps = [NotRun(stage, "It has left no metrics.", f"dvc repro {stage}") for stage in absent]
+    gaps = [NotRun(stage, "This stage has written no metrics.", f"dvc repro {stage}") for stage in absent]
     if results.number("describe_motion", "is_llm") == 0:
         gaps.append(NotRun(
             "A language model", "Equations and sentences come from least-squares fits (provider offline, is_llm 0); "
@@ -35,12 +35,12 @@ def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
         *_weights(results),
         *_extractors(results),
         NotRun("More than one seed", "Each network was trained once. The intervals are bootstraps over test clips; "
-               "they do not hold what another seed would change."),
-        NotRun("Ablations", "One good variant of each thing was trained; comparisons that take longer are studies.",
+               "they do not cover the difference that another seed would make."),
+        NotRun("Ablations", "One variant of each model was trained. Longer comparisons are studies.",
                "make study NAME=…"),
     ]
     if not gpu:
-        gaps.append(NotRun("A GPU", "PyTorch saw none where this page was built.", "make repro PROFILE=gpu"))
+        gaps.append(NotRun("A GPU", "PyTorch found none where this page was built.", "make repro PROFILE=gpu"))
     return gaps
 
 
@@ -53,14 +53,14 @@ def _weights(results: Results) -> list[NotRun]:
     pretrained = {name: results.number(stage, f"{part}.pretrained") for name, (stage, part) in networks.items()}
     random = [name for name, known in pretrained.items() if known == 0]
     if not any(pretrained.values()):
-        gap = "None are used (pretrained: false): every network here began at random."
+        gap = "None are used (pretrained: false): every network here was trained from scratch."
     elif random:
-        gap = f"Not for {', '.join(random)}: begun at random (pretrained: false)."
+        gap = f"Not for {', '.join(random)}: trained from scratch (pretrained: false)."
     else:
         return []
     reduced = [name for name, (stage, part) in networks.items() if results.number(stage, f"{part}.reduced")]
     if reduced:
-        gap += f" Reduced ones stand for the published {', '.join(reduced)}."
+        gap += f" Reduced networks replace the published {', '.join(reduced)}."
     return [NotRun("Pretrained weights", gap)]
 
 

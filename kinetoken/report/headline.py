@@ -13,7 +13,7 @@ Unit = Literal["share", "dB", "px", "%", "×", "points", "of 1", ""]
 CHAIN = (
     ("probe.pixels", "Pixels", "the clips themselves"),
     ("probe.latents", "Latents", "the encoder's output, before quantizing"),
-    ("probe.codes", "Codes", "after quantizing, every token in its place"),
+    ("probe.codes", "Codes", "after quantizing, each token at its position"),
     ("probe.codes_pooled", "Averaged codes", "the same codes, averaged over space"),
 )
 # share of what pixels allow over chance that the codes still hold, for each word of the answer
@@ -32,7 +32,7 @@ class BuildReport:
     def __post_init__(self) -> None:
         known = {one.name for one in HEADLINES}
         if unknown := sorted(set(self.marks) - known):
-            raise ValueError(f"marks: '{unknown[0]}' is no headline; known are {', '.join(sorted(known))}")
+            raise ValueError(f"marks: '{unknown[0]}' is not a headline; known are {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True)
@@ -56,54 +56,62 @@ class Headline:
 HEADLINES = (
     Headline("train_tokenizer", "psnr_db", "Reconstruction, all pixels (PSNR)", "dB"),
     Headline("train_tokenizer", "foreground_psnr_db", "Reconstruction, the ball (PSNR)", "dB"),
-    Headline("train_tokenizer", "centroid_error_px", "Ball's place in the reconstruction", "px", True),
-    Headline("train_baselines", "coordinates.accuracy", "Class from true positions", "share",
+    Headline("train_tokenizer", "centroid_error_px", "Ball position in the reconstruction, error", "px", True),
+    Headline("train_baselines", "coordinates.accuracy", "Class predicted from true positions", "share",
              floor="train_baselines.majority.accuracy"),
-    Headline("train_baselines", "video.accuracy", "Class from pixels", "share",
+    Headline("train_baselines", "video.accuracy", "Class predicted from pixels", "share",
              floor="train_baselines.majority.accuracy", ceiling="train_baselines.coordinates.accuracy"),
     Headline("train_baselines", "first_frame.accuracy", "Control: class from the first frame alone", "share"),
-    Headline("train_baselines", "nuisance.accuracy", "Control: class from speed, colour, light, start", "share"),
-    Headline("train_classifier", "accuracy", "Class from codes, position kept", "share",
+    Headline("train_baselines", "nuisance.accuracy", "Control: class from speed, colour, light and start", "share"),
+    Headline("train_classifier", "accuracy", "Class predicted from codes, position kept", "share",
              ceiling="train_baselines.video.accuracy"),
     Headline("train_classifier", "per_class.*", "… its worst class", "share"),
-    Headline("train_classifier", "pooling.spatial_mean.accuracy", "Class from codes, averaged over space", "share",
-             floor="train_classifier.accuracy_floor", ceiling="train_classifier.accuracy"),
-    Headline("train_position", "error_px", "Ball's place read from codes", "px", True),
-    Headline("train_position", "error_depth_percent", "Ball's depth read from codes", "%", True),
-    Headline("train_predictor", "transformer.centroid_error_px", "Ball's place predicted (transformer)", "px", True,
-             "floor"),
-    Headline("train_predictor", "lstm.centroid_error_px", "Ball's place predicted (LSTM)", "px", True, "floor"),
-    Headline("train_predictor", "transformer.error_over_oracle", "… over a fit that knows the law", "×", True),
-    Headline("train_predictor", "transformer.ood_ratio", "… beyond the training bands", "×", True),
-    Headline("train_generator", "masked.class_match", "Generated clips of the asked class", "share",
-             False, "ceiling"),
-    Headline("train_generator", "masked.coverage", "… cover the real motions", "share", False, "ceiling"),
-    Headline("train_generator", "masked.memorised", "… copied from training", "share", True),
-    Headline("train_i3d_magvit", "accuracy", "Class from frames and codes (I3D + MAGVIT)", "share"),
-    Headline("train_i3d_magvit", "per_class.*", "… its worst class", "share"),
-    Headline("train_i3d_magvit", "without_frames.accuracy", "… by its codes alone, the frames left open", "share"),
-    Headline("train_i3d_magvit", "frames_alone.place_px", "… the ball's place by its frames alone", "px", True),
-    Headline("train_i3d_magvit", "forecast_mae_percent", "… next 4 positions, mean error over the track's extent", "%",
+    Headline("train_classifier", "pooling.spatial_mean.accuracy", "Class predicted from codes averaged over space",
+             "share", floor="train_classifier.accuracy_floor", ceiling="train_classifier.accuracy"),
+    Headline("train_position", "error_px", "Ball position from codes, error", "px", True),
+    Headline("train_position", "error_depth_percent", "Ball depth from codes, error", "%", True),
+    Headline("train_predictor", "transformer.centroid_error_px", "Predicted ball position, error (transformer)", "px",
              True, "floor"),
-    Headline("train_i3d_magvit", "forecast_rmse_percent", "… and root of the mean square", "%", True, "floor"),
-    Headline("train_gasm_cast", "top1", "Actions told apart (GASM-CAST)", "share"),
-    Headline("train_gasm_cast", "within_pairs", "… order right, of clips whose mirrored pair is", "share"),
-    Headline("train_gasm_cast", "order_blind.top1", "Control: DINOv3's frames averaged, no motion", "share"),
-    Headline("train_gasm_cast", "order_blind.within_pairs", "… order right, of clips whose mirrored pair is", "share"),
-    Headline("detect_persistence", "transformer.accuracy", "Will it persist? Right at the stop (transformer)", "share"),
-    Headline("detect_persistence", "transformer.early_stop_rate", "… decided before the clip's end", "share"),
-    Headline("detect_persistence", "transformer.compute_saved", "… compute saved by stopping", "share"),
+    Headline("train_predictor", "lstm.centroid_error_px", "Predicted ball position, error (LSTM)", "px", True, "floor"),
+    Headline("train_predictor", "transformer.error_over_oracle", "… relative to a fit that knows the law", "×", True),
+    Headline("train_predictor", "transformer.ood_ratio", "… growth of the velocity error outside the training ranges",
+             "×", True),
+    Headline("train_generator", "masked.class_match", "Generated clips of the requested class", "share",
+             False, "ceiling"),
+    Headline("train_generator", "masked.coverage", "… coverage of the real motions", "share", False, "ceiling"),
+    Headline("train_generator", "masked.memorised", "… copied from training clips", "share", True),
+    Headline("train_i3d_magvit", "accuracy", "Class predicted from frames and codes (I3D + MAGVIT)", "share"),
+    Headline("train_i3d_magvit", "per_class.*", "… its worst class", "share"),
+    Headline("train_i3d_magvit", "without_frames.accuracy", "… from its codes alone, frames masked", "share"),
+    Headline("train_i3d_magvit", "frames_alone.place_px", "… ball position from its frames alone, error", "px", True),
+    Headline("train_i3d_magvit", "forecast_mae_percent", "… next 4 positions, mean error in % of the track's extent",
+             "%", True, "floor"),
+    Headline("train_i3d_magvit", "forecast_rmse_percent", "… the same, root mean square error", "%", True, "floor"),
+    Headline("train_gasm_cast", "top1", "Actions classified (GASM-CAST)", "share"),
+    Headline("train_gasm_cast", "within_pairs", "… order right, among clips with the right mirrored pair", "share"),
+    Headline("train_gasm_cast", "order_blind.top1", "Control: DINOv3 frames averaged, no motion", "share"),
+    Headline("train_gasm_cast", "order_blind.within_pairs", "… order right, among clips with the right mirrored pair",
+             "share"),
+    Headline("detect_persistence", "transformer.accuracy", "Will the candidate persist? Decisions right (transformer)",
+             "share"),
+    Headline("detect_persistence", "transformer.early_stop_rate", "… decided before the end of the clip", "share"),
+    Headline("detect_persistence", "transformer.compute_saved", "… compute saved by stopping early", "share"),
     Headline("detect_persistence", "transformer.harmonic_mean", "… harmonic mean of accuracy and earliness", "of 1"),
     Headline("detect_persistence", "transformer.ece", "… calibration error of its confidence", "", True,
              floor=None, ceiling="detect_persistence.transformer.ece_floor"),
     Headline("detect_persistence", "transformer.regret", "… regret against the best rule on true positions", "points",
              True),
-    Headline("detect_persistence", "transformer.attention_ratio", "… attention on the candidate over uniform", "×"),
-    Headline("detect_persistence", "magvit.accuracy", "Will it persist? Right at the stop (codes)", "share"),
-    Headline("detect_persistence", "control.first_frame.accuracy", "Control: from its first frame alone", "share"),
-    Headline("detect_persistence", "control.metadata.accuracy", "Control: from what is known without looking", "share"),
-    Headline("describe_motion", "equation_correct_true_points", "Law found from true points", "share"),
-    Headline("describe_motion", "equation_correct", "Law found from codes", "share", False, "ceiling"),
+    Headline("detect_persistence", "transformer.attention_ratio", "… attention on the candidate relative to uniform",
+             "×"),
+    Headline("detect_persistence", "magvit.accuracy", "Will the candidate persist? Decisions right (codes)", "share"),
+    Headline("detect_persistence", "control.first_frame.accuracy", "Control: persistence from the first frame alone",
+             "share"),
+    Headline("detect_persistence", "control.metadata.accuracy", "Control: persistence from metadata, without the video",
+             "share"),
+    Headline("describe_motion", "equation_correct_true_points", "Equation right on held-out frames, from true points",
+             "share"),
+    Headline("describe_motion", "equation_correct", "Equation right on held-out frames, from codes", "share",
+             False, "ceiling"),
     Headline("describe_motion", "description_correct", "Sentence right in every fact", "share"),
 )
 
@@ -228,16 +236,16 @@ def answer(results: Results) -> ShortAnswer:
     chance = _best(results, "train_baselines.majority.accuracy", "diagnose_codes.probe.codes_floor",
                    "train_classifier.accuracy_floor")
     if codes is None or pixels is None or chance is None:
-        return ShortAnswer("Not told yet.", "This run holds no reader of the codes beside one of the pixels: "
-                      "train_baselines and train_classifier, or diagnose_codes, have still to run.")
+        return ShortAnswer("Not known yet.", "This run has no classifiers of codes and of pixels to compare. "
+                           "Run train_baselines and train_classifier, or diagnose_codes.")
     kept = (codes - chance) / max(pixels - chance, 1e-9)
     word = next(word for least, word in ANSWERS if kept >= least or least < 0)
-    sentence = (f"The class of motion is read right from the codes in {shown(codes, 'share')} of test clips, from the "
-                f"pixels they stand for in {shown(pixels, 'share')}; guessing gets {shown(chance, 'share')}.")
+    sentence = (f"The class of motion is predicted correctly from the codes in {shown(codes, 'share')} of test clips, "
+                f"and from the pixels in {shown(pixels, 'share')}. Guessing gives {shown(chance, 'share')}.")
     pooled = _best(results, "train_classifier.pooling.spatial_mean.accuracy", "diagnose_codes.probe.codes_pooled")
     if pooled is not None and codes - pooled > 0.05:
-        sentence += (f" Averaging the same codes over space leaves {shown(pooled, 'share')}: "
-                     "what is lost there is lost by the averaging, not by the codes.")
+        sentence += (f" If the same codes are averaged over space, the accuracy is {shown(pooled, 'share')}: "
+                     "the averaging loses the class, not the codes.")
     return ShortAnswer(word, sentence)
 
 

@@ -70,27 +70,27 @@ def early_decisions(results: Results, count: int) -> EarlyDecisions | None:
 
 def sentence(results: Results, names: Sequence[str]) -> str:
     """What the task is and what was found."""
-    task = ("The only ball amid clutter either keeps its way to the end or wanders and dies. After each step a network "
-            "says which of the two it is, and it stops looking once it is sure.")
+    task = ("The only ball among clutter either keeps its direction and stays to the end, or moves at random and "
+            "disappears. After each step a network predicts which of the two it is. It stops when it is sure enough.")
     best = best_of(results, names)
     if best is None:
-        return f"{task} No extractor has left its numbers."
+        return f"{task} No extractor has written its numbers."
 
     def number(key: str) -> float | None:
         return results.number(STAGE, f"{best}.{key}")
 
     found = " The best extractor" if len(names) > 1 else " The extractor"
-    found += f", {best}, is right about {shown(number('accuracy'), 'share')} of the test tracks when it stops"
+    found += f", {best}, decides {shown(number('accuracy'), 'share')} of the test tracks correctly"
     mean, early = number("mean_decision_frame"), number("earliness")
     if mean is not None:
         whole = "" if early is None or early >= 1 else f" of {mean / (1 - early):.0f}"
-        found += f", after {mean:.1f}{whole} frames in the mean"
+        found += f", after {mean:.1f}{whole} frames on average"
     if number("compute_saved") is not None:
-        found += f"; that saves {shown(number('compute_saved'), 'share')} of the compute of watching whole clips"
+        found += f"; this saves {shown(number('compute_saved'), 'share')} of the compute that whole clips need"
     regret = number("regret")
-    found += (". For laws like these no optimum is known, so there is no regret." if regret is None else
-              f". Its errors and frames cost {shown(regret, 'points')} more than those of the best rule on true "
-              "positions (its regret).")
+    found += (". For these laws of motion no optimum is known, so there is no regret." if regret is None else
+              f". Its regret is {shown(regret, 'points')}: its errors and frames cost that much more than those of the "
+              "best rule on true positions.")
     return task + found + " " + _controls_said(controls(results))
 
 

@@ -43,9 +43,9 @@ def operating(results: Results) -> Figure | None:
     drawing = svg.line_chart(
         series, "frames watched, mean", "accuracy", bounds=bounds, x_ticks=ticks, size=svg.WIDE
     )
-    about = ("Dashed: all tracks decided at one fixed frame. Lines: each stops at a confidence, from low to high. "
-             "Large dots: the thresholds that were chosen on validation tracks.")
-    return Figure("How right, how early?", drawing, about + _fixed_time(table, names), wide=True)
+    about = ("Dashed: all tracks are decided at one fixed frame. Lines: each track stops at a confidence, from low to "
+             "high. Large dots: the thresholds chosen on validation tracks.")
+    return Figure("Accuracy over frames watched", drawing, about + _fixed_time(table, names), wide=True)
 
 
 def _fixed_time(table: "pd.DataFrame", names: Sequence[str]) -> str:
@@ -55,8 +55,8 @@ def _fixed_time(table: "pd.DataFrame", names: Sequence[str]) -> str:
         return ""
     name, frames, right = (own[column].iloc[0] for column in ("extractor", "frames", "accuracy"))
     fixed = table[(table["extractor"] == name) & (table["rule"] == FIXED) & (table["accuracy"] >= right)]
-    least = "no fixed frame is" if fixed.empty else f"a fixed one is from frame {fixed['frames'].min():.0f} on"
-    return f" {name} stops after {frames:.1f} frames; {least} as often right."
+    least = "no fixed frame" if fixed.empty else f"a fixed frame from frame {fixed['frames'].min():.0f} on"
+    return f" {name} stops after {frames:.1f} frames on average; {least} is as often right."
 
 
 def decisions(results: Results) -> "pd.DataFrame | None":
@@ -71,7 +71,7 @@ def decision_frames(decisions: "pd.DataFrame") -> Figure:
         frames = decisions["frames"][decisions["extractor"] == name]
         at, tracks = np.unique(frames, return_counts=True)
         series.append(Series(name, at.tolist(), (100 * tracks / len(frames)).tolist(), colour=place))
-    return Figure("When do decisions fall?", svg.bar_chart(series, "frame of the decision", "% of test tracks"))
+    return Figure("When are decisions made?", svg.bar_chart(series, "frame of the decision", "% of test tracks"))
 
 
 def confusions(decisions: "pd.DataFrame") -> dict[str, Confusion]:
@@ -94,7 +94,7 @@ def attention(results: Results) -> dict[str, Figure]:
             middles = (edges[1:] + edges[:-1]) / 2
             series.append(Series(str(kind), middles.tolist(), share.tolist(), colour=place))
         drawing = svg.bar_chart(
-            series, "attention on the candidate over uniform", "% of tracks", rule=(1.0, "uniform = 1"),
+            series, "attention on the candidate relative to uniform", "% of tracks", rule=(1.0, "uniform = 1"),
             size=svg.HALF,
         )
         figures[name] = Figure(f"Attention of {name}", drawing)
@@ -107,7 +107,7 @@ def pictures(results: Results, names: Sequence[str], end: str) -> list[Picture]:
     for name in names:
         path = results.file(f"{STAGE}/attention/{name}{end}")
         if path is not None:
-            about = f"frames up to the decision of {name}, lit where its attention lies"
+            about = f"frames up to the decision of {name}, highlighted where its attention is"
             found.append(picture(path, name, about, clear=True))
     return found
 
@@ -115,7 +115,7 @@ def pictures(results: Results, names: Sequence[str], end: str) -> list[Picture]:
 def cost(results: Results) -> Picture | None:
     """The stage's own figure, which also holds how the compute is spread."""
     path = results.file(f"{STAGE}/efficiency.png")
-    about = "Accuracy over frames, frames of decisions, and the share of a whole clip's multiply-adds that they took"
+    about = "Accuracy over frames, frames of decisions, and the share of a whole clip's multiply-adds that they used"
     return None if path is None else picture(path, "Frames, accuracy and compute", about, widest=2 * svg.WIDE[0])
 
 

@@ -14,13 +14,13 @@ NO_EXTRACTORS = (REFERENCE, "control")
 CHANCE = 0.5  # as many tracks persist as do not
 CONTROLS = (
     ("first_frame", "The candidate's first frame alone"),
-    ("metadata", "What is known without looking: length, size, bytes, start, colour, light, depth"),
-    ("shuffled_labels", "Labels dealt out at random, scored against dealt ones"),
+    ("metadata", "Metadata, without the video: length, size, bytes, start, colour, light, depth"),
+    ("shuffled_labels", "Random labels, scored against random labels"),
 )
 GROUPS = (("by_lifetime", "By lifetime"), ("by_law", "By law of motion"))
 COLUMNS = (
-    "Right at the stop", "Stopped early", "Mean frame", "Compute saved", "Harmonic mean", "ECE", "Regret, points",
-    "Attention over uniform", "Place error, px",
+    "Decisions right", "Stopped early", "Mean frame", "Compute saved", "Harmonic mean", "ECE", "Regret, points",
+    "Attention relative to uniform", "Position error, px",
 )
 NONE = Cell("–")
 
@@ -82,7 +82,7 @@ def _extractor_line(results: Results, name: str, best: bool) -> Line:
         cell("compute_saved", "share"), cell("harmonic_mean", "of 1"),
         cell("ece", "", _beside(results, f"{name}.ece_floor", "ideal", 3)), cell("regret", "points"),
         cell("attention_ratio", "×", _beside(results, f"{name}.attention_ratio_untrained", "untrained", 2)),
-        cell("place_px", "px", _beside(results, f"{name}.place_px_floor", "mean place", 2)),
+        cell("place_px", "px", _beside(results, f"{name}.place_px_floor", "mean position", 2)),
     ], best)
 
 
@@ -154,6 +154,6 @@ def budgets(results: Results) -> Table | None:
 
 def _budget_line(row: Mapping[Hashable, Any]) -> Line:
     if not isinstance(row["extractor"], str):
-        return Line(f"{row['frames_at_most']:g}", (Cell("none decides so early"), NONE, NONE))
+        return Line(f"{row['frames_at_most']:g}", (Cell("no extractor decides so early"), NONE, NONE))
     rule = Cell(row["rule"], f"{row['frames']:.1f} frames")
     return Line(f"{row['frames_at_most']:g}", (Cell(row["extractor"]), Cell(shown(row["accuracy"], "share")), rule))

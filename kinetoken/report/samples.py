@@ -65,7 +65,7 @@ def reconstruction_cards(clips: Clips, decoded: Pixels, background: Floats) -> l
         path = trail(rebuilt, background)
         cards.append(Card(
             f"{clips.label[row]}, track {track}", f"{psnr_db(original, rebuilt):.1f} dB",
-            [sprite(original, "original"), sprite(rebuilt, "from its codes"),
+            [sprite(original, "original"), sprite(rebuilt, "decoded from codes"),
              sprite(stronger, f"difference ×{DIFFERENCE_GAIN}"), sprite(path, "path, from codes")],
         ))
     return cards
@@ -82,8 +82,8 @@ def prediction_cards(clips: Clips, decoded: Pixels, predicted: Pixels, past: int
         off = apart_px(pixels[-1], original[len(pixels) - 1], background)
         cards.append(Card(
             f"{clips.label[row]}, track {track}", f"{off:.1f} px off in frame {len(pixels)}",
-            [sprite(original, "what came"), sprite(decoded[row], "its codes"), sprite(pixels, "predicted", past),
-             sprite(trail(pixels, background), "path, predicted")],
+            [sprite(original, "original"), sprite(decoded[row], "decoded from codes"),
+             sprite(pixels, "predicted", past), sprite(trail(pixels, background), "path, predicted")],
         ))
     return cards
 

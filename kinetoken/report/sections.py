@@ -24,13 +24,13 @@ MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 
 
 VITALS = (
-    ("usage", "Codebook used", "share of its codes that occur at all"),
-    ("perplexity", "Perplexity", "codes in effective use, all tokens; most are still background"),
-    ("perplexity_foreground", "Perplexity on the ball", "the same, of tokens that the ball touches"),
-    ("effective_rank_latents", "Effective rank before", "directions that the latents fill"),
-    ("effective_rank_codes", "… and after quantizing", "directions that the codes fill"),
-    ("label_information_bits", "Bits about the class", "that a probe reads from the codes"),
-    ("label_information_bits_pooled", "… after averaging", "that it reads once place is averaged away"),
+    ("usage", "Codebook used", "share of its codes that are used at all"),
+    ("perplexity", "Perplexity", "codes in effective use over all tokens; most tokens are static background"),
+    ("perplexity_foreground", "Perplexity on the ball", "the same over tokens that contain the ball"),
+    ("effective_rank_latents", "Effective rank of latents", "directions that the latents use"),
+    ("effective_rank_codes", "… of codes, after quantizing", "directions that the codes use"),
+    ("label_information_bits", "Bits about the class", "that a probe obtains from the codes"),
+    ("label_information_bits_pooled", "… after averaging", "that it obtains from codes averaged over space"),
 )
 
 
@@ -94,7 +94,7 @@ def prefix(results: Results) -> Figure | None:
     lines = _lines(table, "pooling", "slices", "accuracy")
     ticks = sorted(set(table["slices"]))
     drawing = svg.line_chart(lines, "time slices read", "accuracy", bounds=(0, 1), x_ticks=ticks)
-    return Figure("Accuracy by what has been seen", drawing)
+    return Figure("Accuracy by the number of slices read", drawing)
 
 
 def reliability(results: Results) -> Figure | None:
@@ -104,7 +104,7 @@ def reliability(results: Results) -> Figure | None:
         return None
     lines = _lines(table, "pooling", "confidence", "accuracy")
     drawing = svg.line_chart(lines, "confidence", "accuracy", bounds=(0, 1), diagonal=True)
-    return Figure("Is its confidence deserved?", drawing, "On the dashed line it is.")
+    return Figure("Calibration", drawing, "On the dashed line, confidence equals accuracy.")
 
 
 def horizons(results: Results) -> list[Figure]:
@@ -162,7 +162,7 @@ def forecasts(results: Results) -> list[Figure]:
         for place, (name, rows) in enumerate(overall.groupby("forecast", sort=False))
     ]
     classes = _lines(by_class[by_class["forecast"] == own], "class", "step", measure)
-    about = "Floors are carried on from the true past, the network's from what it reads off frames and codes."
+    about = "Baselines extrapolate the true past. The network predicts from frames and codes."
     drawn = [svg.line_chart(each, "frames ahead", SHARE_OF_EXTENT, x_ticks=ticks) for each in (lines, classes)]
     return [Figure("Error by frames ahead", drawn[0], about), Figure("The same by class", drawn[1])]
 
@@ -173,7 +173,7 @@ def errors_by_frame(results: Results) -> list[Figure]:
     table = results.table("train_position/error_by_frame.csv", ("frame", *columns))
     if table is None:
         return []
-    titles = {"error_px": "Error of the ball's place by frame", "error_depth_percent": "Error of its depth by frame"}
+    titles = {"error_px": "Error of the ball's position by frame", "error_depth_percent": "Error of its depth by frame"}
     return [
         Figure(titles[column], svg.line_chart(_lines(table, "split", "frame", column), "frame", unit))
         for column, unit in columns.items()

@@ -56,7 +56,7 @@ def writer(results: Results, rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0] if rows else {}
     told = WRITERS.get(str(first.get("provider", "offline")), WRITERS["offline"])
     if results.number(STAGE, "is_stand_in"):
-        told = told.replace("language model", "a program that plays one,")
+        told = told.replace("language model", "a scripted substitute for a language model,")
     answered = sorted({str(row["model"]) for row in rows if row.get("model")})
     return told.format(model=", ".join(answered) or f"{first.get('asked', '?')} (which never answered)")
 
@@ -65,9 +65,9 @@ def warnings(results: Results) -> list[str]:
     """What a reader must know before any number."""
     told = []
     if results.number(STAGE, "points_are_true"):
-        told.append("The provider was given the true positions of the past (points: true): a control, no result.")
+        told.append("The provider was given the true positions of the past (points: true): a control and not a result.")
     if results.number(STAGE, "is_stand_in"):
-        told.append("Answers were played by a program that is no language model (is_stand_in 1).")
+        told.append("The answers come from a scripted substitute and not from a language model (is_stand_in 1).")
     return told
 
 
@@ -78,8 +78,9 @@ def bill(results: Results) -> str:
         return ""
     counts = {name: results.number(STAGE, name) or 0 for name in ("attempts", "prompt_tokens", "completion_tokens")}
     return (
-        f"{counts['attempts']:,.0f} requests, {counts['prompt_tokens']:,.0f} + {counts['completion_tokens']:,.0f} "
-        f"tokens; {cost:.4g} for 1,200 clips, in the currency of the price table."
+        f"{counts['attempts']:,.0f} requests, {counts['prompt_tokens']:,.0f} prompt and "
+        f"{counts['completion_tokens']:,.0f} completion tokens; 1,200 clips would cost {cost:.4g} in the currency of "
+        "the price table."
     )
 
 

@@ -164,9 +164,9 @@ def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
 def test_the_diagnosis_says_all_that_the_doctor_stated(page: str) -> None:
     panel = page[page.index("<h2>The diagnosis</h2>") : page.index('<h2 id="marks">')]
     for part in (
-        "<h4>Verdict: codebook collapse</h4>", "Lost of what can be read: 25% (mild).",
+        "<h4>Verdict: codebook collapse</h4>", "Lost: 25% of the accuracy above guessing (severity: mild).",
         "<strong>Cure:</strong> Train longer.",
-        "<strong>Beside that:</strong> Pooling drops position. It falls. Keep the grid.",
+        "<strong>Also found:</strong> Pooling drops position. It falls. Keep the grid.",
         "<td>probe pixels</td><td>0.9712</td>", "<td>probe latents</td><td>not measured</td>",
         "<td>codebook size</td><td>1000</td>", "<li>No tracks were given.</li>",
     ):
@@ -219,7 +219,7 @@ def test_early_decisions_are_told_and_their_gaps_stated(
     page: str, paths_to: Callable[..., Paths], tmp_path: Path
 ) -> None:
     section = page[page.index('<section id="early">') : page.index('<section id="made">')]
-    assert "right about 97.0 % of the test tracks" in section and "What transformer decides" in section
+    assert "decides 97.0 % of the test tracks correctly" in section and "What transformer decides" in section
     assert 'src="data:image/webp;base64,' in section and "1–2 frames" in section and "truly transient" in section
     assert re.search(r'48.0 … 52.0.*?<span class="met">yes</span>', section, re.S)
     for name in ("operating.csv", "attention.csv", "budgets.csv"):

@@ -89,7 +89,7 @@ def test_what_the_pipeline_has_still_to_make_is_named(project: Path) -> None:
 
 def test_a_study_that_fails_is_not_made(project: Path) -> None:
     (project / "studies/toy/tell.py").write_text("raise SystemExit(3)\n")
-    with pytest.raises(UserError, match="did not run through"):
+    with pytest.raises(UserError, match="failed; make study"):
         studies.run("toy", None, project)
     assert studies.read_study("toy", project).commit is None
 

@@ -46,7 +46,7 @@ def outside(toy: Path) -> Path:
 @both
 def test_sound_project(toy: Path, verify: Verify, words: tuple[str, ...]) -> None:
     before = snapshot(toy)
-    assert verify(*words) == (0, ["sound: every output that is here, every cache object"])
+    assert verify(*words) == (0, ["no damage: every output in the workspace and every cache object was checked"])
     assert snapshot(toy) == before
 
 
@@ -134,7 +134,7 @@ def test_what_dvcignore_hides_is_nothing(toy: Path, verify: Verify) -> None:
     (toy / "data/many/__pycache__").mkdir()
     (toy / "data/many/__pycache__/x.pyc").write_text("x")
     (toy / "data/many/0.txt.bak").write_text("x")
-    assert verify() == (0, ["sound: every output that is here, every cache object"])
+    assert verify() == (0, ["no damage: every output in the workspace and every cache object was checked"])
 
 
 def test_hidden_output_is_nothing(toy: Path, verify: Verify) -> None:

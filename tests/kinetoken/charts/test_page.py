@@ -60,7 +60,7 @@ def test_bars_show_share_interval_and_floor(tmp_path: Path) -> None:
     pooled = Link("Pooled", "averaged", 0.5, None, None, None, lost=True)
     links = [Link("Codes", f"all {EVIL}", 0.9, 0.85, 0.95, 0.25), pooled]
     body = body_of(drawn(tmp_path, '{{ bars(links, "a guess") }}', links=links))
-    assert "width:90.00%" in body and "left:85.00%;width:10.00%" in body and 'title="floor 25.0 %"' in body
+    assert "width:90.00%" in body and "left:85.00%;width:10.00%" in body and 'title="baseline 25.0 %"' in body
     assert body.count('class="interval" style') == body.count('class="floor" style') == 1 and EVIL not in body
     assert body.count('<li class="lost">') == 1 and "after the largest loss" in body and "a guess" in body
     assert "largest loss" not in body_of(drawn(tmp_path, '{{ bars(links, "a guess") }}', links=links[:1]))

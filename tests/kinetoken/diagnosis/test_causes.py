@@ -71,7 +71,7 @@ def test_each_fault_is_named_with_evidence_and_cure(cause: str) -> None:
 def test_a_picture_worse_than_the_mean_video_is_background_wherever_the_loss_went(loss_fall: float) -> None:
     spoiled = {**FAULTS["loss dominated by background"], "loss_fall": loss_fall, "top1_share_foreground": 0.6}
     verdict = judge(dataclasses.replace(SOUND, **spoiled))  # type: ignore[arg-type]
-    assert verdict.cause == "loss dominated by background" and "whole -5.0 dB" in verdict.evidence
+    assert verdict.cause == "loss dominated by background" and "-5.0 dB on the whole picture" in verdict.evidence
     less = judge(dataclasses.replace(SOUND, **{**spoiled, "picture_gain_db": -1.7}))  # type: ignore[arg-type]
     assert less.cause == "codebook collapse"
 
@@ -106,7 +106,7 @@ def test_drift_is_told_from_collapse_by_what_training_had_learned() -> None:
 def test_a_few_points_with_nothing_else_out_of_order_are_healthy_and_said_so_with_their_chance() -> None:
     weak = dataclasses.replace(SOUND, probe_latents=0.96, probe_codes=0.905)
     verdict = judge(weak)
-    assert verdict.healthy and "91% of what can be read" in verdict.evidence
+    assert verdict.healthy and "91% of the accuracy above guessing" in verdict.evidence
     assert "±2.3 points by chance" in verdict.evidence  # 1.96 sqrt(0.905 · 0.095 / 640) = 2.27 points
     assert judge(dataclasses.replace(weak, test_clips=None)).healthy
     assert judge(dataclasses.replace(weak, effective_rank_latents=1.1)).cause == "dimensional collapse"
@@ -148,7 +148,7 @@ def test_page_states_cause_evidence_cure_and_every_measure_once() -> None:
 
 def test_page_puts_first_what_the_verdict_rests_on() -> None:
     measures = dataclasses.replace(SOUND, **FAULTS["codebook collapse"])  # type: ignore[arg-type]
-    first, rest = verdict_page(state(judge(measures), measures)).split("## What else was measured")
+    first, rest = verdict_page(state(judge(measures), measures)).split("## Other measures")
     assert first.count("\n| ") == 1 + len(READINGS) + 2
     assert "| perplexity foreground | 2 |" in first and "| latent offset | 0.3 |" in rest
 

@@ -19,6 +19,7 @@ from kinetoken.diagnosis.doctor import Report, diagnose
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.page import rows_of, to_html, to_markdown
 from kinetoken.diagnosis.rules import POOLING
+from kinetoken.diagnosis.statement import Measured
 
 ROOT = Path(__file__).parents[3]
 COUNT = 240
@@ -79,7 +80,7 @@ def test_one_code_everywhere_is_a_collapse_with_and_without_labels(folder: Path)
     np.save(folder / "bare.npy", codes * 0 + 3)
     for name in ("flat.npz", "bare.npy"):
         report = report_on(Files(folder / name))
-        assert report.verdict.cause == "codebook collapse" and "same one of 4 codes" in report.verdict.evidence
+        assert report.verdict.cause == "codebook collapse" and "the same code, one of 4" in report.verdict.evidence
         assert report.numbers["perplexity"] == 1 and report.numbers["dead_codes"] == 3
         assert to_markdown(report) and to_html(report, name)
 
@@ -137,7 +138,7 @@ def test_page_shows_what_decided_and_folds_the_rest_away(folder: Path) -> None:
         row = f'<th scope="row">{number.name}</th>'
         assert row in html and row not in seen
     for field in dataclasses.fields(report.measures):
-        assert f'<th scope="row">{field.name.replace("_", " ")}</th>' in html
+        assert f'<th scope="row">{Measured(field.name, None).name}</th>' in html
     assert html.count("<details>") == html.count("</details>") == 2 and "<details open" not in html
     assert "<script" not in html and "script-src" not in html  # nothing moves here, so nothing may run
 

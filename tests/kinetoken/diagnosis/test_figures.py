@@ -37,7 +37,7 @@ def test_levels_show_what_moves_only_where_that_is_known() -> None:
         "channel": [0, 0, 1, 1], "level": [0, 1, 0, 1], "share": 0.5, "share_foreground": [0.25, 0.75, 0.0, 0.0],
     })
     drawn = level_figures(table)
-    assert ["on what moves" in one.drawing for one in drawn] == [True, False]
+    assert ["on the foreground" in one.drawing for one in drawn] == [True, False]
 
 
 def test_history_is_one_line_over_epochs() -> None:

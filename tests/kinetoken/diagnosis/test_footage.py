@@ -67,7 +67,7 @@ def test_a_clip_store_is_read_by_track_and_its_scene_is_the_background(tiny_data
     found = {int(place): clip for places, clips in parts for place, clip in zip(places, clips, strict=True)}
     for place, track in enumerate(wanted):
         assert (found[place] == store.take(np.flatnonzero(store.track_id == track)).pixels[0]).all()
-    assert "the scene as drawn" in seen.notes[0] and 0 < seen.mask.mean() < 0.5
+    assert "the rendered scene" in seen.notes[0] and 0 < seen.mask.mean() < 0.5
     with pytest.raises(UserError, match="no clips for track_id 99999: 1 of the 1 clips"):
         UserClips(tiny_data / "videos", codes(1, np.array([99999])))
     with pytest.raises(UserError, match="no track_id to match them by"):

@@ -81,7 +81,7 @@ def test_what_is_not_said_is_assumed_aloud(tmp_path: Path) -> None:
     patient = taken(tmp_path / "a.parquet")
     said = " ".join(patient.notes)
     assert patient.meta.grid == (1, 1, 24) and patient.meta.codebook_size == SIZE
-    assert "largest code, 19, is taken for its last" in said and "were drawn by label" in said and "stand-ins" in said
+    assert "largest code, 19, is taken as its last" in said and "were drawn by label" in said and "approximate" in said
     shares = [(patient.split == name).sum() for name in ("train", "val", "test")]
     assert shares == [36, 9, 15]
     for split in ("train", "val", "test"):
@@ -241,7 +241,7 @@ def test_latents_channels_first_or_last_lie_on_the_grid(tmp_path: Path) -> None:
         patient = taken(tmp_path / "a.npz", latents=tmp_path / f"{name}.npy")
         assert (patient.tokens["latents"] == latents[patient.track_id]).all(), name
         assert patient.real_vectors and patient.tokens["codes"].shape[-1] == 5
-    with pytest.raises(UserError, match=r"of shape \[7\] a clip do not lie"):
+    with pytest.raises(UserError, match=r"of shape \[7\] a clip do not fit"):
         laid_out(np.zeros((2, 7), np.float32), GRID, Path("z.npy"), "latents")
 
 
@@ -279,7 +279,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
         "garbage parquet": (Files(path("garbage.parquet")), "not a Parquet file"),
         "garbage npz": (Files(path("garbage.npz")), "not a readable|Python objects"),
         "objects": (Files(path("objects.npy")), "rows of different length"),
-        "one clip": (Files(path("one.npy")), "1 clips; two at least"),
+        "one clip": (Files(path("one.npy")), "1 clips; at least two"),
         "negative": (Files(path("negative.npy")), "row 0: code -1 lies outside"),
         "too high": (Files(good, config=config(folder, codebook_size=12)), "lies outside the codebook of 12"),
         "nan": (Files(path("nan.npy")), "row 17 holds NaN"),
@@ -288,7 +288,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
         "few labels": (Files(good, labels=path("few.csv")), "7 labels, but the codes table has 60 rows"),
         "a gap": (Files(good, labels=path("gap.csv")), "row 59 has no label"),
         "no labels": (Files(good, labels=path("none.csv")), "no labels: name the column"),
-        "small clips": (Files(good, clips=path("small.npy")), "cannot lie on a grid"),
+        "small clips": (Files(good, clips=path("small.npy")), "are too small for a grid"),
         "dark clips": (Files(good, clips=path("dark.npy")), "clips run from -1"),
         "unknown pooling": (Files(good, config=path("pooling.yaml")), "pooling"),
         "endless history": (Files(good, history=path("endless.csv")), "val_loss are not finite numbers"),

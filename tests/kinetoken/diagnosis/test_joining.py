@@ -83,8 +83,8 @@ def test_faults_are_named() -> None:
     twice[6], blank[5] = "v2", None
     good = {"video_id": text}
     for codes, labels, message in (
-        (good, {"video_id": twice}, "labels: video_id v2 stands in rows 2 and 6"),
-        ({"video_id": twice}, good, "codes: video_id v2 stands in rows 2 and 6"),
+        (good, {"video_id": twice}, "labels: video_id v2 is in rows 2 and 6"),
+        ({"video_id": twice}, good, "codes: video_id v2 is in rows 2 and 6"),
         (good, {"video_id": blank}, "labels: row 5 has no video_id"),
         ({"video_id": blank}, good, "codes: row 5 has no video_id"),
         (good, {"video_id": text[:4]}, "labels: no labels for video_id v4, v5, v6, …: 4 of the 8 clips of codes"),

@@ -27,12 +27,12 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
 def test_words_say_what_the_data_hold() -> None:
     page = verdict_page(STATEMENT).splitlines()
     assert page[:9] == [
-        "# Verdict: codebook collapse", "", "Few codes. Lost of what can be read: 33% (mild).", "",
-        "**Cure:** Train longer.", "", "**Beside that:** Pooling drops position. Reading falls. Keep the grid.", "",
-        "**Beside that:** No videos were given.",
+        "# Verdict: codebook collapse", "", "Few codes. Lost: 33% of the accuracy above guessing (severity: mild).", "",
+        "**Cure:** Train longer.", "", "**Also found:** Pooling drops position. Reading falls. Keep the grid.", "",
+        "**Also found:** No videos were given.",
     ]
     assert "| probe pixels | not measured |" in page and "| codebook size | 1.024e+04 |" in page
-    assert page.index("| top1 share | 0.1429 |") < page.index("## What else was measured")
+    assert page.index("| top1 share | 0.1429 |") < page.index("## Other measures")
     unknown = dataclasses.replace(STATEMENT, severity=None, degree="unknown")
     assert unknown.lost == "" and "Few codes." in verdict_page(unknown).splitlines()
     assert [one.measure for one in STATEMENT.deciding] == ["top1_share"]

@@ -32,7 +32,7 @@ def test_answer_is_the_share_of_what_pixels_allow(codes: float, word: str) -> No
 
 
 def test_no_answer_without_a_reader_of_pixels() -> None:
-    assert answer(results(train_classifier=CLASSIFIED)).word == "Not told yet."
+    assert answer(results(train_classifier=CLASSIFIED)).word == "Not known yet."
 
 
 def test_chain_marks_the_largest_loss() -> None:
@@ -93,7 +93,7 @@ def test_marks_of_early_decisions_go_both_ways() -> None:
 
 def test_unknown_mark_names_the_known_ones() -> None:
     section = {"seed": 0, "clips_per_class": 1, "descriptions": 2, "marks": {"train_tokenizer.psnr": 40.0}}
-    with pytest.raises(UserError, match=r"build_report: marks: 'train_tokenizer.psnr' is no headline; .*psnr_db"):
+    with pytest.raises(UserError, match=r"build_report: marks: 'train_tokenizer.psnr' is not a headline; .*psnr_db"):
         build(BuildReport, section, "build_report")
     assert len({one.name for one in HEADLINES}) == len(HEADLINES)
 
@@ -112,7 +112,7 @@ def test_gaps_follow_from_the_metrics() -> None:
     mixed = results(train_i3d_magvit={"backbone.pretrained": 0.0, "backbone.reduced": 1.0},
                     train_gasm_cast={"semantic.pretrained": 1.0, "motion.pretrained": 1.0})
     told = {gap.what: gap.why for gap in not_run(mixed, gpu=True)}["Pretrained weights"]
-    assert told.startswith("Not for I3D: begun at random") and told.endswith("stand for the published I3D.")
+    assert told.startswith("Not for I3D: trained from scratch") and told.endswith("replace the published I3D.")
 
 
 def test_extractors_that_were_left_out_are_named() -> None:

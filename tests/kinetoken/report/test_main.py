@@ -42,7 +42,7 @@ def test_a_headline_stands_beside_its_bounds_and_its_target(folder: Path, capsys
     assert cells[0] == ["headline", "value", "baseline", "upper bound", "95 % interval", "target", "met"]
     assert cells[2] == ["Reconstruction, all pixels (PSNR)", "36.5 dB", "26.0 dB", "–", "–", "≥ 40.0 dB", "no"]
     assert cells[3] == [
-        "Class from codes, position kept", "98.6 %", "25.0 %", "–", "98.0 … 99.0 %", "≥ 97.0 %", "yes",
+        "Class predicted from codes, position kept", "98.6 %", "25.0 %", "–", "98.0 … 99.0 %", "≥ 97.0 %", "yes",
     ]
 
 
@@ -63,4 +63,5 @@ def test_the_committed_numbers_are_printed_narrow_with_no_heavy_library() -> Non
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     *lines, last = done.stdout.splitlines()
     assert last == "0" and done.stderr == ""
-    assert len(lines) > 40 and max(map(len, lines)) <= WIDEST and "Law found from codes" in done.stdout
+    assert len(lines) > 40 and max(map(len, lines)) <= WIDEST
+    assert "Equation right on held-out frames, from codes" in done.stdout

@@ -83,7 +83,7 @@ def test_every_extractor_and_the_reference_have_a_row() -> None:
         ("magvit", False), ("transformer", True), ("reference", False),
     ]
     cells = [dict(zip(table.columns, line.cells, strict=True)) for line in table.lines]
-    assert (cells[1]["Right at the stop"].text, cells[1]["Right at the stop"].below) == ("96.0 %", "95.0 … 97.0")
+    assert (cells[1]["Decisions right"].text, cells[1]["Decisions right"].below) == ("96.0 %", "95.0 … 97.0")
     assert (cells[1]["ECE"].text, cells[1]["ECE"].below) == ("0.010", "ideal 0.005")
     assert cells[0]["Compute saved"].text == "–" and cells[2]["Harmonic mean"].text == "0.667"
     assert [one.at_chance for one in controls(run)] == [True]
@@ -96,7 +96,7 @@ def test_every_extractor_and_the_reference_have_a_row() -> None:
 def test_charts_tables_and_pictures_are_drawn(plots: Path) -> None:
     early = early_decisions(results(NUMBERS, plots), 1)
     assert early is not None and early.operating is not None and early.frames is not None
-    assert "a fixed one is from frame 8 on as often right" in early.operating.caption
+    assert "a fixed frame from frame 8 on is as often right" in early.operating.caption
     assert early.operating.drawing.count('class="line') == 3 and early.operating.drawing.count(" point") == 1
     assert "transformer: 50 at 3" in early.frames.drawing
     assert early.confusions["magvit"].counts == [[0, 1], [0, 1]]
@@ -110,7 +110,7 @@ def test_the_best_for_each_budget_is_read_from_its_table(plots: Path) -> None:
     table = budgets(results(NUMBERS, plots))
     assert table is not None and table.columns == ("Best", "Accuracy", "By rule")
     assert [(line.name, [(cell.text, cell.below) for cell in line.cells]) for line in table.lines] == [
-        ("3", [("none decides so early", ""), ("–", ""), ("–", "")]),
+        ("3", [("no extractor decides so early", ""), ("–", ""), ("–", "")]),
         ("8", [("transformer", ""), ("96.2 %", ""), ("confidence", "7.2 frames")]),
     ]
 

@@ -36,7 +36,8 @@ def row(provider: str, failure: str = "", **rest: object) -> dict:
     ("offline", {"is_llm": 0}, "least-squares fit, no language model (is_llm 0)"),
     ("openai", {"is_llm": 1}, "equations and sentences by language model large-1"),
     ("hybrid", {"is_llm": 1}, "form and sentences by language model large-1, constants by least squares"),
-    ("openai", {"is_llm": 0, "is_stand_in": 1}, "equations and sentences by a program that plays one, large-1"),
+    ("openai", {"is_llm": 0, "is_stand_in": 1},
+     "equations and sentences by a scripted substitute for a language model, large-1"),
 ])
 def test_writer(tmp_path: Path, provider: str, numbers: dict[str, float], writer: str) -> None:
     assert words(results(tmp_path, **numbers), [row(provider)]).writer == writer
@@ -51,13 +52,13 @@ def test_every_model_that_answered_is_named_and_one_that_never_did_is_too(tmp_pa
 def test_a_control_and_a_stand_in_are_announced(tmp_path: Path) -> None:
     assert words(results(tmp_path, points_are_true=0, is_stand_in=0), []).warnings == []
     told = words(results(tmp_path, points_are_true=1, is_stand_in=1), []).warnings
-    assert len(told) == 2 and "true positions" in told[0] and "no language model" in told[1]
+    assert len(told) == 2 and "true positions" in told[0] and "not from a language model" in told[1]
 
 
 def test_bill_only_where_something_was_asked(tmp_path: Path) -> None:
     assert bill(results(tmp_path, is_llm=0)) == ""
     told = bill(results(tmp_path, **ASKED))
-    assert "500 requests" in told and "12,000 + 3,000 tokens" in told and "0.75 for 1,200 clips" in told
+    assert "500 requests, 12,000 prompt and 3,000 completion tokens" in told and "1,200 clips would cost 0.75" in told
 
 
 def test_ladder_is_of_the_runs_own_provider(tmp_path: Path) -> None:
