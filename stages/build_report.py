@@ -1,7 +1,7 @@
-"""Put everything a run found on one page that works with no network.
+"""Write one HTML page with all results of a run. It needs no network.
 
 Reads    the numbers and plot tables of all stages; videos, codes, the tokenizer, the predictor and the generator for
-         clips that move; descriptions.jsonl and reasons.jsonl. Whatever is not there is stated on the page as a gap
+         clips that move; descriptions.jsonl and reasons.jsonl. The page states what is missing
 Writes   plots/report.html
 
 Alone    python -m stages.build_report --plots plots --report /tmp/report.html

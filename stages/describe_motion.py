@@ -1,10 +1,10 @@
-"""Say what law a ball follows, in equations and in a sentence, from what is read of its first three quarters.
+"""Write equations and a sentence for the law of motion of each clip, from its first three quarters.
 
-Class probabilities and 3-D points of the past are those that read_motion wrote. The equations are written by the
-`provider`: "offline" fits the law by least squares, no language model has part in it; "openai" asks the language model
-that `language_model` names; "hybrid" takes its form and fits the constants. The trajectories serve for scoring only, on
-the frames that nobody saw (`points: true` hands their past to the provider, as a control, and the metrics say so).
-Records of early decisions are put in words by the same means.
+Class probabilities and 3-D points of the first three quarters come from read_motion. The `provider` writes the
+equations: "offline" fits the law by least squares without a language model; "openai" asks the language model that
+`language_model` names; "hybrid" takes that model's form and fits the constants. The trajectories are used only to score
+the held-out frames (`points: true` gives their past to the provider, as a control, and the metrics say so). Records of
+early decisions are described in sentences in the same way.
 
 Reads    readings.parquet of read_motion; trajectories.parquet and track_params.parquet; reasons.jsonl of
          detect_persistence

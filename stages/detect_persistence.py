@@ -1,4 +1,4 @@
-"""Decide early whether a candidate persists: train extractors, stop when sure, compare with what can be known.
+"""Decide early whether a candidate persists: train extractors, stop when sure, compare with the best possible rule.
 
 Reads    params detect_persistence, hardware; clips, codes and tracks of the dataset persistence; the tokenizer
 Writes   models/persistence/<extractor>, metrics, plots/detect_persistence/*

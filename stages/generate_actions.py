@@ -1,4 +1,4 @@
-"""Draw an action set that only order tells apart, in the layout of Something-Something-V2.
+"""Render actions in mirrored pairs that differ only in order, in the layout of Something-Something-V2.
 
 Reads    params generate_actions
 Writes   actions/20bn-something-something-v2/<id>.webm, actions/labels/{train,validation,test,labels}.json and

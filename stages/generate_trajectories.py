@@ -1,7 +1,7 @@
-"""Draw 3-D trajectories from the four laws of motion, or take the user's own.
+"""Sample 3-D trajectories from the four laws of motion, or read the user's own.
 
 Reads    params generate_trajectories.<dataset>; the tracks file, unless it is the placeholder synthetic.csv
-Writes   trajectories.parquet (one row a frame), track_params.parquet (one row a track: what was drawn)
+Writes   trajectories.parquet (one row a frame), track_params.parquet (one row a track: its constants)
 
 Alone    python -m stages.generate_trajectories --section generate_trajectories.motion
 """

@@ -1,8 +1,9 @@
-"""What trained models read of the first three quarters of each clip that is described: one table of numbers.
+"""Write one table of what trained models predict from the first three quarters of each clip that is described.
 
-By `source: classifier` class and embedding come from that classifier and 3-D points from the position head, both on the
-codes of the past alone; by `source: i3d_magvit` all come from that network, on the frames and codes of the past alone.
-The clips' classes choose which are read, in equal parts, and are not written; true positions are not an input.
+With `source: classifier`, class and embedding come from the classifier and 3-D points from the position head, both on
+the codes of the first three quarters alone. With `source: i3d_magvit`, all come from that network, on the frames and
+codes of the same part. Clips are selected in equal numbers from each class; the true class is not written, and true
+positions are not an input.
 
 Reads    codes.parquet; models/classifier and models/position, or models/i3d_magvit; videos (for their scene, and with
          i3d_magvit their frames)

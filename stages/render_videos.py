@@ -1,6 +1,6 @@
 """Render trajectories as 64×64 RGB clips into the Parquet clip store.
 
-A section with `clutter` draws texture and things that are no balls behind and around the ball.
+With `clutter` in the section, texture and shapes that are not balls are drawn behind and around the ball.
 
 Reads    params render_videos.<dataset>; trajectories.parquet, track_params.parquet
 Writes   videos/part-*.parquet; with --export K also K playable WebM files under run_info (not an output)

@@ -1,10 +1,10 @@
-"""Floors and ceilings of telling the motion: the majority, the true path, the pixels; and two controls.
+"""Baselines and upper bounds of classification: the majority class, the true path, the pixels; and two controls.
 
 Reads    params train_baselines, hardware; the motion clips, trajectories and track_params
-Writes   models/video_classifier (the pixel judge), metrics, plots/train_baselines/{confusion,curves}.csv
+Writes   models/video_classifier (the pixel classifier), metrics, plots/train_baselines/{confusion,curves}.csv
 
-The controls must be near the floor, or something other than motion tells the class: the first frame alone (the
-same network), and the circumstances alone (speed, colour, light, start).
+The controls must be near the baseline, or something other than motion reveals the class. They are the first frame alone
+(the same network), and speed, colour, light and start alone.
 
 Alone    python -m stages.train_baselines
 """

@@ -1,4 +1,4 @@
-"""Train classifiers on codes: one pooling that keeps place, and the first team's, which does not.
+"""Train classifiers on codes: one pooling that keeps positions, and the first team's, which does not.
 
 Reads    params train_classifier, hardware; the motion codes; the tokenizer, for the codes' coordinates; with
          `augment` the clips too, to change them and encode them anew

@@ -1,11 +1,11 @@
 """Train GASM-CAST: DINOv3 and R3D-18 tokens of a clip fused by attention, for the class of the action.
 
-Reads    params train_gasm_cast, hardware; actions in Something-Something-V2's layout, drawn or real
+Reads    params train_gasm_cast, hardware; actions in Something-Something-V2's layout, rendered or real
 Writes   models/gasm_cast, metrics, plots/train_gasm_cast/{confusion,curves,reliability,features}.csv, attention.png,
          graph.png, and broken.csv, the clips that were left out
 
-Beside it the variant that is blind to order is trained, from the semantic backbone that came out. `test` is scored
-where its answers are known, else `validation`: metric `scored_on_test` says which.
+A control variant that ignores the order of frames is trained too. It starts from the trained semantic backbone. `test`
+is scored if its labels are known, else `validation`: the metric `scored_on_test` says which.
 
 Alone    python -m stages.train_gasm_cast --actions data/actions
 """

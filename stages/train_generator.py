@@ -1,8 +1,8 @@
 """Fit priors over codes, two Gaussians and a masked transformer, draw clips from them, and judge the clips.
 
-Reads the codes table, the tokenizer that made it, the pixel judge, the clips (for the scene and the training clips'
-paths), and for scoring only the trajectories: the masked prior also predicts the last slice of a clip's codes from
-those before, and is judged as the predictors are (`masked.forecast`). Writes the model folder, metrics, training
+Reads the codes table, the tokenizer that made it, the pixel classifier, the clips (for the scene and the training
+clips' paths), and for scoring only the trajectories. The masked prior also predicts the last slice of a clip's codes
+from those before, and is scored like the predictors (`masked.forecast`). Writes the model folder, metrics, training
 curves, scores and laws by class, the forecasts' errors at each step ahead, and decoded samples. How long a clip takes
 to draw is noted in run_info, not in the metrics. Runs alone:
 

@@ -4,7 +4,7 @@ Reads    params train_i3d_magvit, hardware; the motion clips, their codes, the t
          track_params, for the true positions
 Writes   models/i3d_magvit, metrics, plots/train_i3d_magvit/{confusion,curves,forecast}.csv and pictures
 
-The class is told from whole clips, and once more from the past alone; the future from the past alone.
+The class is predicted from whole clips and also from the past alone, the future from the past alone.
 
 Alone    python -m stages.train_i3d_magvit
 """

@@ -1,4 +1,4 @@
-"""Train the position head: from codes to the ball's place in metres in every frame.
+"""Train the position head: from codes to the ball's position in metres in every frame.
 
 Reads    params train_position, hardware; the motion codes; the tokenizer, for the codes' coordinates;
          trajectories and track_params, for the true positions; with `augment` the clips too, to change them and

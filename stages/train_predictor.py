@@ -2,8 +2,8 @@
 
 Reads the codes table, the tokenizer that made it, the clips and the trajectories (for the camera, the
 training paths and the truth of the scoring); writes the model folder, metrics, curves, the errors at each step
-ahead, and pictures of past, truth and forecast. Floors (copy, constant velocity, constant acceleration, quadratic)
-and the oracle, which knows the law, read the ball tracked in the decoded past.
+ahead, and pictures of past, truth and forecast. The baselines (copy, constant velocity, constant acceleration,
+quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded past.
 Runs alone:
 
     python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json

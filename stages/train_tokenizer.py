@@ -1,4 +1,4 @@
-"""Train the video tokenizer on the motion clips, and score what it reconstructs of the test clips.
+"""Train the video tokenizer on the motion clips, and score its reconstructions of the test clips.
 
 Reads    params train_tokenizer, hardware; the clip store; trajectories and track_params for scoring only
 Writes   models/tokenizer/, metrics/train_tokenizer.json, plots/train_tokenizer/ curves.csv, reconstructions.png
