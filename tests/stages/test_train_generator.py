@@ -2,24 +2,20 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from kinetoken.codes import read_codes, write_codes
 from kinetoken.core.artifacts import save_model, write_csv
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers_table
-from kinetoken.core.stage import CPU, Context
+from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.forecasting import horizon_table
 from kinetoken.generation.generator import PRIORS, GeneratorParams, load_generator
@@ -156,17 +152,6 @@ def test_class_gaussian_is_nearer_to_its_own_class(done: Paths) -> None:
         drawn = vectors[generator.sample("class_gaussian", name, 200, seed=9)].mean(0)
         away = {other: float(np.square(drawn - mean).sum()) for other, mean in means.items()}
         assert min(away, key=lambda other: away[other]) == name
-
-
-def test_the_script_alone_leaves_the_same_bytes(done: Paths, judged: Path, tiny_data: Path, tmp_path: Path) -> None:
-    paths = stage_paths(judged, tiny_data, tmp_path)
-    content = {"train_generator": dataclasses.asdict(PARAMS), "hardware": dataclasses.asdict(CPU) | {"threads": 1}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
-    command = [sys.executable, "-m", "stages.train_generator", *flags]
-    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    names = ("model", "metrics", "headlines", "numbers", "curves", "scores", "laws", "horizon", "samples")
-    assert_same_outputs(paths, done, names)
 
 
 def test_neither_judge_nor_test_clips_nor_true_positions_reach_the_generator(

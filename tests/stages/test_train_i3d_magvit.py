@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +33,6 @@ from tests.support.published_keys import numbers, r3d_18
 from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
-OUTPUTS = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "forecast", "frames", "paths")
 NUMBERS = ("accuracy", "forecast_mae", "forecast_mae_percent", "forecast_rmse_percent")
 CLASSES = {"linear", "circular", "helical", "parabolic"}
 PAST, SLICES = 12, 3
@@ -219,17 +215,6 @@ def test_where_test_balls_went_changes_no_model(done: Paths, coded: Path, tiny_d
 
 
 # ---- again, and in other ways
-
-
-def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
-    paths = stage_paths(coded, tiny_data, tmp_path)
-    section = json.loads(json.dumps(dataclasses.asdict(PARAMS)))  # tuples to lists, as in YAML
-    content = {"train_i3d_magvit": section, "hardware": dataclasses.asdict(QUIET.hardware)}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
-    command = [sys.executable, "-m", "stages.train_i3d_magvit", *flags]
-    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    assert_same_outputs(paths, done, OUTPUTS)
 
 
 @pytest.mark.parametrize("name", ["unquantized", "no_tokens", "no_transformer", "slowfast", "frozen"])

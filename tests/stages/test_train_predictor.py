@@ -1,22 +1,17 @@
 """train_predictor, run for real on tiny data coded by an untrained tokenizer."""
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from kinetoken.codes import CodesTable, read_codes, write_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
-from kinetoken.core.stage import CPU, Context
+from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.prediction.network import DYNAMICS, PredictorParams, load_predictor
 from kinetoken.prediction.scores import Scores
@@ -28,7 +23,6 @@ from kinetoken.training.loop import TrainingParams
 from stages import train_predictor
 from stages.train_predictor import Paths
 from tests.support.numbers import nested
-from tests.support.same_bytes import assert_same_outputs
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {
@@ -216,17 +210,6 @@ def test_no_test_track_trains(
     train_on(predictor, other, PARAMS, Context.silent())
     predictor.save(tmp_path / "predictor")
     assert hash_path(tmp_path / "predictor") == hash_path(done.model)
-
-
-def test_the_script_alone_leaves_the_same_bytes(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
-    paths = stage_paths(coded, tiny_data, tmp_path)
-    section = json.loads(json.dumps(dataclasses.asdict(PARAMS)))  # tuples to lists, as in YAML
-    content = {"train_predictor": section, "hardware": dataclasses.asdict(CPU) | {"threads": 1}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    flags = [f"--{name.replace('_', '-')}={path}" for name, path in dataclasses.asdict(paths).items()]
-    command = [sys.executable, "-m", "stages.train_predictor", *flags]
-    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
-    assert_same_outputs(paths, done, ("model", "metrics", "headlines", "numbers", "curves", "horizon", "pictures"))
 
 
 def test_bad_input_is_named_before_training(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -217,9 +217,8 @@ def test_the_weights_of_another_architecture_are_refused(tmp_path: Path) -> None
         build_system(small(motion=wrong), NAMES)
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_the_whole_exports_for_any_number_of_clips(kind: torch.dtype) -> None:
-    system = stirred(build_system(SMALL, NAMES)).to(kind)
+def test_the_whole_exports_for_any_number_of_clips() -> None:
+    system = stirred(build_system(SMALL, NAMES)).to(torch.bfloat16)  # in full precision: test_network.py
     many = torch.export.Dim("clips", min=2, max=64)
     program = torch.export.export(system, (clips(),), dynamic_shapes=({0: many},)).module()
     with torch.no_grad():
