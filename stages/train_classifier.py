@@ -62,7 +62,7 @@ class Paths:
     curves: Annotated[Path, Output("training curves")] = PLOTS / "curves.csv"
     prefix: Annotated[Path, Output("accuracy after each slice")] = PLOTS / "prefix.csv"
     reliability: Annotated[Path, Output("confidence against accuracy")] = PLOTS / "reliability.csv"
-    confusions: Annotated[Path, Output("the clips most surely read wrongly")] = PLOTS / "confusions.png"
+    confusions: Annotated[Path, Output("the most confident wrong clips")] = PLOTS / "confusions.png"
     videos: Annotated[Path, "clip store, read where params ask for changed clips"] = Path("data/motion/videos")
 
 
@@ -138,14 +138,14 @@ def draw_confusions(
     sure, read = probabilities.max(1), probabilities.argmax(1)
     wrong = np.flatnonzero(np.array(classes)[read] != test.label)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
-    words = [f"is {test.label[row]}\nread {classes[read[row]]}\n{100 * sure[row]:.1f} %" for row in wrong]
+    words = [f"true: {test.label[row]}\npred: {classes[read[row]]}\n{100 * sure[row]:.1f} %" for row in wrong]
     indices = torch.from_numpy((test.codes[wrong] if len(wrong) else test.codes[:1]).astype(np.int64))
     frames = tokenizer.decode(indices.to(tokenizer.background.device))[:, ::2].cpu().numpy()
     strips = (255 * rearrange(frames, "n f h w c -> n h (f w) c")).round().astype(np.uint8)
     height, width = strips.shape[1:3]
     sheet = Image.new("RGB", (width + MARGIN, len(strips) * height), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, text in enumerate(words or ["no test clip is\nread wrongly;\nthis is the first"]):
+    for row, text in enumerate(words or ["no test clip is\nmisclassified;\nthis is the first"]):
         sheet.paste(Image.fromarray(strips[row]), (0, row * height))
         draw.multiline_text((width + 6, row * height + 8), text, fill="black")
     path.parent.mkdir(parents=True, exist_ok=True)
