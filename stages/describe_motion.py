@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Paths:
-    readings: Annotated[Path, Input("what models read of each clip's past")] = Path("data/readings.parquet")
+    readings: Annotated[Path, Input("what models predict from each clip's past")] = Path("data/readings.parquet")
     trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn, beside them")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     records: Annotated[Path, Input("early decisions")] = Path("plots/detect_persistence/reasons.jsonl")
     ledger: Annotated[Path, "questions and answers of a language model"] = Path("ledger/answers.sqlite")
     descriptions: Annotated[Path, Output("one row a clip")] = Path("data/descriptions.jsonl")

@@ -41,7 +41,7 @@ class Paths:
     codes: Annotated[Path, Input("their codes")] = Path("data/persistence/codes.parquet")
     tokenizer: Annotated[Path, Input("the tokenizer that made the codes")] = Path("models/tokenizer")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/persistence/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/persistence/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/persistence/track_params.parquet")
     model: Annotated[Path, Output("a folder for each detector")] = Path("models/persistence")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/detect_persistence.json")
     headlines: HeadlineFolder = Path("metrics/detect_persistence")
@@ -53,7 +53,7 @@ class Paths:
     efficiency: Annotated[Path, Output("when, how well")] = Path("plots/detect_persistence/efficiency.png")
     attention: Annotated[Path, Output("attention on the frames")] = Path("plots/detect_persistence/attention")
     ratios: Annotated[Path, Output("attention on the candidate")] = Path("plots/detect_persistence/attention.csv")
-    reasons: Annotated[Path, Output("what decisions rested on")] = Path("plots/detect_persistence/reasons.jsonl")
+    reasons: Annotated[Path, Output("what decisions were based on")] = Path("plots/detect_persistence/reasons.jsonl")
     summary: Annotated[Path, Output("the figures in words")] = Path("plots/detect_persistence/summary.md")
 
 

@@ -29,8 +29,8 @@ from kinetoken.training.loop import fabric_device
 @dataclass(frozen=True)
 class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
-    trajectories: Annotated[Path, Input("where the ball is")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     history: Annotated[Path, Input("training curve of the tokenizer")] = Path("plots/train_tokenizer/curves.csv")
@@ -43,8 +43,8 @@ class Paths:
     positions: Annotated[Path, Output("usage by position")] = Path("plots/diagnose_codes/usage_by_position.csv")
     levels: Annotated[Path, Output("FSQ level histograms")] = Path("plots/diagnose_codes/levels.csv")
     embedding: Annotated[Path, Output("PCA and t-SNE views")] = Path("plots/diagnose_codes/embedding.csv")
-    embedding_image: Annotated[Path, Output("the same, drawn")] = Path("plots/diagnose_codes/embedding.png")
-    usage_image: Annotated[Path, Output("usage, drawn")] = Path("plots/diagnose_codes/usage.png")
+    embedding_image: Annotated[Path, Output("the same as a picture")] = Path("plots/diagnose_codes/embedding.png")
+    usage_image: Annotated[Path, Output("usage as a picture")] = Path("plots/diagnose_codes/usage.png")
 
 
 def run(params: Diagnosis, paths: Paths, context: Context) -> None:

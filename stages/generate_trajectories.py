@@ -22,7 +22,7 @@ from kinetoken.scenes.tracks import write_tracks
 class Paths:
     source: Annotated[Path, Input("tracks file, or synthetic.csv to draw them")] = Path("data/sources/synthetic.csv")
     trajectories: Annotated[Path, Output("positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Output("what was drawn")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Output("constants of each track")] = Path("data/motion/track_params.parquet")
 
 
 def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) -> None:

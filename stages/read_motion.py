@@ -40,7 +40,7 @@ class Paths:
     model: Annotated[Path, Input("of the kind that source names")] = Path("models/classifier")
     position: Annotated[Path, Input("position head; not read with i3d_magvit")] = Path("models/position")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
-    readings: Annotated[Path, Output("what was read, a row a clip")] = Path("data/readings.parquet")
+    readings: Annotated[Path, Output("what the models predict, a row a clip")] = Path("data/readings.parquet")
 
     @property
     def sources(self) -> Sources:

@@ -35,8 +35,8 @@ HEADLINES = Headlines(("majority.accuracy", *ACCURACIES, "video.ece"), bounded=A
 class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
-    model: Annotated[Path, Output("the pixel judge")] = Path("models/video_classifier")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
+    model: Annotated[Path, Output("the pixel classifier")] = Path("models/video_classifier")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_baselines.json")
     headlines: HeadlineFolder = Path("metrics/train_baselines")
     numbers: NumbersTable = Path("plots/train_baselines/numbers.csv")

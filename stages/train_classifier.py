@@ -60,7 +60,7 @@ class Paths:
     curves: Annotated[Path, Output("training curves")] = PLOTS / "curves.csv"
     prefix: Annotated[Path, Output("accuracy after each slice")] = PLOTS / "prefix.csv"
     reliability: Annotated[Path, Output("confidence against accuracy")] = PLOTS / "reliability.csv"
-    confusions: Annotated[Path, Output("the clips most surely read wrongly")] = PLOTS / "confusions.png"
+    confusions: Annotated[Path, Output("the most confident wrong clips")] = PLOTS / "confusions.png"
     videos: Annotated[Path, "clip store, read where params ask for changed clips"] = Path("data/motion/videos")
 
 
@@ -136,13 +136,13 @@ def draw_confusions(
     sure, read = probabilities.max(1), probabilities.argmax(1)
     wrong = np.flatnonzero(np.array(classes)[read] != test.label)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
-    words = [f"true: {test.label[row]}\nread: {classes[read[row]]}\n{100 * sure[row]:.1f} % sure" for row in wrong]
+    words = [f"true: {test.label[row]}\npredicted: {classes[read[row]]}\n{100 * sure[row]:.1f} %" for row in wrong]
     indices = torch.from_numpy((test.codes[wrong] if len(wrong) else test.codes[:1]).astype(np.int64))
     decoded = tokenizer.decode(indices.to(tokenizer.background.device))[:, ::2].cpu().numpy()
     frames = (255 * decoded).round().astype(np.uint8)
     captions = [f"frame {2 * n}" for n in range(frames.shape[1])]
     heading = Group("clips decoded from their codes", len(captions), captions)
-    words = words or ["no test clip is\nread wrongly;\nthis is the first"]
+    words = words or ["no test clip is\nmisclassified;\nthis is the first"]
     draw_strips(path, list(frames), words, [heading], enlarged=1, colours=COLOURS)
 
 

@@ -48,7 +48,7 @@ class Paths:
     confusion: Annotated[Path, Output("actual and predicted class")] = Path("plots/train_gasm_cast/confusion.csv")
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_gasm_cast/curves.csv")
     reliability: Annotated[Path, Output("confidence against accuracy")] = Path("plots/train_gasm_cast/reliability.csv")
-    features: Annotated[Path, Output("what the head reads, in two dimensions")] = Path(
+    features: Annotated[Path, Output("the head's features in two dimensions")] = Path(
         "plots/train_gasm_cast/features.csv"
     )
     attention: Annotated[Path, Output("where attention looks")] = Path("plots/train_gasm_cast/attention.png")
@@ -95,12 +95,12 @@ def check(footage: Footage, params: GasmCastParams) -> None:
         if not splits.get(split):
             raise UserError(f"{folder}: split '{split}' is empty")
         if any(clip.label < 0 for clip in splits[split]):
-            raise UserError(f"{folder}: split '{split}' has clips whose class is not told")
+            raise UserError(f"{folder}: split '{split}' has clips without a class")
     seen = {clip.label for clip in splits["train"]}
     if missing := [name for label, name in enumerate(footage.actions.classes) if label not in seen]:
         raise UserError(f"{folder}: class '{missing[0]}' has no clip in split 'train'")
     if len(footage.actions.classes) < 2:
-        raise UserError(f"{folder}: one class only; telling actions apart takes two or more")
+        raise UserError(f"{folder}: one class only; a classifier needs two or more")
     if params.cache_tokens:
         require_memory(params, len(splits["train"]) + len(splits["validation"]))
 

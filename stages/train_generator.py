@@ -41,10 +41,10 @@ SAMPLES_PER_CLASS = 2
 class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
-    judge: Annotated[Path, Input("pixel judge")] = Path("models/video_classifier")
+    judge: Annotated[Path, Input("pixel classifier")] = Path("models/video_classifier")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the generator, all priors in one folder")] = Path("models/generator")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_generator.json")
     headlines: HeadlineFolder = Path("metrics/train_generator")

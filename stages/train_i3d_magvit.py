@@ -40,7 +40,7 @@ class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("both streams in one folder")] = Path("models/i3d_magvit")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_i3d_magvit.json")
     headlines: HeadlineFolder = Path("metrics/train_i3d_magvit")
@@ -50,7 +50,7 @@ class Paths:
     forecast: Annotated[Path, Output("errors at each step ahead, by class")] = Path(
         "plots/train_i3d_magvit/judging.csv"
     )
-    frames: Annotated[Path, Output("forecasts drawn on the frames")] = Path("plots/train_i3d_magvit/forecasts.png")
+    frames: Annotated[Path, Output("forecasts on top of the frames")] = Path("plots/train_i3d_magvit/forecasts.png")
     paths: Annotated[Path, Output("forecasts as paths in space")] = Path("plots/train_i3d_magvit/paths.png")
 
 

@@ -46,7 +46,7 @@ class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("the tokenizer that made the codes")] = Path("models/tokenizer")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the trained head")] = Path("models/position")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_position.json")
     headlines: HeadlineFolder = Path("metrics/train_position")

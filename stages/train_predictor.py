@@ -39,7 +39,7 @@ class Paths:
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the predictor, all models in one folder")] = Path("models/predictor")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_predictor.json")
     headlines: HeadlineFolder = Path("metrics/train_predictor")

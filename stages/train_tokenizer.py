@@ -40,7 +40,7 @@ MAGNIFIED = 4  # times, the difference between original and reconstruction
 class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("positions, for scoring only")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("what was drawn, for scoring only")] = Path("data/motion/track_params.parquet")
+    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the tokenizer")] = Path("models/tokenizer")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_tokenizer.json")
     headlines: HeadlineFolder = Path("metrics/train_tokenizer")

@@ -104,7 +104,7 @@ class VideoClassifier(nn.Module):
     def probabilities(self, clips: Pixels, batch_size: int = 64) -> NDArray[np.float64]:
         """clips (N, T, H, W, 3) uint8 → (N, C). Raises ValueError for another clip shape."""
         if clips.shape[1:] != (*self.shape, 3):
-            raise ValueError(f"clips of shape {clips.shape[1:]}, the judge reads {(*self.shape, 3)}")
+            raise ValueError(f"clips of shape {clips.shape[1:]}, the pixel classifier needs {(*self.shape, 3)}")
         self.eval()
         device = self.background.device
         with torch.no_grad():

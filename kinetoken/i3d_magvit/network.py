@@ -261,7 +261,7 @@ class I3DMagvit(nn.Module):
     def next_codes(self, seen: JointOutput, codes: Tensor) -> Tensor:
         """The tokens of the slice after the past, where the network foretells the ball: (B, 1, H', W') int64."""
         if seen.ahead is None:
-            raise ValueError("the future is foretold from the past alone; a whole clip was given")
+            raise ValueError("a forecast is made from the past alone; a whole clip was given")
         shown = self.written(seen, codes, torch.cat([seen.path[:, -1:], seen.ahead], 1))
         return self.codebook.codes_of(self.writer.choose(shown))[:, None]
 

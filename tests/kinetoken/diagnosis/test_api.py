@@ -100,7 +100,7 @@ def test_a_report_is_written_whole_and_over_nothing(tmp_path: Path) -> None:
     ({"codes": 5}, "array 'codes': expected a row a clip, found int"),
     ({"codes": [[1, 2], [3]]}, "array 'codes': rows of different shape"),
     ({"codes": pd.DataFrame({"codes": [[1, 2], [3]]})}, "array 'codes', column 'codes': rows of different shape"),
-    ({"codes": CODES[:1]}, "array 'codes': 1 clips; two at least are needed"),
+    ({"codes": CODES[:1]}, "array 'codes': 1 clips; at least two are needed"),
     ({"codes": {"a": CODES, "b": CODES}}, "array 'codes': codes not found"),
     ({"codes": LABEL}, "array 'codes': codes: expected numbers with one row a clip"),
     ({"labels": LABEL[:5]}, "array 'labels': 5 labels, but the codes table has 240 rows"),

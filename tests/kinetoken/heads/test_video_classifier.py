@@ -76,7 +76,7 @@ def test_probabilities_do_not_depend_on_the_batch() -> None:
     whole = module.probabilities(clips, batch_size=5)
     np.testing.assert_allclose(module.probabilities(clips, batch_size=2), whole, atol=1e-6)
     np.testing.assert_allclose(whole.sum(1), 1)
-    with pytest.raises(ValueError, match="the judge reads"):
+    with pytest.raises(ValueError, match="the pixel classifier needs"):
         module.probabilities(clips[:, :2])
 
 
