@@ -2,22 +2,39 @@
 
 Did the codes keep the motion, and if not, where was it lost and what brings it back?
 
-The loaders below rebuild a trained model from its folder alone. They are resolved on first use, so
-that importing the package costs nothing.
+    diagnose                                        judge codes made anywhere
+    load_tokenizer, load_classifier, …              a trained model from its folder alone
+    read_codes, write_codes, CodesTable, CodesMeta  tables of codes
+    ClipStore                                       videos as the pipeline stores them
+    OnlineDetector                                  decisions while a clip is still running
+    UserError                                       what all of them raise for bad input
+
+The names below are resolved on first use, so that importing the package costs nothing. `__init__.pyi` repeats them
+for type checkers.
 """
 
 from importlib import import_module
 from typing import Any
 
 _LOADERS = {
-    "load_tokenizer": "kinetoken.tokenizer.network",
-    "load_video_classifier": "kinetoken.heads.video_classifier",
-    "load_classifier": "kinetoken.heads.classifier",
-    "load_position_head": "kinetoken.heads.position",
-    "load_predictor": "kinetoken.prediction.network",
-    "load_generator": "kinetoken.generation.generator",
-    "load_gasm_cast": "kinetoken.gasm_cast.system",
-    "load_i3d_magvit": "kinetoken.i3d_magvit.network",
+    "ClipStore": "kinetoken.scenes.clips",
+    "CodesMeta": "kinetoken.codes",
+    "CodesTable": "kinetoken.codes",
+    "DiagnosisResult": "kinetoken.diagnosis.api",
+    "OnlineDetector": "kinetoken.persistence.online",
+    "UserError": "kinetoken.core.errors",
+    "__version__": "kinetoken.core.version",
+    "diagnose": "kinetoken.diagnosis.api",
+    "load_classifier": "kinetoken.saved",
+    "load_gasm_cast": "kinetoken.saved",
+    "load_generator": "kinetoken.saved",
+    "load_i3d_magvit": "kinetoken.saved",
+    "load_position_head": "kinetoken.saved",
+    "load_predictor": "kinetoken.saved",
+    "load_tokenizer": "kinetoken.saved",
+    "load_video_classifier": "kinetoken.saved",
+    "read_codes": "kinetoken.saved",
+    "write_codes": "kinetoken.saved",
 }
 
 __all__ = sorted(_LOADERS)

@@ -8,10 +8,11 @@ folder) are listed and are no failure. tools/integrity.py has the rule that tell
 With --repair, damaged files move to .damaged/ and good copies take their place where there are any
 (tools/repair.py); `make repro` makes the others again.
 
-    python -m tools.verify [--repair]     # or: make verify, make verify REPAIR=1
+    python -m tools.verify [--repair] [--json]     # or: make verify, make verify REPAIR=1
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,12 @@ def _summary(root: Path, examination: Examination, *, fixed: bool) -> list[str]:
     return [f"{kinds.count(kind)} {LABELS[kind]}: {hint}" for kind, hint in hints.items() if kind in kinds]
 
 
+def to_json(examination: Examination, lines: Sequence[str]) -> str:
+    """Every finding with its kind (damaged, differs, not checked), and the lines for people."""
+    findings = [{"kind": each.kind, "path": each.name or ".", "why": each.why} for each in examination.findings]
+    return json.dumps({"sound": not findings, "findings": findings, "lines": list(lines)}, indent=2, sort_keys=True)
+
+
 def printable(text: str) -> str:
     """The text with terminal codes and line ends spelled out."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
@@ -64,6 +71,7 @@ def printable(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repair", action="store_true", help="move what is damaged aside, restore good copies")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
     options = parser.parse_args(argv)
     try:
         with open_project(Path.cwd(), exclusive=options.repair) as project:
@@ -73,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print("\n".join(lines))
+    print(to_json(examination, lines) if options.json else "\n".join(lines))
     return int(any(finding.kind != "differs" for finding in examination.findings))
 
 

@@ -3,7 +3,7 @@
 The page is as high as the terminal and follows the stage that runs; with more stages than lines, the arrow keys (or j
 and k) scroll, and q ends.
 
-    python -m tools.watch [--run-info run_info] [--once]     # or: make watch
+    python -m tools.watch [--run-info run_info] [--once | --json]     # or: make watch
 """
 
 import argparse
@@ -113,7 +113,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run-info", type=Path, default=Path("run_info"))
     parser.add_argument("--once", action="store_true", help="print the page once and end")
+    parser.add_argument("--json", action="store_true", help="print every stage's status as JSON and end")
     options = parser.parse_args()
+    if options.json:
+        print(json.dumps(read_statuses(options.run_info), indent=2, sort_keys=True))
+        return 0
     from rich.console import Console
     from rich.live import Live
 

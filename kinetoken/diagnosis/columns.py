@@ -1,9 +1,13 @@
-"""A user's arrays, one row a clip, read batch by batch from Parquet, NPY or NPZ; every fault names file and row."""
+"""A user's arrays, one row a clip, read batch by batch from Parquet, NPY or NPZ, or given in memory.
+
+Every fault names the file, or the array, and the row.
+"""
 
 import abc
-from collections.abc import Container, Iterator, Sequence
+import dataclasses
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +24,37 @@ BATCH_ROWS = 2048
 READ_BYTES = 1 << 22  # of a Parquet file held at once
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Given:
+    """Arrays that a caller holds in memory, in the place of a file; `what` they are is how messages call them."""
+
+    what: str
+    arrays: Mapping[str, Array]
+    suffix: ClassVar[str] = ""  # of no kind of file
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"array '{self.what}'"
+
+
+Source = Path | Given
+
+
+def is_parquet(source: Source) -> TypeGuard[Path]:
+    return isinstance(source, Path) and source.suffix == ".parquet"
+
+
+def is_text_table(source: Source) -> TypeGuard[Path]:
+    return isinstance(source, Path) and source.suffix in (".csv", ".tsv")
+
+
 class Column(abc.ABC):
     """N rows of equal shape."""
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Source, length: int) -> None:
         self.path, self._length = path, length
 
     def __len__(self) -> int:
@@ -49,7 +80,7 @@ class Column(abc.ABC):
 class InMemory(Column):
     """Rows of an array, which may be mapped from disk."""
 
-    def __init__(self, path: Path, values: Array) -> None:
+    def __init__(self, path: Source, values: Array) -> None:
         super().__init__(path, len(values))
         self.values = values
 
@@ -66,14 +97,14 @@ class ListColumn(Column):
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(path, open_parquet(path).metadata.num_rows)
-        self.name = name
+        self.file, self.name = path, name
 
     def batches(self) -> Iterator[Array]:
         import pyarrow as pa
 
         start, shape = 0, None
         try:
-            for batch in open_parquet(self.path).iter_batches(BATCH_ROWS, columns=[self.name]):
+            for batch in open_parquet(self.file).iter_batches(BATCH_ROWS, columns=[self.name]):
                 values = _unnested(batch.column(0), f"{self.path}: column '{self.name}'", start)
                 if shape not in (None, values.shape[1:]):
                     raise UserError(f"{self.path}: ragged rows: shapes {shape} and {values.shape[1:]} at row {start}")
@@ -125,12 +156,12 @@ def _unnested(values: "pa.Array", where: str, start: int) -> Array:
     return np.asarray(values.to_numpy(zero_copy_only=False).reshape(shape))
 
 
-def open_column(path: Path, names: Sequence[str], what: str) -> Column:
-    """The rows of a file: the first of `names` that it has, or the only one that can be meant.
+def open_column(path: Source, names: Sequence[str], what: str) -> Column:
+    """The rows of a file or of arrays: the first of `names` that it has, or the only one that can be meant.
 
-    Raises UserError naming what the file holds if none or several could be meant.
+    Raises UserError naming what there is if none or several could be meant.
     """
-    if path.suffix == ".parquet":
+    if is_parquet(path):
         schema = open_parquet(path).schema_arrow
         lists = [field.name for field in schema if "list" in str(field.type)]
         return ListColumn(path, _chosen(path, names, schema.names, lists, what))
@@ -155,11 +186,13 @@ def read_csv(path: Path, **options: Any) -> "pd.DataFrame":  # noqa: ANN401 - pa
         raise UserError(f"{path}: not a readable CSV file: {str(error).splitlines()[0]}") from None
 
 
-def load_arrays(path: Path, names: Container[str] | None = None) -> dict[str, Array]:
-    """The arrays of an NPY (mapped, named `array`) or NPZ file by name, all or those of the `names`.
+def load_arrays(path: Source, names: Container[str] | None = None) -> dict[str, Array]:
+    """The arrays given, or those of an NPY (mapped, named `array`) or NPZ file, by name: all, or those of the `names`.
 
-    UserError if it is neither, or holds Python objects.
+    UserError if a file is neither, or holds Python objects.
     """
+    if isinstance(path, Given):
+        return {name: values for name, values in path.arrays.items() if names is None or name in names}
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         arrays = {"array": found} if isinstance(found, np.ndarray) else found
@@ -174,7 +207,7 @@ def load_arrays(path: Path, names: Container[str] | None = None) -> dict[str, Ar
         raise UserError(f"{path}: not a readable NPY or NPZ file: {error}") from None
 
 
-def _chosen(path: Path, names: Sequence[str], there: Sequence[str], likely: Sequence[str], what: str) -> str:
+def _chosen(path: Source, names: Sequence[str], there: Sequence[str], likely: Sequence[str], what: str) -> str:
     for name in names:
         if name in there:
             return name

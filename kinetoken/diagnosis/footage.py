@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
-from kinetoken.diagnosis.columns import Column, open_column
+from kinetoken.diagnosis.columns import Column, Source, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
@@ -26,12 +26,12 @@ OWN_GRID = (4, 8, 8)  # of pixels where the codes' grid is not known
 class UserClips:
     """The clips of N rows of a codes table, in pixels (n, T, H, W, 3) uint8, from a clip store or an array."""
 
-    def __init__(self, path: Path, codes: Rows, what: str = "clips") -> None:
+    def __init__(self, path: Source, codes: Rows, what: str = "clips") -> None:
         """`what`: clips or reconstructions. UserError if there are not some for each of the codes."""
         self.path = path
         self.store: ClipStore | None = None
         self.column: Column | None = None
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             self.store = ClipStore(path, foreign=True)
             there = Rows(path, len(self.store), what, {"track_id": self.store.track_id})
         else:
@@ -69,7 +69,7 @@ def _scene(store: ClipStore) -> Scene | None:
         return None
 
 
-def _rgb(values: NDArray[Any], path: Path) -> Pixels:
+def _rgb(values: NDArray[Any], path: Source) -> Pixels:
     """(n, T, H, W, 3) uint8 from numbers in [0, 1] or [0, 255], with 1, 3 or no channels."""
     if values.ndim == 4:
         values = values[..., None]
@@ -154,7 +154,7 @@ def _grid_of(clips: Pixels, grid: Grid, own: bool) -> Grid:
     return (min(OWN_GRID[0], clips.shape[1]), *OWN_GRID[1:]) if own else grid
 
 
-def fitted(clips: Pixels, grid: Grid, path: Path) -> Pixels:
+def fitted(clips: Pixels, grid: Grid, path: Source) -> Pixels:
     """Clips (n, T, H, W, C) cut so that the grid divides them: the first frames and the last rows and columns go.
 
     Raises UserError for clips smaller than the grid.

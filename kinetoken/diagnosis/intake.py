@@ -1,7 +1,8 @@
-"""A patient from a user's own files: codes, and beside them as much or as little as there is."""
+"""A patient from a user's own files or arrays: codes, and beside them as much or as little as there is."""
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,9 +14,9 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
-from kinetoken.diagnosis.columns import Column, load_arrays, open_column, open_parquet
+from kinetoken.diagnosis.columns import Column, Source, is_parquet, load_arrays, open_column, open_parquet
 from kinetoken.diagnosis.footage import UserClips, measure_footage
-from kinetoken.diagnosis.history import read_history
+from kinetoken.diagnosis.history import LEAST_POINTS, History, late_fall, read_history
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
 from kinetoken.diagnosis.patient import SPLITS, Patient
@@ -43,16 +44,19 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Where a user's files lie; all but the codes are optional."""
+    """A user's files, or arrays in their place; all but the codes are optional.
 
-    codes: Path
-    labels: Path | None = None
-    latents: Path | None = None
-    clips: Path | None = None
-    reconstructions: Path | None = None
-    codebook: Path | None = None
-    history: Path | None = None
-    config: Path | None = None
+    history: a file, or epochs with their validation losses; config: a file, or its keys and values.
+    """
+
+    codes: Source
+    labels: Source | None = None
+    latents: Source | None = None
+    clips: Source | None = None
+    reconstructions: Source | None = None
+    codebook: Source | None = None
+    history: Path | History | None = None
+    config: Path | Mapping[str, Any] | None = None
 
 
 def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
@@ -85,23 +89,32 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     _add_vectors(patient, files, known, rows, params.seed)
     _add_footage(patient, files, known, rows, params, progress)
     if files.history is not None:
-        patient.history, patient.late_fall = read_history(files.history)
+        patient.history, patient.late_fall = _curve(files.history)
     return patient
+
+
+def _curve(history: Path | History) -> tuple[History, float | None]:
+    """As `read_history`, from a file or from the curve itself."""
+    if isinstance(history, Path):
+        return read_history(history)
+    losses = np.array([loss for _, loss in history], np.float64)
+    return history, late_fall(losses) if len(losses) >= LEAST_POINTS else None
 
 
 def read_config(files: Files) -> Config:
     """The user's config over what the codes table says of itself; UserError for unknown keys and wrong types."""
     found: dict[str, Any] = dataclasses.asdict(Config())
     found["levels"] = []
-    if files.codes.suffix == ".parquet":
+    if is_parquet(files.codes):
         meta = json.loads((open_parquet(files.codes).schema_arrow.metadata or {}).get(b"codes", b"{}"))
         found |= {key: meta[key] for key in ("grid", "codebook_size", "levels", "quantizer") if key in meta}
     if files.config is not None:
-        given = read_yaml(files.config)  # JSON is YAML
-        if not isinstance(given, dict):
+        given = read_yaml(files.config) if isinstance(files.config, Path) else files.config  # JSON is YAML
+        if not isinstance(given, Mapping):
             raise UserError(f"{files.config}: expected keys and values")
         found |= given
-    config = build(Config, found, str(files.config or files.codes))
+    where = "config" if isinstance(files.config, Mapping) else str(files.config or files.codes)
+    config = build(Config, found, where)
     size = int(np.prod(config.levels)) if config.levels else config.codebook_size
     if config.codebook_size not in (None, size):
         raise UserError(f"levels {list(config.levels)} make {size} codes, but codebook_size is {config.codebook_size}")
@@ -138,7 +151,7 @@ def _scan(column: Column, config: Config, progress: Progress) -> Scan:
     return Scan(False, max(int(largest), 1), (note,))
 
 
-def _require_finite(batch: NDArray[Any], path: Path, start: int) -> None:
+def _require_finite(batch: NDArray[Any], path: Source, start: int) -> None:
     bad = ~np.isfinite(batch.reshape(len(batch), -1)).all(1)
     if bad.any():
         raise UserError(f"{path}: row {start + int(np.argmax(bad))} holds NaN or infinite values")
@@ -153,7 +166,7 @@ def _sample(labels: Labels, split: NDArray[np.int8], params: Diagnosis) -> NDArr
     return np.sort(np.concatenate(kept))
 
 
-def _grid(config: Config, shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
+def _grid(config: Config, shape: tuple[int, ...], path: Source) -> tuple[int, int, int]:
     """The grid said, or that of the array, or one row of tokens; UserError if the rows are of another length."""
     if config.grid is not None:
         if int(np.prod(config.grid)) != int(np.prod(shape)):
@@ -186,7 +199,7 @@ def _counted(
     return Patient(meta, rows, rows, rows, np.concatenate(kept), {}, tally)
 
 
-def _indices(batch: NDArray[Any], size: int, path: Path, start: int) -> Indices:
+def _indices(batch: NDArray[Any], size: int, path: Source, start: int) -> Indices:
     if len(batch) and (batch.min() < 0 or batch.max() >= size):
         bad = ((batch < 0) | (batch >= size)).reshape(len(batch), -1)
         row = int(np.argmax(bad.any(1)))
@@ -206,7 +219,7 @@ def _never_quantized(column: Column, rows: NDArray[np.int64], config: Config, pr
     return patient
 
 
-def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, path: Path, what: str) -> Tokens:
+def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, path: Source, what: str) -> Tokens:
     """Features (N, ...) as tokens (N, T', H', W', D): channels last or first, or one number a token.
 
     UserError if they do not fit the grid.
@@ -258,7 +271,7 @@ def _add_vectors(patient: Patient, files: Files, known: Rows, rows: NDArray[np.i
 
 
 def _latents(
-    path: Path, known: Rows, rows: NDArray[np.int64], grid: tuple[int, int, int]
+    path: Source, known: Rows, rows: NDArray[np.int64], grid: tuple[int, int, int]
 ) -> tuple[Tokens, tuple[str, ...]]:
     """The latents of these rows of the codes, and what was assumed to find them."""
     column = open_column(path, ("latents", "features", "z"), "latents")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids, alike, any_ids, rows_by_track
-from kinetoken.diagnosis.columns import load_arrays, open_parquet, read_csv
+from kinetoken.diagnosis.columns import Source, is_parquet, is_text_table, load_arrays, open_parquet, read_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,9 +22,9 @@ BATCH_ROWS = 65536
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """N rows of a file: what they are ("labels"), and their ids by the column's name, in the order of ID_NAMES."""
+    """N rows of a file, or of arrays: what they are ("labels"), and their ids by the column's name, in the order of ID_NAMES."""
 
-    path: Path
+    path: Source
     length: int
     what: str
     ids: Mapping[str, Ids] = dataclasses.field(default_factory=dict)
@@ -38,7 +38,7 @@ class Join:
     note: str = ""
 
 
-def read_rows(path: Path, length: int, what: str) -> Rows:
+def read_rows(path: Source, length: int, what: str) -> Rows:
     """The ids of a file's `length` rows. UserError for a column of ids of another length."""
     ids = read_id_columns(path)
     for name, values in ids.items():
@@ -47,12 +47,12 @@ def read_rows(path: Path, length: int, what: str) -> Rows:
     return Rows(path, length, what, ids)
 
 
-def read_id_columns(path: Path) -> dict[str, Ids]:
-    """The columns of ID_NAMES that a CSV, Parquet, NPZ or NPY file has, in that order, as `any_ids`."""
-    if path.suffix in (".csv", ".tsv"):
+def read_id_columns(path: Source) -> dict[str, Ids]:
+    """The columns of ID_NAMES that a CSV, Parquet, NPZ or NPY file or some arrays have, in that order, as `any_ids`."""
+    if is_text_table(path):
         table = read_csv(path, dtype=str, usecols=lambda name: name in ID_NAMES)  # as text, so that 007 stays 007
         found = {str(name): table[name].to_numpy() for name in table}
-    elif path.suffix == ".parquet":
+    elif is_parquet(path):
         found = _parquet_ids(path)
     else:
         found = {name: values for name, values in load_arrays(path, ID_NAMES).items() if values.ndim == 1}
@@ -127,7 +127,7 @@ def _said(codes: Rows, other: Rows, names: tuple[str, str]) -> str:
     return " ".join(said)
 
 
-def _require_apart(path: Path, name: str, ids: Ids) -> None:
+def _require_apart(path: Source, name: str, ids: Ids) -> None:
     """UserError for the first row without an id, and for an id that stands twice."""
     if ids.dtype.kind == "U" and (empty := ids == "").any():
         raise UserError(f"{path}: row {int(np.argmax(empty))} has no {name}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids
-from kinetoken.diagnosis.columns import load_arrays, open_parquet, read_csv
+from kinetoken.diagnosis.columns import Source, is_parquet, is_text_table, load_arrays, open_parquet, read_csv
 from kinetoken.diagnosis.joining import Rows, joined, read_id_columns
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
@@ -37,7 +37,7 @@ class Labels:
         return np.array(self.names or ("unlabelled",))[self.target[rows]]
 
 
-def read_labels(path: Path, length: int | None = None) -> Labels:
+def read_labels(path: Source, length: int | None = None) -> Labels:
     """Labels, splits and ids of a file's clips.
 
     Raises UserError if there are not `length` of them, for columns of different length, and for empty labels.
@@ -66,7 +66,7 @@ def _alike(names: tuple[str, ...]) -> str:
     return f"all clips have one label ('{names[0]}')" if len(names) == 1 else ""
 
 
-def _require_length(path: Path, counts: Mapping[str, int], length: int | None) -> None:
+def _require_length(path: Source, counts: Mapping[str, int], length: int | None) -> None:
     """UserError for a column that has not as many values as the codes table has rows, or as the first column."""
     for name, count in counts.items():
         if length is not None and count != length:
@@ -75,7 +75,7 @@ def _require_length(path: Path, counts: Mapping[str, int], length: int | None) -
             raise UserError(f"{path}: {count} values in '{name}', but {first} in '{next(iter(counts))}'")
 
 
-def labels_beside(own: Labels, codes: Path, path: Path) -> Labels:
+def labels_beside(own: Labels, codes: Source, path: Source) -> Labels:
     """The labels of a file of their own in the order of the codes, whose own labels and ids are given.
 
     Raises UserError if there are none, or not one for every clip.
@@ -94,13 +94,13 @@ def labels_beside(own: Labels, codes: Path, path: Path) -> Labels:
 Column = tuple[NDArray[np.int64], np.ndarray]  # places (N,) among distinct sorted values
 
 
-def _columns(path: Path) -> dict[str, Column]:
+def _columns(path: Source) -> dict[str, Column]:
     """Labels and splits, one value a clip, as places among their distinct values."""
     wanted = (*LABEL_NAMES, *SPLIT_NAMES)
-    if path.suffix in (".csv", ".tsv"):
+    if is_text_table(path):
         table = read_csv(path)
         return {name: _places(table[name].to_numpy()) for name in wanted if name in table}
-    if path.suffix == ".parquet":
+    if is_parquet(path):
         return _parquet_columns(path)
     only = ("array",) if path.suffix == ".npy" else wanted
     flat = {name: np.asarray(values) for name, values in load_arrays(path, only).items() if values.ndim == 1}

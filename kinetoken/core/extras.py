@@ -1,0 +1,27 @@
+"""Packages that not every use of the library needs, and the extra that brings each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kinetoken.core.errors import UserError
+
+EXTRAS = {  # package as it is imported → extra of pyproject.toml
+    "PIL": "pipeline", "dvc": "pipeline", "dvclive": "pipeline", "huggingface_hub": "pipeline",
+    "lightning_fabric": "pipeline", "matplotlib": "pipeline", "rich": "pipeline", "ruamel": "pipeline",
+    "timm": "pipeline", "torchvision": "pipeline",
+    "httpx2": "llm", "openai": "llm", "sympy": "llm",
+}
+
+
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Turn the absence of an optional package into a UserError that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise UserError(
+            f"this needs the package {package}, which is not installed: pip install 'kinetoken[{EXTRAS[package]}]'"
+        ) from None
