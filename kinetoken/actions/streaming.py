@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ def read_head(path: Path) -> VideoHead:
         return VideoHead(width, height, float(stream.average_rate or 0))
 
 
-def stream_frames(path: Path, at_once: int) -> Iterator[Pixels]:
+def stream_frames(path: Path, at_once: int) -> Generator[Pixels]:
     """All frames in order, `at_once` of them together and fewer at the end: (K, H, W, 3) uint8 RGB, upright.
 
     Nothing is decoded beyond what is asked for. VideoFault for a file that is no video, that breaks off before the

@@ -1,9 +1,9 @@
-"""Codes to which models are applied: from a codes table, or made of clips by the tokenizer that a model was trained on."""
+"""Codes to which models are applied: those of a codes table, or made of clips by the tokenizer that a model knows."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
-from kinetoken.inference.models import Device, Given, load_model, name_of
+from kinetoken.inference.models import Device, Saved, load_model, name_of
 from kinetoken.inference.sources import ENCODED_AT_ONCE, NamedClips, OpenClips, Readable, chosen_rows, open_clips
 from kinetoken.inference.windows import STEP, ClipNeed, Cut
+from kinetoken.scenes.own_tracks import UNLABELLED
 from kinetoken.scenes.rendering import Scene
 from kinetoken.tokenizer.network import Tokenizer, require_causal
 
@@ -57,24 +58,30 @@ class OpenCodes:
         return str(self.path)
 
     @property
+    def count(self) -> int:
+        """How many clips."""
+        return len(self.table)
+
+    @property
     def labelled(self) -> bool:
         """Whether the table has classes."""
-        return bool((self.table.label != "unlabelled").any())
+        return bool((self.table.label != UNLABELLED).any())
 
     def blocks(self) -> Iterator[NamedCodes]:
         """All codes, READ_AT_ONCE clips together."""
         for start in range(0, len(self.table), READ_AT_ONCE):
             part = self.table.take(np.arange(start, min(start + READ_AT_ONCE, len(self.table))))
-            yield NamedCodes(part.track_id, part.label, part.split, part.codes, part.meta,
-                             self.name[start : start + READ_AT_ONCE])
+            yield NamedCodes(
+                part.track_id, part.label, part.split, part.codes, part.meta, self.name[start : start + READ_AT_ONCE]
+            )
 
 
 Opened = OpenClips | OpenCodes
-Source = Opened | Readable  # what the functions of this room are given: opened, or anything that `open_any` takes
+ClipsOrCodes = Opened | Readable  # what the functions of this room are given: opened, or anything that `open_any` takes
 
 
 def open_any(
-    source: Source, *, resize: bool = False, window: Cut | None = None, fps: float | None = None,
+    source: ClipsOrCodes, *, resize: bool = False, window: Cut | None = None, fps: float | None = None,
     scene: Scene | None = None, split: str | None = None, limit: int | None = None,
 ) -> Opened:
     """A codes table (a `.parquet` file that `tokenize` or `extract_codes` wrote), or clips as `open_clips` takes them.
@@ -90,7 +97,7 @@ def open_any(
     return open_clips(source, resize=resize, window=window, fps=fps, scene=scene, split=split, limit=limit)
 
 
-def clips_of(source: Source) -> OpenClips:
+def clips_of(source: ClipsOrCodes) -> OpenClips:
     """The clips, for a model that reads pixels. UserError for codes."""
     opened = open_any(source)
     if isinstance(opened, OpenCodes):
@@ -129,7 +136,7 @@ class CodesNeed:
 
     @classmethod
     def prefix(
-        cls, model: OnCodes, given: Given, kind: str, grid: tuple[int, int, int], frames: int | None, past: bool = False
+        cls, model: OnCodes, given: Saved, kind: str, grid: tuple[int, int, int], frames: int | None, past: bool = False
     ) -> "CodesNeed":
         """Of a model that reads the first `frames` of a clip, all of them for None.
 
@@ -143,7 +150,7 @@ class CodesNeed:
 
 
 def codes_for(
-    source: Opened, need: CodesNeed, tokenizer: Given | None, device: Device = "auto",
+    source: Opened, need: CodesNeed, tokenizer: Saved | None, device: Device = "auto",
     progress: Progress | None = None,
 ) -> Iterator[NamedCodes]:
     """The codes that a model reads, READ_AT_ONCE clips together; made of clips by the tokenizer.
@@ -170,7 +177,7 @@ def codes_for(
             progress.advance(len(part))
 
 
-def fitting_tokenizer(given: Given, hashed: str, reader: str, device: Device = "auto") -> Tokenizer:
+def fitting_tokenizer(given: Saved, hashed: str, reader: str, device: Device = "auto") -> Tokenizer:
     """The tokenizer, if its hash is the one that the reader was trained with; else UserError naming both."""
     module: Tokenizer = load_model(given, "tokenizer", device=device)
     if module.hash != hashed:
@@ -215,10 +222,11 @@ def regrouped(parts: Iterable[NamedCodes], size: int) -> Iterator[NamedCodes]:
 
 def joined_codes(parts: Sequence[NamedCodes]) -> NamedCodes:
     """Codes of one grid, one after another."""
-    columns: Any = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("track_id", "label", "split", "codes")
+    track_id, label, split, codes, name = (
+        np.concatenate([getattr(part, field) for part in parts])
+        for field in ("track_id", "label", "split", "codes", "name")
     )
-    return NamedCodes(*columns, parts[0].meta, np.concatenate([part.name for part in parts]), parts[0].fps)
+    return NamedCodes(track_id, label, split, codes, parts[0].meta, name, parts[0].fps)
 
 
 def write_named_codes(path: Path, parts: Iterable[NamedCodes]) -> int:

@@ -8,8 +8,8 @@ from torch import nn
 from kinetoken.core.artifacts import read_config
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
-from kinetoken.inference.coding import Source, clips_of
-from kinetoken.inference.models import Device, Given, kind_of, load_model
+from kinetoken.inference.coding import ClipsOrCodes, clips_of
+from kinetoken.inference.models import Device, Saved, kind_of, load_model
 from kinetoken.inference.sources import NamedClips
 from kinetoken.inference.windows import ClipNeed
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def detect(
-    clips: Source, model: str | Path, *, tokenizer: Given | None = None, device: Device = "auto",
+    clips: ClipsOrCodes, model: str | Path, *, tokenizer: Saved | None = None, device: Device = "auto",
     progress: Progress | None = None,
 ) -> "pd.DataFrame":
     """The early decision on each clip, one row a clip: persistent or transient, when, and how sure.
@@ -71,7 +71,7 @@ def watched(online: "OnlineDetector", clips: NamedClips) -> "list[TrackDecision]
     return found
 
 
-def _tokenizer(folder: Path, given: Given | None, device: Device) -> nn.Module | None:
+def _tokenizer(folder: Path, given: Saved | None, device: Device) -> nn.Module | None:
     """The tokenizer that the detector reads codes of; None for one that reads pixels."""
     hashed = str(read_config(folder).get("tokenizer", ""))
     if not hashed:

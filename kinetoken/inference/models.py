@@ -14,9 +14,10 @@ from torch import nn
 
 from kinetoken.core.artifacts import read_config
 from kinetoken.core.errors import UserError
+from kinetoken.core.extras import naming_extras
 
 Device = Literal["auto", "cpu", "cuda"]
-Given = str | Path | nn.Module  # a model's folder, or the model that a loader made of it
+Saved = str | Path | nn.Module  # a model's folder, or the model that a loader made of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def kind_of(folder: Path) -> str:
     raise UserError(f"{folder}: config.json is of no kind of model that this version of Kinetoken knows")
 
 
-def load_model(given: Given, *kinds: str, device: Device = "auto", tokenizer: nn.Module | None = None) -> Any:  # noqa: ANN401
+def load_model(given: Saved, *kinds: str, device: Device = "auto", tokenizer: nn.Module | None = None) -> Any:  # noqa: ANN401
     """The model of one of the kinds, in eval mode and on the device.
 
     `tokenizer` is for a persistence detector on codes. UserError for a folder that is missing, holds another kind of
@@ -70,7 +71,8 @@ def load_model(given: Given, *kinds: str, device: Device = "auto", tokenizer: nn
     if kind not in kinds:
         raise UserError(f"{folder}: {KINDS[kind].words}; needed is {_listed(kinds)}")
     try:
-        model = LOADERS[kind](folder) if kind != "persistence" else _detector(folder, tokenizer)
+        with naming_extras():
+            model = LOADERS[kind](folder) if kind != "persistence" else _detector(folder, tokenizer)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -81,7 +83,7 @@ def load_model(given: Given, *kinds: str, device: Device = "auto", tokenizer: nn
     return model
 
 
-def name_of(given: Given, kind: str) -> str:
+def name_of(given: Saved, kind: str) -> str:
     """What a message calls it: its folder, or its kind."""
     return f"the {kind.replace('_', ' ')}" if isinstance(given, nn.Module) else str(given)
 

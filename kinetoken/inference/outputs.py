@@ -1,15 +1,13 @@
 """Results as files: tables, codes and videos, each there whole or not at all.
 
-What is written goes to a temporary name beside its place, and is moved there when it is complete. What is there
-already is left alone unless `force` is set.
+What is there already is left alone unless `force` is set.
 """
 
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import numpy as np
 
 from kinetoken.core.artifacts import write_csv, write_table
 from kinetoken.core.errors import UserError
+from kinetoken.core.outputs import require_free, written_whole
 from kinetoken.scenes.clips import Pixels
 
 if TYPE_CHECKING:
@@ -26,40 +25,12 @@ if TYPE_CHECKING:
 SCALE = 4  # that video files enlarge each pixel by, for eyes; arrays never are
 
 
-def require_free(out: Path, suffixes: tuple[str, ...], force: bool) -> None:
-    """UserError for an ending that says nothing, a place that is taken, or a folder that cannot be written to."""
-    if out.suffix.lower() not in suffixes:
-        raise UserError(f"{out}: the ending says what is written; choose {', '.join(suffixes)}")
-    if out.is_dir():
-        raise UserError(f"{out}: a folder; name a file")
-    if out.exists() and not force:
-        raise UserError(f"{out}: is there already; --force replaces it")
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(out.parent, os.W_OK):
-            raise PermissionError(13, "not writable", str(out.parent))
-
-
-@contextmanager
-def whole_file(out: Path) -> Iterator[Path]:
-    """A temporary path beside `out` to write to; moved there at the end, removed if anything fails."""
-    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
-    try:
-        with writing(out):
-            yield partial
-            os.replace(partial, out)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """What the system says against writing, as a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
+def require_ending(out: Path, endings: Collection[str], force: bool) -> None:
+    """UserError for an ending that does not say what is to be written, and for a place that is taken or not ours."""
+    if out.suffix.lower() not in endings:
+        raise UserError(f"{out}: the ending says what is written; choose {', '.join(endings)}")
+    require_free(out, force=force)
+    _require_writable(out)
 
 
 def _write_parquet(path: Path, table: "pd.DataFrame") -> None:
@@ -78,9 +49,9 @@ TABLES: dict[str, Callable[[Path, "pd.DataFrame"], None]] = {
 
 
 def write_result(out: Path, table: "pd.DataFrame", force: bool = False) -> None:
-    """A table as Parquet, CSV (numbers to six digits) or JSON, by the ending. UserError as `require_free`."""
-    require_free(out, tuple(TABLES), force)
-    with whole_file(out) as partial:
+    """A table as Parquet, CSV (numbers to six digits) or JSON, by the ending. UserError as `require_ending`."""
+    require_ending(out, TABLES, force)
+    with written_whole(out, force=force) as partial:
         TABLES[out.suffix.lower()](partial, table)
 
 
@@ -107,16 +78,18 @@ Played = tuple[str, Pixels, float]  # a clip to be written: its name, (T, H, W, 
 
 
 def require_media(out: Path, force: bool) -> None:
-    """As `require_free`, for one file of MEDIA, or for a folder that gets a file a clip."""
+    """As `require_ending`, for one file of MEDIA, or for a folder that gets a file a clip."""
     if out.suffix:
-        require_free(out, MEDIA, force)
-        return
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file; name a folder, or a file that ends in {', '.join(MEDIA)}")
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise UserError(f"{out}: is there already and not empty; --force adds to it, replacing files of the same name")
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        require_ending(out, MEDIA, force)
+    else:
+        require_free(out, force=force, folder=True)
+        _require_writable(out)
+
+
+def _require_writable(out: Path) -> None:
+    above = next(parent for parent in out.absolute().parents if parent.exists())
+    if not os.access(above, os.W_OK):
+        raise UserError(f"{out}: {above} may not be written to; choose another place")
 
 
 def write_clips(
@@ -131,12 +104,14 @@ def write_clips(
     require_media(out, force)
     if scale < 1:
         raise UserError(f"--scale {scale}: at least 1")
-    return _write_file(out, clips, scale) if out.suffix else _write_folder(out, clips, scale, ending)
+    if out.suffix:
+        return _write_file(out, clips, scale, force)
+    return _write_folder(out, clips, scale, ending, force)
 
 
-def _write_file(out: Path, clips: Iterable[Played], scale: int) -> int:
+def _write_file(out: Path, clips: Iterable[Played], scale: int, force: bool) -> int:
     count = 0
-    with whole_file(out) as partial, ExitStack() as stack:
+    with written_whole(out, force=force) as partial, ExitStack() as stack:
         sink: _ArrayFile | _VideoFile | None = None
         for name, pixels, fps in clips:
             if sink is None:
@@ -153,26 +128,18 @@ def _write_file(out: Path, clips: Iterable[Played], scale: int) -> int:
     return count
 
 
-def _write_folder(out: Path, clips: Iterable[Played], scale: int, ending: str) -> int:
-    """All files in a folder beside, which then takes the place of `out`, or whose files join those of `out`."""
+def _write_folder(out: Path, clips: Iterable[Played], scale: int, ending: str, force: bool) -> int:
     if ending not in MEDIA:
         raise UserError(f"{ending}: clips are written as {', '.join(MEDIA)}")
-    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
     used = set[str]()
-    try:
-        with writing(out):
-            partial.mkdir()
-            for name, pixels, fps in clips:
-                stem = _file_name(name, used)
-                with closing(_sink(partial / f"{stem}{ending}", pixels.shape, fps, scale)) as sink:
-                    sink.add(pixels)
-            if not used:
-                raise UserError(f"{out}: no clips to write")
-            out.mkdir(exist_ok=True)
-            for path in sorted(partial.iterdir()):
-                os.replace(path, out / path.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with written_whole(out, force=force, folder=True) as partial:
+        partial.mkdir()
+        for name, pixels, fps in clips:
+            stem = _file_name(name, used)
+            with closing(_sink(partial / f"{stem}{ending}", pixels.shape, fps, scale)) as sink:
+                sink.add(pixels)
+        if not used:
+            raise UserError(f"{out}: no clips to write")
     return len(used)
 
 
@@ -217,9 +184,10 @@ class _VideoFile:
         codec, options = CODECS[path.suffix.lower()]
         self.shape, self._scale = shape, scale
         self._container: Any = av.open(str(path), "w")
-        self._stream: Any = self._container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
-        self._stream.height, self._stream.width = shape[1] * scale, shape[2] * scale
-        self._stream.pix_fmt, self._stream.options = "yuv420p", dict(options)
+        stream: Any = self._container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = shape[1] * scale, shape[2] * scale
+        stream.pix_fmt, stream.options = "yuv420p", dict(options)
+        self._stream = stream
 
     def add(self, pixels: Pixels) -> None:
         import av

@@ -17,9 +17,9 @@ from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.inference.coding import (
+    ClipsOrCodes,
     CodesNeed,
     NamedCodes,
-    Source,
     clips_of,
     codes_for,
     encoded_blocks,
@@ -29,7 +29,7 @@ from kinetoken.inference.coding import (
     open_any,
 )
 from kinetoken.inference.defaults import FPS
-from kinetoken.inference.models import Device, Given, load_model, name_of
+from kinetoken.inference.models import Device, Saved, load_model, name_of
 from kinetoken.inference.windows import STEP, ClipNeed
 from kinetoken.prediction.judging import decode_in_batches
 from kinetoken.report.samples import DIFFERENCE_GAIN, psnr_db
@@ -49,6 +49,7 @@ class PaintedClips:
     codes: NamedCodes
     fps: float
     original: Pixels | None = None  # (n, T, H, W, 3) what was reconstructed
+    given: int | None = None  # frames of the past that a prediction was made from
 
     @property
     def psnr_db(self) -> NDArray[np.float64]:
@@ -67,7 +68,7 @@ class PaintedClips:
 
 
 def tokenize(
-    clips: Source, tokenizer: Given, *, frames: int | None = None, device: Device = "auto",
+    clips: ClipsOrCodes, tokenizer: Saved, *, frames: int | None = None, device: Device = "auto",
     progress: Progress | None = None,
 ) -> Iterator[NamedCodes]:
     """The codes of clips, block by block; `write_named_codes` files them as a codes table.
@@ -84,7 +85,7 @@ def tokenize(
 
 
 def reconstruct(
-    clips: Source, tokenizer: Given, *, frames: int | None = None, device: Device = "auto",
+    clips: ClipsOrCodes, tokenizer: Saved, *, frames: int | None = None, device: Device = "auto",
     progress: Progress | None = None,
 ) -> Iterator[PaintedClips]:
     """What the tokenizer's codes keep of clips: each block's originals and reconstructions. `frames` as `tokenize`."""
@@ -98,7 +99,7 @@ def reconstruct(
 
 
 def predict(
-    clips: Source, model: Given, tokenizer: Given, *, slices: int | None = None, dynamics: str | None = None,
+    clips: ClipsOrCodes, model: Saved, tokenizer: Saved, *, slices: int | None = None, dynamics: str | None = None,
     with_past: bool = False, device: Device = "auto", progress: Progress | None = None,
 ) -> Iterator[PaintedClips]:
     """The frames that come after the first ones of each clip, as many as the predictor was trained for.
@@ -124,11 +125,12 @@ def predict(
         meta = dataclasses.replace(past.meta, grid=(whole.shape[1], *past.meta.grid[1:]))
         codes = dataclasses.replace(past, codes=whole, meta=meta)
         last = None if with_past else ahead.shape[1] * STEP
-        yield PaintedClips(codes.name, painted(coder, whole, last), codes, past.fps or FPS)
+        pixels = painted(coder, whole, last)
+        yield PaintedClips(codes.name, pixels, codes, past.fps or FPS, given=shape.past_slices * STEP)
 
 
 def generate(
-    model: Given, tokenizer: Given, classes: Sequence[str] | None = None, *, count: int = 1, seed: int = 0,
+    model: Saved, tokenizer: Saved, classes: Sequence[str] | None = None, *, count: int = 1, seed: int = 0,
     prior: str = "masked", device: Device = "auto", progress: Progress | None = None,
 ) -> Iterator[PaintedClips]:
     """`count` new clips of each of the classes (all that the generator knows for None), the same for the same seed.
@@ -177,7 +179,7 @@ def joined_clips(parts: Sequence[PaintedClips]) -> PaintedClips:
     )
 
 
-def _whole_clips(given: Given, tokenizer: Tokenizer, frames: int | None) -> ClipNeed:
+def _whole_clips(given: Saved, tokenizer: Tokenizer, frames: int | None) -> ClipNeed:
     reader = name_of(given, "tokenizer")
     if frames is not None and (frames % STEP or frames < STEP):
         raise UserError(f"--frames {frames}: {reader} reads a multiple of {STEP} frames")

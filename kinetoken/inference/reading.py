@@ -18,10 +18,10 @@ import torch
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.inference.coding import (
+    ClipsOrCodes,
     CodesNeed,
     NamedCodes,
     Opened,
-    Source,
     clips_of,
     codes_for,
     encoded_clips,
@@ -29,7 +29,7 @@ from kinetoken.inference.coding import (
     open_any,
 )
 from kinetoken.inference.defaults import INDEPENDENCE, MOTION, PRIORS
-from kinetoken.inference.models import Device, Given, kind_of, load_model, name_of
+from kinetoken.inference.models import Device, Saved, kind_of, load_model, name_of
 from kinetoken.inference.windows import STEP, ClipNeed
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
@@ -43,7 +43,7 @@ QUANTITIES = ("speed", "radius", "pitch", "gravity")  # of a described motion: m
 
 
 def classify(
-    clips: Source, model: Given, *, tokenizer: Given | None = None, frames: int | None = None,
+    clips: ClipsOrCodes, model: Saved, *, tokenizer: Saved | None = None, frames: int | None = None,
     device: Device = "auto", progress: Progress | None = None,
 ) -> "pd.DataFrame":
     """The class of each clip, one row a clip.
@@ -61,8 +61,7 @@ def classify(
     UserError for a model of another kind, a tokenizer or codes other than it was trained on, and clips that it cannot
     read.
     """
-    opened, kind = open_any(clips), _kind(model, {"CodeClassifier": "classifier", "VideoClassifier": "video_classifier",
-                                                  "I3DMagvit": "i3d_magvit"})
+    opened, kind = open_any(clips), _kind(model)
     if kind not in CLASSIFIERS:
         load_model(model, *CLASSIFIERS)  # says what it is, and what is needed
     module = load_model(model, kind, device=device)
@@ -72,7 +71,7 @@ def classify(
 
 
 def locate(
-    clips: Source, model: Given, *, tokenizer: Given | None = None, frames: int | None = None,
+    clips: ClipsOrCodes, model: Saved, *, tokenizer: Saved | None = None, frames: int | None = None,
     device: Device = "auto", progress: Progress | None = None,
 ) -> "pd.DataFrame":
     """Where the ball is in every frame read, one row a frame.
@@ -100,7 +99,7 @@ def locate(
 
 
 def describe(
-    clips: Source, classifier: Given, position: Given, *, tokenizer: Given | None = None, device: Device = "auto",
+    clips: ClipsOrCodes, classifier: Saved, position: Saved, *, tokenizer: Saved | None = None, device: Device = "auto",
     progress: Progress | None = None,
 ) -> "pd.DataFrame":
     """The law of motion of each clip in equations and one sentence, by a fit; no language model has part in it.
@@ -121,16 +120,19 @@ def describe(
     from kinetoken.readings.heads import gather
 
     opened = open_any(clips)
-    reader, locator = load_model(classifier, "classifier", device=device), load_model(position, "position", device=device)
-    need = CodesNeed.prefix(reader, classifier, "classifier", reader.grid, max(reader.grid[0] * 3 // 4, 1) * STEP)
+    reader = load_model(classifier, "classifier", device=device)
+    locator = load_model(position, "position", device=device)
+    shown = max(reader.grid[0] * 3 // 4, 1) * STEP  # frames, as read_motion shows them
+    need = CodesNeed.prefix(reader, classifier, "classifier", reader.grid, shown)
     if locator.tokenizer_hash != need.tokenizer or locator.grid != reader.grid:
         raise UserError(
-            f"{name_of(position, 'position')}: not trained on the same codes as {need.reader}; give two heads of one run"
+            f"{name_of(position, 'position')}: not trained on the codes that {need.reader} was trained on; give two "
+            "heads of one run"
         )
     rows: list[dict[str, object]] = []
     for codes in codes_for(opened, need, tokenizer, device, progress):
         world = _world(opened, codes, locator.frames * need.grid[0])
-        whole = dataclasses.replace(codes, meta=dataclasses.replace(codes.meta, grid=need.grid))  # of which it reads part
+        whole = dataclasses.replace(codes, meta=dataclasses.replace(codes.meta, grid=need.grid))
         evidence = evidence_of(gather(whole, world, reader, locator))
         told = offline.describe(evidence, world.times, priors=PRIORS, independence=INDEPENDENCE)
         for name, label, one in zip(codes.name, codes.label, told, strict=True):
@@ -143,7 +145,7 @@ def describe(
 
 
 def _by_codes(
-    opened: Opened, module: Any, model: Given, tokenizer: Given | None, frames: int | None, device: Device,  # noqa: ANN401
+    opened: Opened, module: Any, model: Saved, tokenizer: Saved | None, frames: int | None, device: Device,  # noqa: ANN401
     progress: Progress | None,
 ) -> Iterator[Judged]:
     need = CodesNeed.prefix(module, model, "classifier", module.grid, frames)
@@ -152,7 +154,7 @@ def _by_codes(
 
 
 def _by_pixels(
-    opened: Opened, module: Any, model: Given, tokenizer: Given | None, frames: int | None, device: Device,  # noqa: ANN401
+    opened: Opened, module: Any, model: Saved, tokenizer: Saved | None, frames: int | None, device: Device,  # noqa: ANN401
     progress: Progress | None,
 ) -> Iterator[Judged]:
     reader = name_of(model, "video_classifier")
@@ -169,7 +171,7 @@ def _by_pixels(
 
 
 def _by_both(
-    opened: Opened, module: Any, model: Given, tokenizer: Given | None, frames: int | None, device: Device,  # noqa: ANN401
+    opened: Opened, module: Any, model: Saved, tokenizer: Saved | None, frames: int | None, device: Device,  # noqa: ANN401
     progress: Progress | None,
 ) -> Iterator[Judged]:
     from kinetoken.i3d_magvit.past import load_trust
@@ -179,14 +181,16 @@ def _by_both(
     reader, shape = name_of(model, "i3d_magvit"), module.shape
     frames = shape.frames if frames is None else frames
     if frames not in (shape.frames, module.past_frames):
-        raise UserError(f"--frames {frames}: {reader} reads whole clips of {shape.frames} frames, or the first "
-                        f"{module.past_frames}")
+        raise UserError(
+            f"--frames {frames}: {reader} reads whole clips of {shape.frames} frames, or the first {module.past_frames}"
+        )
     clips = clips_of(opened)
     if tokenizer is None:
         raise UserError(f"{clips.where}: {reader} reads frames and codes; --tokenizer names what makes these of clips")
     coder = fitting_tokenizer(tokenizer, module.tokenizer_hash, reader, device)
-    # the past's probabilities are calibrated on pasts, whole clips' are as the network gives them
-    soften = load_trust(model).temperature if frames < shape.frames and not isinstance(model, torch.nn.Module) else 1.0
+    soften = 1.0  # the probabilities of whole clips are as the network gives them, those of pasts calibrated
+    if frames < shape.frames and not isinstance(model, torch.nn.Module):
+        soften = load_trust(Path(model)).temperature
     need = ClipNeed(reader, coder.image_size, frames, shape.frames)
     clips.check(need)
     for block in clips.blocks(need):
@@ -213,9 +217,10 @@ def _class_table(parts: list[Judged], classes: tuple[str, ...], labelled: bool) 
     })
 
 
-def _kind(model: Given, classes: dict[str, str]) -> str:
+def _kind(model: Saved) -> str:
     """The kind of a model's folder, or of a module by its class."""
-    return classes.get(type(model).__name__, "") if isinstance(model, torch.nn.Module) else kind_of(Path(model))
+    known = {"CodeClassifier": "classifier", "VideoClassifier": "video_classifier", "I3DMagvit": "i3d_magvit"}
+    return known.get(type(model).__name__, "") if isinstance(model, torch.nn.Module) else kind_of(Path(model))
 
 
 def _world(opened: Opened, codes: NamedCodes, frames: int) -> World:

@@ -26,7 +26,7 @@ from kinetoken.core.per_track import LARGEST_ID
 from kinetoken.diagnosis.columns import load_arrays
 from kinetoken.inference.defaults import FPS, LOOK_SEED, MOTION, NOISE_SEED
 from kinetoken.inference.fitting import FrameFitter
-from kinetoken.inference.windows import CUTS, ClipNeed, Cut, cut_stream
+from kinetoken.inference.windows import CUTS, ClipNeed, Cut, cut_stream, left_over
 from kinetoken.scenes.clips import Clips, ClipStore, Pixels
 from kinetoken.scenes.own_tracks import TRACK_COLUMNS, UNLABELLED, UNSPLIT, read_unsplit_tracks
 from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
@@ -78,6 +78,7 @@ class _Source(abc.ABC):
     scene: Scene | None = None  # how they were drawn, where it is known
     where = "clips"  # for messages
     note = ""  # what a user should know of all of them
+    count: int | None = None  # clips before they are cut, where that is known
 
     @abc.abstractmethod
     def windows(self, reading: _Reading) -> Iterator[_Part]:
@@ -123,6 +124,7 @@ class _StoredClips(_Whole):
         self.store, self.where = ClipStore(folder, foreign=True), str(folder)
         self.frames = int(self.store.shape[0])
         self.chosen = chosen_rows(self.store.split, split, self.where)
+        self.count = len(self.chosen)
         try:
             self.scene = self.store.scene
         except UserError:  # clips that Kinetoken did not draw
@@ -164,7 +166,7 @@ class _ArrayClips(_Whole):
         if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
             raise UserError(f"{where}: {values.dtype} numbers; give uint8 in [0, 255] or floats in [0, 1]")
         self.values, self.where, self.fps = values[None] if self.single else values, where, fps
-        self.frames = int(self.values.shape[1])
+        self.count, self.frames = len(self.values), int(self.values.shape[1])
 
     def check(self, reading: _Reading) -> None:
         super().check(reading)
@@ -228,7 +230,7 @@ class _DrawnClips(_Whole):
         _require_before_camera(path, tracks)
         self.tracks = tracks.take(chosen_rows(tracks.split, split, self.where))
         self.scene = dataclasses.replace(drawn_in, world=tracks.world)
-        self.frames = tracks.world.num_frames
+        self.count, self.frames = len(self.tracks), tracks.world.num_frames
         self.labelled = bool((tracks.label != UNLABELLED).any())
         hidden = int((~tracks.world.in_view(self.tracks.points, margin=0.0)).sum())
         self.note = f"{path}: {hidden} of {len(self.tracks)} tracks leave the camera's view" if hidden else ""
@@ -270,6 +272,13 @@ class OpenClips:
     def scene(self) -> Scene | None:
         """How the clips were drawn; None where they do not say."""
         return self._source.scene
+
+    @property
+    def count(self) -> int | None:
+        """How many clips will be read; None where that is not known before."""
+        if self._source.count is None or self._window == "all":
+            return self._limit
+        return min(self._source.count, self._limit or self._source.count)
 
     def check(self, need: ClipNeed) -> None:
         """UserError if clips of this source cannot be read so, as far as that is known before they are read."""
