@@ -341,7 +341,10 @@ def open_clips(
         raise UserError(f"--limit {limit}: at least 1")
     if fps is not None and not 0 < fps < 1e4:
         raise UserError(f"--fps {fps:g}: frames a second must be above 0")
-    return OpenClips(_opened(source, fps, scene, split), resize=resize, window=window, limit=limit)
+    found = _opened(source, fps, scene, split)
+    if split is not None and not isinstance(found, (_StoredClips, _DrawnClips)):
+        raise UserError(f"--split {split}: {found.where} has no splits; a clip store and tracks have")
+    return OpenClips(found, resize=resize, window=window, limit=limit)
 
 
 def _opened(source: Readable, fps: float | None, scene: Scene | None, split: str | None) -> _Source:
@@ -353,10 +356,7 @@ def _opened(source: Readable, fps: float | None, scene: Scene | None, split: str
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-    found = _of_path(paths[0], fps, scene, split) if len(paths) == 1 else _of_videos(paths, fps)
-    if split is not None and not isinstance(found, (_StoredClips, _DrawnClips)):
-        raise UserError(f"{found.where}: --split {split}: only a clip store and tracks have splits")
-    return found
+    return _of_path(paths[0], fps, scene, split) if len(paths) == 1 else _of_videos(paths, fps)
 
 
 def _of_path(path: Path, fps: float | None, scene: Scene | None, split: str | None) -> _Source:
