@@ -103,7 +103,7 @@ class _Whole(_Source):
     def windows(self, reading: _Reading) -> Iterator[_Part]:
         cut = reading.cut
         length, starts = reading.need.windows(self.frames, cut, self.where)
-        if cut == "all" and (rest := (self.frames - starts[0]) % length):
+        if cut == "all" and (rest := self.frames - starts[-1] - reading.need.stride) > 0:
             reading.notes.append(left_over(self.where, rest, length))
         for part in self.parts(reading.need):
             pixels = np.stack([part.pixels[:, first : first + length] for first in starts], 1)  # (n, k, L, H, W, 3)

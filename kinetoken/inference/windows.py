@@ -23,7 +23,7 @@ class ClipNeed:
     reader: str  # that asks, for messages
     size: int  # pixels a side
     frames: int | None  # read of each clip; None: all of them, where they are a multiple of four
-    most: int | None = None  # frames that an uncut clip may have, of which the first `frames` are read
+    most: int | None = None  # frames that a clip or window may have, of which the first `frames` are read
     shorter: bool = False  # a clip with fewer frames is read as far as it goes
 
     def windows(self, total: int, cut: Cut | None, name: str) -> tuple[int, list[int]]:
@@ -37,10 +37,16 @@ class ClipNeed:
                 return total, [0]
             raise too_short(name, total, length, self.reader)
         if cut is None:
-            if total > max(length, self.most or 0):
+            if total > max(length, self.stride if self.frames else 0):
                 raise too_long(name, str(total), length, self.reader)
             return length, [0]
-        return length, {"first": [0], "last": [total - length], "all": list(range(0, total - length + 1, length))}[cut]
+        every = list(range(0, total - length + 1, self.stride))
+        return length, {"first": [0], "last": [total - length], "all": every}[cut]
+
+    @property
+    def stride(self) -> int:
+        """Frames from one window to the next."""
+        return max(self.frames or FRAMES, self.most or 0)
 
     def _length(self, total: int, cut: Cut | None, name: str) -> int:
         if self.frames is not None:
@@ -78,15 +84,14 @@ def cut_stream(
     Never more than a window and one such batch is held, and nothing is read beyond what decides. `notes` gets a
     sentence for frames at the end that fill no window. UserError as `ClipNeed.windows`.
     """
-    length = need.frames or FRAMES
-    most = max(length, need.most or 0)
+    length, most = need.frames or FRAMES, need.stride
     held: deque[Pixels] = deque(maxlen=length if cut == "last" else None)
     seen = 0
     for frame in (frame for batch in frames for frame in batch):
         seen += 1
         if cut is None and seen > most:
             raise too_long(name, f"more than {most}", length, need.reader)
-        if cut is not None or seen <= length:
+        if cut == "last" or (seen - 1) % most < length:
             held.append(frame)
         if cut in ("first", "all") and len(held) == length:
             yield seen - length, np.stack(held)

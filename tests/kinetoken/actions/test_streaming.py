@@ -77,6 +77,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
         with av.open(str(path), "w", format="webm") as container:
             stream = container.add_stream("libvpx-vp9", rate=16)
             stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+            container.start_encoding()
         with pytest.raises(VideoFault):
             read(path)
 

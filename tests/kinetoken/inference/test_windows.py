@@ -50,6 +50,8 @@ def test_windows_by_hand() -> None:
     assert WHOLE.windows(40, "last", "a") == (16, [24])
     assert WHOLE.windows(40, "all", "a") == (16, [0, 16])
     assert PAST.windows(16, None, "a") == (12, [0])
+    assert PAST.windows(43, "all", "a") == (12, [0, 16]) and PAST.windows(44, "all", "a") == (12, [0, 16, 32])
+    assert PAST.windows(43, "last", "a") == (12, [31])
     assert dataclasses.replace(WHOLE, shorter=True).windows(5, None, "a") == (5, [0])
     assert ANY.windows(24, None, "a") == (24, [0]) and ANY.windows(24, "all", "a") == (16, [0])
 
@@ -89,7 +91,10 @@ def test_what_is_left_over_is_said() -> None:
     assert notes == ["a.mp4: the last 3 frames fill no window of 16 and are not read"]
     streamed(WHOLE, "all", 32, notes)
     streamed(WHOLE, "last", 35, notes)
+    streamed(PAST, "all", 31, notes)
     assert len(notes) == 1
+    streamed(PAST, "all", 34, notes)
+    assert notes[1:] == ["a.mp4: the last 2 frames fill no window of 12 and are not read"]
 
 
 def test_an_empty_stream_is_too_short() -> None:
