@@ -11,7 +11,7 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_inf
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-setup:  ## .venv with everything in requirements.txt (other targets do this by themselves)
+setup:  ## .venv with everything in requirements.txt and the command kinetoken (other targets do this by themselves)
 	@cmp -s requirements.txt .venv/installed.txt || $(MAKE) --no-print-directory .venv/installed.txt
 
 .PHONY: .venv/installed.txt
@@ -26,6 +26,7 @@ setup:  ## .venv with everything in requirements.txt (other targets do this by t
 	  $$found -m venv .venv; }
 	@[ -x .venv/bin/uv ] || .venv/bin/python -m pip install --disable-pip-version-check uv
 	uv pip install --python .venv/bin/python -r requirements.txt
+	uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@cp requirements.txt $@
 
 repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over params.yaml first)
@@ -66,7 +67,8 @@ lint: setup  ## ruff and mypy
 	@ruff check .
 	@mypy
 
-lock: setup  ## requirements.txt from pyproject.toml
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal pyproject.toml -o requirements.txt
+lock: setup  ## requirements.txt from pyproject.toml, versions kept (ARGS="--upgrade-package torch" moves one)
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --all-extras pyproject.toml \
+	  -o requirements.txt $(ARGS)
 	@! grep -nE '://|--(extra-)?index|--find-links' requirements.txt || \
 	  { echo "error: requirements.txt must name no address" >&2; exit 1; }

@@ -44,7 +44,7 @@ def examine(path: Path, config: Path, threads: int) -> None:
     """One examination in this process; its figures as JSON."""
     from kinetoken.core.progress import Progress
     from kinetoken.core.stage import Context, Hardware
-    from kinetoken.diagnosis.__main__ import DEFAULT
+    from kinetoken.diagnosis.api import DEFAULT
     from kinetoken.diagnosis.doctor import diagnose
     from kinetoken.diagnosis.intake import Files, take_in
 

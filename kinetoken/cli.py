@@ -120,8 +120,8 @@ def diagnose(
 ) -> None:
     """Judge codes made anywhere.
 
-    Did they keep what the videos show, and if not, where was it lost and what brings it back? Only CODES are needed; what is missing is named in the report. The exit code is 0 when a report was made, whatever
-    the verdict.
+    Did they keep what the videos show, and if not, where was it lost and what brings it back? Only CODES are needed;
+    what is missing is named in the report. The exit code is 0 when a report was made, whatever the verdict.
 
     \b
     Example:

@@ -26,7 +26,13 @@ Indices = NDArray[np.int32]
 
 @dataclasses.dataclass(frozen=True)
 class CodesMeta:
-    """How to read the indices."""
+    """How to read the indices.
+
+    >>> import kinetoken
+    >>> meta = kinetoken.CodesMeta(grid=(4, 8, 8), codebook_size=1024, quantizer="vq", levels=(), tokenizer="")
+    >>> meta.codebook_size
+    1024
+    """
 
     grid: tuple[int, int, int]  # time slices, rows, columns
     codebook_size: int
@@ -45,7 +51,14 @@ class CodesMeta:
 
 @dataclasses.dataclass
 class CodesTable(PerTrack):
-    """N clips' codes in order: codes (N, T', H', W') int32."""
+    """N clips' codes in order: codes (N, T', H', W') int32.
+
+    >>> import kinetoken
+    >>> table = kinetoken.read_codes("data/motion/codes.parquet")
+    >>> test = table.of_split("test")
+    >>> test.codes.shape == (len(test), 4, 8, 8)
+    True
+    """
 
     track_id: NDArray[np.int32]
     label: np.ndarray

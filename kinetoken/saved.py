@@ -100,8 +100,8 @@ def load_predictor(folder: str | Path) -> "Predictor":
     >>> import kinetoken
     >>> predictor = kinetoken.load_predictor("models/predictor")
     >>> codes = kinetoken.read_codes("data/motion/codes.parquet").codes
-    >>> predictor.predict(codes[:5, :1]).shape  # the three slices after the first
-    (5, 3, 8, 8)
+    >>> predictor.predict(codes[:5, :3]).shape  # the last of four time slices
+    (5, 1, 8, 8)
     """
     from kinetoken.prediction import network
 
@@ -132,7 +132,7 @@ def load_i3d_magvit(folder: str | Path) -> "I3DMagvit":
     >>> import kinetoken, torch
     >>> network = kinetoken.load_i3d_magvit("models/i3d_magvit")
     >>> codes = kinetoken.read_codes("data/motion/codes.parquet").codes[:2]
-    >>> seen = network.see(None, torch.from_numpy(codes).long())  # from codes alone; or with the clips' frames
+    >>> seen = network.see(None, torch.tensor(codes).long())  # from codes alone; or with the clips' frames
     >>> tuple(seen.logits.shape) == (2, len(network.shape.classes))
     True
     """
@@ -149,7 +149,7 @@ def load_gasm_cast(folder: str | Path) -> "GasmCastSystem":
 
     >>> import kinetoken, torch
     >>> system = kinetoken.load_gasm_cast("models/gasm_cast")
-    >>> frames = torch.zeros(1, 8, 32, 32, 3, dtype=torch.uint8)
+    >>> frames = torch.zeros(1, 16, 64, 64, 3, dtype=torch.uint8)
     >>> tuple(system(frames).shape) == (1, len(system.classes))
     True
     """
@@ -168,8 +168,8 @@ def read_codes(path: str | Path) -> "CodesTable":
     >>> table = kinetoken.read_codes("data/motion/codes.parquet")
     >>> table.codes.shape == (len(table), *table.meta.grid)
     True
-    >>> table.of_split("test").classes
-    ('circular', 'helical', 'linear', 'parabolic')
+    >>> len(table.of_split("test").classes)
+    4
     """
     from kinetoken import codes
 

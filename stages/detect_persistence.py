@@ -74,10 +74,14 @@ def run(params: PersistenceParams, paths: Paths, context: Context) -> None:
     material, (frames, size, _) = Material.of(dataset), dataset.clips.shape
     test = dataset.split("test")
     optimum = best_possible(material, params, context)
-    outcomes = {name: try_extractor(name, material, params, context) for name in params.extractors}
+    outcomes = {  # type: dict[str, ExtractorResult]
+        name: try_extractor(name, material, params, context) for name in params.extractors
+    }
     trials = {name: outcome.trial for name, outcome in outcomes.items()}
     truth = material.truth.take(test.rows)
-    metrics = {name: metrics_of(outcome, material, optimum, params) for name, outcome in outcomes.items()}
+    metrics = {  # type: dict[str, Any]
+        name: metrics_of(outcome, material, optimum, params) for name, outcome in outcomes.items()
+    }
     if optimum is not None:
         metrics["reference"] = reference_metrics(optimum, truth.persistent)
     metrics["control"] = controls(material, params, params.extractors[0], context)

@@ -45,7 +45,7 @@ def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) 
 
 
 def main() -> int:
-    return run_stage(run, Trajectories | CandidateTracks, Paths)
+    return run_stage(run, Trajectories | CandidateTracks, Paths)  # type: ignore[arg-type]  # a union is no type[P]
 
 
 if __name__ == "__main__":

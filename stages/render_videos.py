@@ -88,7 +88,7 @@ def _export(paths: Paths, folder: Path, context: Context) -> None:
 
 
 def main() -> int:
-    return run_stage(run, Rendering | ClutteredRendering, Paths)
+    return run_stage(run, Rendering | ClutteredRendering, Paths)  # type: ignore[arg-type]  # a union is no type[P]
 
 
 if __name__ == "__main__":

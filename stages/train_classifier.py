@@ -90,8 +90,8 @@ def with_changed_clips(dataset: Dataset, changes: Sequence[Change], context: Con
     """The codes table, and behind it the training clips changed in each way and encoded anew."""
     parts = [dataset.codes, *(part for _, part in encode_changed(dataset, changes, context.progress))]
     columns = ("track_id", "label", "split", "codes")
-    return CodesTable(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in columns), dataset.codes.meta
+    return CodesTable(  # type: ignore[call-arg]  # the four columns are unpacked
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in columns), dataset.codes.meta  # type: ignore[arg-type]
     )
 
 

@@ -7,8 +7,7 @@ from kinetoken.core.errors import UserError
 
 EXTRAS = {  # package as it is imported → extra of pyproject.toml
     "PIL": "pipeline", "dvc": "pipeline", "dvclive": "pipeline", "huggingface_hub": "pipeline",
-    "lightning_fabric": "pipeline", "matplotlib": "pipeline", "rich": "pipeline", "ruamel": "pipeline",
-    "timm": "pipeline", "torchvision": "pipeline",
+    "matplotlib": "pipeline", "rich": "pipeline", "ruamel": "pipeline", "timm": "pipeline", "torchvision": "pipeline",
     "httpx2": "llm", "openai": "llm", "sympy": "llm",
 }
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # A file's path, an array or what numpy makes one of, or columns by name: a mapping of arrays, a data frame.
-Data = str | Path | Array | Sequence[Any] | Mapping[str, Any]
+Data = Union[str, Path, Array, Sequence[Any], Mapping[str, Any], "pd.DataFrame"]
 
 DEFAULT = Diagnosis(  # section diagnose_codes of params.yaml, for where there is none
     seed=7, train_clips=3000, val_clips=480, test_clips=1200, shown_clips=600, reconstructed_clips=240,
@@ -51,6 +51,12 @@ class DiagnosisResult:
     numbers: every number, nested, with its baseline (`*_floor`), upper bound (`*_ceiling`) and 95 % interval.
     tables: usage by position and level, information along the chain, embedding and training curve, where known.
     notes: what was assumed, and what could not be measured.
+
+    >>> import kinetoken, numpy as np
+    >>> result = kinetoken.diagnose(np.zeros((200, 4, 8, 8), int), config={"codebook_size": 512})
+    >>> result.to_json()["verdict"]["cause"]
+    'codebook collapse'
+    >>> result.write("report")  # report.html, report.md, report.json and tables
     """
 
     cause: str
@@ -142,9 +148,9 @@ def diagnose(
     if not isinstance(params, Diagnosis):
         params = load_params(params, "diagnose_codes", Diagnosis)
     files = Files(
-        _codes(codes), _source(labels, "labels", "label"), _clips(clips), _source(latents, "latents"),
-        _source(reconstructions, "reconstructions", "clips"), _source(codebook, "codebook"), _history(history),
-        _config(codes, config),
+        codes=_codes(codes), labels=_source(labels, "labels", "label"), latents=_source(latents, "latents"),
+        clips=_clips(clips), reconstructions=_source(reconstructions, "reconstructions", "clips"),
+        codebook=_source(codebook, "codebook"), history=_history(history), config=_config(codes, config),
     )
     hardware = dataclasses.replace(CPU, threads=threads)
     context = Context(progress or Progress.silent(), hardware)
@@ -172,35 +178,41 @@ def _source(data: Data | None, what: str, column: str = "") -> Source | None:
     return None if data is None else _required(data, what, column)
 
 
-def _required(data: Data, what: str, column: str = "") -> Source:
+def _required(data: Any, what: str, column: str = "") -> Source:  # noqa: ANN401 - Data
     """A path, or arrays by name; a single one is called `column`, or what it is."""
     if isinstance(data, str | Path):
         return Path(data)
     if isinstance(data, Mapping) or hasattr(data, "columns"):  # a mapping, or a data frame
-        return Given(what, {str(name): _array(data[name], f"{what}, column '{name}'") for name in data})  # type: ignore[call-overload]
-    return Given(what, {column or what: _array(data, what)})
+        return Given(what, {str(name): _array(data[name], f"array '{what}', column '{name}'") for name in data})
+    return Given(what, {column or what: _array(data, f"array '{what}'")})
 
 
-def _array(values: Any, what: str) -> Array:  # noqa: ANN401 - whatever numpy makes an array of
+def _array(values: Any, where: str) -> Array:  # noqa: ANN401 - whatever numpy makes an array of
     """(N, …) numbers or text. Raises UserError for what has no rows, and for rows of different shape."""
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on a GPU or with gradients
-        raise UserError(f"array '{what}': cannot be made an array of numbers: {str(error).splitlines()[0]}") from None
+        ragged = "inhomogeneous" in str(error)
+        why = "rows of different shape" if ragged else f"no array for numpy: {str(error).splitlines()[0]}"
+        raise UserError(f"{where}: {why}") from None
     if array.ndim == 0:
-        raise UserError(f"array '{what}': expected a row a clip, found {type(values).__name__}")
+        raise UserError(f"{where}: expected a row a clip, found {type(values).__name__}")
     if array.dtype == object:
         nested = any(isinstance(value, list | tuple | np.ndarray) for value in array.flat)
-        return _nested(array, what) if nested else np.array([_text(value) for value in array], np.str_)
+        return _nested(array, where) if nested else np.array([_text(value) for value in array], np.str_)
     return array
 
 
-def _nested(array: Array, what: str) -> Array:
+def _nested(array: Array, where: str) -> Array:
     """(N, …) from a column whose rows are lists or arrays, as data frames hold them."""
     try:
-        return np.array([np.stack(row) if isinstance(row, np.ndarray) and row.dtype == object else row for row in array])
+        return np.array([_unnested(row) for row in array])
     except ValueError:
-        raise UserError(f"array '{what}': rows of different shape") from None
+        raise UserError(f"{where}: rows of different shape") from None
+
+
+def _unnested(row: Any) -> Any:  # noqa: ANN401
+    return np.stack(list(row)) if isinstance(row, np.ndarray) and row.dtype == object else row
 
 
 def _text(value: object) -> str:

@@ -296,6 +296,12 @@ def _code_vectors(patient: Patient, files: Files, seed: int) -> tuple[NDArray[np
             raise UserError(
                 f"{files.codebook}: expected {meta.codebook_size} or more finite vectors, found {vectors.shape}"
             )
+        channels = patient.tokens["latents"].shape[-1] if "latents" in patient.tokens else vectors.shape[1]
+        if vectors.shape[1] != channels:
+            raise UserError(
+                f"{files.codebook}: vectors of {vectors.shape[1]} numbers, but the latents have {channels} channels; "
+                "give the latents that were compared with these vectors, or leave the codebook out"
+            )
         return vectors, ()
     if meta.quantizer == "lfq" and meta.codebook_size & (meta.codebook_size - 1) == 0:
         return lfq_vectors(meta.codebook_size), ()

@@ -22,7 +22,7 @@ BATCH_ROWS = 65536
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """N rows of a file, or of arrays: what they are ("labels"), and their ids by the column's name, in the order of ID_NAMES."""
+    """N rows of a file or of arrays: what they are ("labels"), and their ids by column, in the order of ID_NAMES."""
 
     path: Source
     length: int

@@ -42,7 +42,10 @@ def to_json(report: Report) -> dict[str, Any]:
     verdict = dataclasses.asdict(report.verdict) | {"degree": report.verdict.degree}
     measures = dataclasses.asdict(report.measures)
     return {
-        "verdict": {**verdict, "remarks": [str(remark) for remark in report.verdict.remarks]},
+        "verdict": {
+            **verdict, "remarks": [str(remark) for remark in report.verdict.remarks],
+            "rests_on": list(report.verdict.rests_on),
+        },
         "numbers": _plain(report.numbers),
         "measures": _plain({name: value for name, value in measures.items() if value is not None}),
         "notes": list(report.notes),

@@ -48,7 +48,15 @@ class _Track:
 
 
 class OnlineDetector:
-    """Steps a trained detector over many tracks at once; tracks that are as far along run as one batch."""
+    """Steps a trained detector over many tracks at once; tracks that are as far along run as one batch.
+
+    >>> import kinetoken, numpy as np
+    >>> detector = kinetoken.OnlineDetector.load("models/persistence/transformer")
+    >>> frame = np.zeros((64, 64, 3), np.uint8)
+    >>> verdict = detector.feed({7: (0, frame)})[7]  # frame 0 of track 7
+    >>> verdict.status in ("undecided", "persistent", "transient"), verdict.frames
+    (True, 1)
+    """
 
     def __init__(self, detector: Detector) -> None:
         """UserError for a detector whose temperatures do not fit its steps, or whose thresholds cross."""

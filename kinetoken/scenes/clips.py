@@ -65,7 +65,16 @@ def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
 
 
 class ClipStore(PerTrack):
-    """A folder of shards, read by split or streamed; every page's checksum is verified on reading."""
+    """A folder of shards, read by split or streamed; every page's checksum is verified on reading.
+
+    >>> from pathlib import Path
+    >>> import kinetoken
+    >>> store = kinetoken.ClipStore(Path("data/motion/videos"))
+    >>> store.shape  # frames, height, width
+    (16, 64, 64)
+    >>> store.read("test", limit=3).pixels.shape
+    (3, 16, 64, 64, 3)
+    """
 
     def __init__(self, folder: Path, foreign: bool = False) -> None:
         """UserError if the folder holds no shard, shards that are no clips, or track ids that no table can hold.

@@ -91,7 +91,7 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
 
 def spread(rows: "pd.DataFrame") -> dict[str, float]:
     """Mean of each figure over seeds, and its standard deviation."""
-    found = {}
+    found: dict[str, float] = {}
     for key in TOLD:
         found |= {key: float(rows[key].mean()), f"{key}_spread": float(rows[key].std(ddof=1)) if len(rows) > 1 else 0.0}
     return found

@@ -1,23 +1,21 @@
-"""The check before training: every broken clip named, none replaced; policies; memory; the command line."""
+"""The check before training: every broken clip named, none replaced; policies; memory; the result as text and data."""
 
 import csv
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kinetoken.actions import inspection as module
+from kinetoken.actions.check import to_json, to_text
 from kinetoken.actions.inspection import admit, inspect
 from kinetoken.actions.layout import VIDEOS, read_actions
 from kinetoken.actions.webm import Video
 from kinetoken.core.errors import UserError
 from tests.support.action_set import INTAKE, break_clips
 
-ROOT = Path(__file__).parents[3]
 SKIP = dataclasses.replace(INTAKE, broken="skip", max_broken=0.1)
 
 
@@ -101,19 +99,13 @@ def test_only_new_and_broken_files_are_looked_at_again(
     assert set(opened) == set(broken)
 
 
-def _command(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kinetoken.actions", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_the_check(own_folder: Path, tmp_path: Path) -> None:
-    done = _command(own_folder, "--quiet")
-    assert done.returncode == 0 and "every clip is whole" in done.stdout and "68 clips, 14 classes" in done.stdout
+def test_the_result_in_words_and_as_data_names_every_broken_clip(own_folder: Path) -> None:
+    whole = inspect(read_actions(own_folder), 4)
+    assert "every clip is whole" in to_text(whole) and "68 clips, 14 classes" in to_text(whole)
+    assert to_json(whole)["broken"] == [] and to_json(whole)["splits"]["train"] == {"clips": 40, "broken": 0}
     broken = break_clips(own_folder)
-    done = _command(own_folder, "--quiet", "--report", tmp_path / "broken.csv")
-    assert done.returncode == 1
+    found = inspect(read_actions(own_folder), 4)
     for name, reason in broken.items():
-        assert f" {name}: {reason}: " in done.stdout
-    assert len((tmp_path / "broken.csv").read_text().splitlines()) == 5
-    done = _command(tmp_path / "nothing")
-    assert done.returncode == 1 and done.stderr.startswith("error: actions:") and done.stdout == ""
+        assert f" {name}: {reason}: " in to_text(found)
+    assert {one["id"]: one["reason"] for one in to_json(found)["broken"]} == broken
+    assert sum(split["broken"] for split in to_json(found)["splits"].values()) == len(broken)

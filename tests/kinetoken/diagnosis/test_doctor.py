@@ -1,7 +1,6 @@
 """The doctor from files to report: what it says of codes that are sound, pooled, collapsed, or hardly described."""
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import CPU, Context
-from kinetoken.diagnosis.__main__ import DEFAULT, main
+from kinetoken.diagnosis.api import DEFAULT
 from kinetoken.diagnosis.causes import Measures, judge
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
@@ -123,31 +122,6 @@ def test_labels_with_text_ids_give_the_same_verdict_in_any_order(folder: Path) -
     assert plain.verdict == shuffled.verdict and plain.numbers == shuffled.numbers and plain.notes == shuffled.notes
     assert plain.numbers["probe"]["codes"] > 0.95
     assert plain.numbers == report_on(Files(folder / "codes.npz")).numbers, "as with labels in the same file"
-
-
-def test_command_writes_text_json_and_a_page_that_asks_for_nothing(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kinetoken.diagnosis.__main__.DEFAULT", PARAMS)
-    pd.DataFrame({"epoch": range(1, 9), "val_loss": np.linspace(1, 0.2, 8)}).to_csv(folder / "h.csv", index=False)
-    out = folder / "report"
-    given = [str(folder / "codes.npz"), "--history", str(folder / "h.csv"), "--threads", "1", "--quiet"]
-    assert main([*given, "--out", str(out), "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown == json.loads((out / "report.json").read_text())
-    assert shown["verdict"]["healthy"] is True and shown["numbers"]["late_fall"] == pytest.approx(0.142857)
-    html = (out / "report.html").read_text()
-    assert html.count("<svg") >= 4 + 4 + 1  # four slices, four views, the training curve
-    assert not re.search(r'(src|href)="(?!data:)', html) and "url(" not in html and "http://" not in html
-    assert (out / "report.md").read_text().startswith("# Verdict: healthy")
-    again = folder / "again"
-    assert main([*given, "--out", str(again)]) == 0
-    assert all((again / file.name).read_bytes() == file.read_bytes() for file in out.iterdir())
-
-
-def test_command_ends_with_one_sentence_for_a_user_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(folder / "absent.npz")]) == 1
-    assert capsys.readouterr().err == f"error: doctor: {folder / 'absent.npz'}: no such file\n"
 
 
 def test_page_shows_what_decided_and_folds_the_rest_away(folder: Path) -> None:

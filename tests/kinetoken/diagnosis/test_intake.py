@@ -14,7 +14,7 @@ import pytest
 from kinetoken.codes import CodesMeta, CodesTable, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
-from kinetoken.diagnosis.__main__ import DEFAULT
+from kinetoken.diagnosis.api import DEFAULT
 from kinetoken.diagnosis.intake import Files, laid_out, take_in
 from kinetoken.diagnosis.patient import Patient
 
