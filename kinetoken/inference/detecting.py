@@ -33,6 +33,12 @@ def detect(
     `confidence`, the probability of the likelier kind in [0.5, 1].
 
     UserError for a model of another kind or clips that it cannot read.
+
+    >>> import kinetoken
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> table = kinetoken.detect(clips, "models/persistence/transformer")
+    >>> list(table.columns), len(table)
+    (['clip', 'actual', 'decision', 'frame', 'confidence'], 3)
     """
     import pandas as pd
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from kinetoken import saved
 from kinetoken.core.artifacts import read_config
 from kinetoken.core.errors import UserError
-from kinetoken.core.extras import naming_extras
 
 Device = Literal["auto", "cpu", "cuda"]
 Saved = str | Path | nn.Module  # a model's folder, or the model that a loader made of it
@@ -71,8 +71,7 @@ def load_model(given: Saved, *kinds: str, device: Device = "auto", tokenizer: nn
     if kind not in kinds:
         raise UserError(f"{folder}: {KINDS[kind].words}; needed is {_listed(kinds)}")
     try:
-        with naming_extras():
-            model = LOADERS[kind](folder) if kind != "persistence" else _detector(folder, tokenizer)
+        model = LOADERS[kind](folder) if kind != "persistence" else _detector(folder, tokenizer)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -103,48 +102,6 @@ def _listed(kinds: Collection[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _tokenizer(folder: Path) -> nn.Module:
-    from kinetoken.tokenizer.network import load_tokenizer
-
-    return load_tokenizer(folder)
-
-
-def _classifier(folder: Path) -> nn.Module:
-    from kinetoken.heads.classifier import load_classifier
-
-    return load_classifier(folder)
-
-
-def _position(folder: Path) -> nn.Module:
-    from kinetoken.heads.position import load_position_head
-
-    return load_position_head(folder)
-
-
-def _video_classifier(folder: Path) -> nn.Module:
-    from kinetoken.heads.video_classifier import load_video_classifier
-
-    return load_video_classifier(folder)
-
-
-def _i3d_magvit(folder: Path) -> nn.Module:
-    from kinetoken.i3d_magvit.network import load_i3d_magvit
-
-    return load_i3d_magvit(folder)
-
-
-def _predictor(folder: Path) -> nn.Module:
-    from kinetoken.prediction.network import load_predictor
-
-    return load_predictor(folder)
-
-
-def _generator(folder: Path) -> nn.Module:
-    from kinetoken.generation.generator import load_generator
-
-    return load_generator(folder)
-
-
 def _detector(folder: Path, tokenizer: Any) -> Any:  # noqa: ANN401 - a tokenizer in, a Detector out, imported on use
     from kinetoken.persistence.network import load_detector
 
@@ -152,6 +109,7 @@ def _detector(folder: Path, tokenizer: Any) -> Any:  # noqa: ANN401 - a tokenize
 
 
 LOADERS: dict[str, Callable[[Path], nn.Module]] = {
-    "tokenizer": _tokenizer, "classifier": _classifier, "position": _position, "video_classifier": _video_classifier,
-    "i3d_magvit": _i3d_magvit, "predictor": _predictor, "generator": _generator,
+    "tokenizer": saved.load_tokenizer, "classifier": saved.load_classifier, "position": saved.load_position_head,
+    "video_classifier": saved.load_video_classifier, "i3d_magvit": saved.load_i3d_magvit,
+    "predictor": saved.load_predictor, "generator": saved.load_generator,
 }

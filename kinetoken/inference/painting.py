@@ -75,6 +75,15 @@ def tokenize(
 
     Clips of a store, an array or tracks are read whole, video files by 16 frames; `frames` (a multiple of 4) sets
     another length. UserError for a folder that holds no tokenizer, and clips that it cannot read.
+
+    >>> import kinetoken
+    >>> from kinetoken.inference import write_named_codes
+    >>> from pathlib import Path
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> write_named_codes(Path("codes.parquet"), kinetoken.tokenize(clips, "models/tokenizer"))
+    3
+    >>> kinetoken.read_codes("codes.parquet").codes.shape  # (clips, frames / 4, height / 8, width / 8)
+    (3, 4, 8, 8)
     """
     module: Tokenizer = load_model(tokenizer, "tokenizer", device=device)
     opened, need = clips_of(clips), _whole_clips(tokenizer, module, frames)
@@ -88,7 +97,16 @@ def reconstruct(
     clips: ClipsOrCodes, tokenizer: Saved, *, frames: int | None = None, device: Device = "auto",
     progress: Progress | None = None,
 ) -> Iterator[PaintedClips]:
-    """What the tokenizer's codes keep of clips: each block's originals and reconstructions. `frames` as `tokenize`."""
+    """What the tokenizer's codes keep of clips: originals and reconstructions, block by block.
+
+    `frames` and UserError as `tokenize`.
+
+    >>> import kinetoken
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> for block in kinetoken.reconstruct(clips, "models/tokenizer"):
+    ...     print(block.pixels.shape, block.pixels.dtype, block.psnr_db.shape)
+    (3, 16, 64, 64, 3) uint8 (3,)
+    """
     module: Tokenizer = load_model(tokenizer, "tokenizer", device=device)
     opened, need = clips_of(clips), _whole_clips(tokenizer, module, frames)
     opened.check(need)
@@ -111,6 +129,12 @@ def predict(
 
     UserError for a model of another kind, a tokenizer or codes other than it was trained on, and clips that it cannot
     read.
+
+    >>> import kinetoken
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> for block in kinetoken.predict(clips, "models/predictor", "models/tokenizer", slices=1):
+    ...     print(block.pixels.shape[0], "clips,", block.given, "frames given")
+    3 clips, 12 frames given
     """
     module = load_model(model, "predictor", device=device)
     shape = module.shape
@@ -137,6 +161,11 @@ def generate(
 
     `prior` is one of the generator's: masked, class_gaussian or gaussian, which heeds no class. UserError for an
     unknown class or prior, a model of another kind, and a tokenizer other than it was trained with.
+
+    >>> import kinetoken
+    >>> for block in kinetoken.generate("models/generator", "models/tokenizer", ["helical"], count=2, seed=1):
+    ...     print(block.name, block.pixels.shape)
+    ['helical-0' 'helical-1'] (2, 16, 64, 64, 3)
     """
     if count < 1:
         raise UserError(f"--count {count}: at least 1")

@@ -56,10 +56,17 @@ def classify(
     Columns: `clip`; `actual`, the class that the source names, where it names any; `predicted`; `probability` of that
     class in [0, 1], calibrated as the model was; and `p_<class>` of every class.
 
-    >>> table = classify(open_clips("clips.npy"), "models/classifier", tokenizer="models/tokenizer")  # doctest: +SKIP
-
     UserError for a model of another kind, a tokenizer or codes other than it was trained on, and clips that it cannot
     read.
+
+    >>> import kinetoken
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> table = kinetoken.classify(clips, "models/classifier", tokenizer="models/tokenizer")
+    >>> list(table.columns)[:5]
+    ['clip', 'actual', 'predicted', 'probability', 'p_circular']
+    >>> early = kinetoken.classify("data/motion/codes.parquet", "models/classifier", frames=8)
+    >>> bool(early["probability"].between(0, 1).all())
+    True
     """
     opened, kind = open_any(clips), _kind(model)
     if kind not in CLASSIFIERS:
@@ -81,6 +88,12 @@ def locate(
     position head; it reads codes, or clips by the `tokenizer` that it was trained with, and any first `frames`.
 
     UserError as `classify`.
+
+    >>> import kinetoken
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> places = kinetoken.locate(clips, "models/position", tokenizer="models/tokenizer")
+    >>> list(places.columns), len(places)  # 16 frames a clip
+    (['clip', 'frame', 'x', 'y', 'z', 'u', 'v'], 48)
     """
     import pandas as pd
 
@@ -112,6 +125,12 @@ def describe(
     the law has none.
 
     UserError as `classify`.
+
+    >>> import kinetoken
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> laws = kinetoken.describe(clips, "models/classifier", "models/position", tokenizer="models/tokenizer")
+    >>> laws["sentence"][0].startswith("The ball moves along a")
+    True
     """
     import pandas as pd
 

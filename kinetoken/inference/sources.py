@@ -329,11 +329,18 @@ def open_clips(
     dataset `motion`). `split` and `limit` choose from a store or tracks those of a split, and of anything the first
     clips.
 
-    >>> clips = open_clips(np.zeros((2, 16, 64, 64, 3), np.uint8))
-    >>> clips.labelled
-    False
-
     UserError for what is missing, damaged, or nothing of the above.
+
+    >>> import kinetoken, numpy as np
+    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
+    >>> clips.count, clips.labelled
+    (3, True)
+    >>> long = np.zeros((40, 128, 192, 3), np.uint8)  # (frames, height, width, RGB)
+    >>> table = kinetoken.classify(
+    ...     kinetoken.open_clips(long, resize=True, window="all"), "models/classifier", tokenizer="models/tokenizer"
+    ... )
+    >>> table["clip"].tolist()
+    ['array:0', 'array:16']
     """
     if window not in (None, *CUTS):
         raise UserError(f"--window {window}: choose {', '.join(CUTS)}")

@@ -1,4 +1,4 @@
-"""The sub-commands that apply models, as a user runs them: clips of every origin in, results out, faults in one line."""
+"""The sub-commands that apply models, as a user runs them: any clips in, results out, faults in one line."""
 
 import json
 import os
@@ -119,7 +119,8 @@ def test_codes_that_were_written_are_read_again(run: Callable[[str], Result], ap
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "json"])
 def test_tables_are_those_of_the_library(run: Callable[[str], Result], applied: Path, ending: str) -> None:
-    assert succeeded(run(f"classify data/motion/codes.parquet --split test --out a.{ending}")) == "24 rows in a." + ending + "\n"
+    said = succeeded(run(f"classify data/motion/codes.parquet --split test --out a.{ending}"))
+    assert said == f"24 rows in a.{ending}\n"
     found = {"parquet": pd.read_parquet, "csv": pd.read_csv, "json": pd.read_json}[ending](f"a.{ending}")
     there = classify(open_any(applied / "codes.parquet", split="test"), applied / "models" / "classifier")
     pd.testing.assert_frame_equal(
@@ -192,14 +193,16 @@ def changed_config(source: str, target: str, **changes: object) -> None:
 FAULTS = {
     "no model folder": ("classify clips.npy --model models/none", r"classify: models/none: no such folder"),
     "another kind of model": (
-        "locate clips.npy --model models/classifier", "models/classifier: a classifier of codes; needed is a position head"
+        "locate clips.npy --model models/classifier", "models/classifier: a classifier of codes; needed is a position"
     ),
     "no model at all": ("reconstruct clips.npy --model my_videos --out a.webm", "my_videos: not a model folder"),
     "another version": ("classify clips.npy --model newer", "newer: does not fit this version of Kinetoken"),
     "another tokenizer": (
         "classify clips.npy --tokenizer other", "models/classifier: trained on codes of tokenizer .*, but other is"
     ),
-    "codes of another tokenizer": ("locate foreign.parquet", "foreign.parquet: made by tokenizer .*, but models/position"),
+    "codes of another tokenizer": (
+        "locate foreign.parquet", "foreign.parquet: made by tokenizer .*, but models/position"
+    ),
     "no such clips": ("classify none.mp4", "none.mp4: no such file or folder"),
     "an empty video": ("classify empty.webm", r"empty.webm: not a whole video \(empty: 0 bytes\)"),
     "no video": ("predict text.mp4 --out a.webm", r"text.mp4: not a whole video \(unreadable"),
@@ -209,12 +212,14 @@ FAULTS = {
                                                "frames are 256×256, models/classifier takes 64×64; --resize"),
     "too few frames": ("classify short.npy", "short.npy: 8 frames, models/classifier reads 16"),
     "too many frames": ("classify ball.mp4 --resize", "ball.mp4: more than 16 frames, .*--window all"),
-    "no multiple of four": ("tokenize odd.npy --out a.parquet", "odd.npy: 15 frames, models/tokenizer reads a multiple of 4"),
+    "no multiple of four": (
+        "tokenize odd.npy --out a.parquet", "odd.npy: 15 frames, models/tokenizer reads a multiple of 4"
+    ),
     "an output that exists": ("classify clips.npy --out taken.csv", "taken.csv exists; .*--force"),
     "an ending that says nothing": ("generate --class linear --out a.avi", "a.avi: the ending says what is written"),
     "no output": ("generate --class linear", "name --out .* or --codes"),
     "two codes tables": ("generate --out a.parquet --codes b.parquet", "two codes tables"),
-    "an unknown class": ("generate --class zigzag --out a.webm", "--class zigzag: models/generator knows circular, hel"),
+    "an unknown class": ("generate --class zigzag --out a.webm", "--class zigzag: models/generator knows circular"),
     "a folder that is a file": ("classify clips.npy --out taken.csv/a.csv", "taken.csv is a file"),
     "a place that cannot be written": ("classify clips.npy --out /proc/none/a.csv", "/proc"),
     "NaN in a track": ("classify nan.csv", r"nan.csv: track 1, frame 4 \(row 21\), column 'y': missing or not finite"),

@@ -1,4 +1,4 @@
-"""A small untrained model of every kind, on codes of one small tokenizer, to be applied to clips; and clips as files."""
+"""A small untrained model of every kind, on codes of one small tokenizer, and clips as files for them."""
 
 import dataclasses
 from pathlib import Path

@@ -127,7 +127,7 @@ def test_a_prefix_of_codes_and_of_clips(applied: Path, tiny_data: Path, table: C
     from_clips = joined_codes(list(codes_for(clips, need, applied / "models" / "tokenizer")))
     assert from_clips.meta.grid == (2, 8, 8) and (from_clips.codes != table.codes[:, :2]).mean() < 1e-4
     for frames in (0, -4, 6, 20):
-        with pytest.raises(UserError, match=rf"--frames {frames}: .*classifier reads a multiple of 4 frames, at most 16"):
+        with pytest.raises(UserError, match=rf"--frames {frames}: .*classifier reads a multiple of 4 frames, at most"):
             need_of(applied, frames)
 
 
@@ -157,7 +157,7 @@ def test_codes_and_tokenizers_that_do_not_belong_are_refused(
     path = tmp_path / "foreign.parquet"
     meta = dataclasses.replace(table.meta, tokenizer="f" * 64)
     write_codes(path, meta, [dataclasses.replace(table, meta=meta)])
-    refused(r"foreign.parquet: made by tokenizer ffffffffffff, but .*models/classifier belongs to", open_any(path), None)
+    refused("foreign.parquet: made by tokenizer ffffffffffff, but .*models/classifier belongs", open_any(path), None)
     for grid, frames in (((2, 8, 8), 8), ((8, 8, 8), 32)):
         meta = dataclasses.replace(table.meta, grid=grid)
         long = np.concatenate([table.codes, table.codes], 1)[:, : grid[0]]

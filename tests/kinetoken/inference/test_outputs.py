@@ -68,7 +68,8 @@ def test_places_that_are_taken_are_left_alone(tmp_path: Path) -> None:
 
 def test_folders_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    for write in (lambda: write_result(tmp_path / "new" / "a.csv", TABLE), lambda: write_clips(tmp_path / "a", clips(1))):
+    new = tmp_path / "new"
+    for write in (lambda: write_result(new / "a.csv", TABLE), lambda: write_clips(new, clips(1))):
         with pytest.raises(UserError, match=f"{tmp_path} may not be written to; choose another place"):
             write()
 

@@ -200,7 +200,8 @@ def test_videos_of_unlike_rates_and_lengths_are_read_apart(tmp_path: Path) -> No
              for fps, count in ((16, 16), (30, 16), (30, 8))]
     need = dataclasses.replace(NEED, shorter=True)
     blocks = list(open_clips(paths).blocks(need))
-    assert [(block.fps, block.pixels.shape[1], len(block)) for block in blocks] == [(16, 16, 1), (30, 16, 1), (30, 8, 1)]
+    found = [(block.fps, block.pixels.shape[1], len(block)) for block in blocks]
+    assert found == [(16, 16, 1), (30, 16, 1), (30, 8, 1)]
     assert np.concatenate([block.track_id for block in blocks]).tolist() == [0, 1, 2]
 
 
@@ -217,7 +218,8 @@ def test_videos_that_are_not_whole_are_named(tmp_path: Path) -> None:
     refused("--window middle: choose first, last, all", path, window="middle")
     refused("--limit 0", path, limit=0)
     refused("--fps 0", path, fps=0.0)
-    refused("--split test: array has no splits; a clip store and tracks have", np.zeros((16, 64, 64, 3), np.uint8), split="test")
+    array = np.zeros((16, 64, 64, 3), np.uint8)
+    refused("--split test: array has no splits; a clip store and tracks have", array, split="test")
     refused("no clips were given", [])
 
 

@@ -24,7 +24,9 @@ def batches(frames: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield frames[start : start + size]
 
 
-def streamed(need: ClipNeed, cut: Cut | None, total: int, notes: list[str] | None = None) -> list[tuple[int, list[int]]]:
+def streamed(
+    need: ClipNeed, cut: Cut | None, total: int, notes: list[str] | None = None
+) -> list[tuple[int, list[int]]]:
     found = cut_stream(need, cut, batches(numbered(total), 5), "a.mp4", [] if notes is None else notes)
     return [(first, window[:, 0, 0, 0].tolist()) for first, window in found]
 
