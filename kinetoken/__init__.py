@@ -41,7 +41,7 @@ _LOADERS = {
     "load_tokenizer": "kinetoken.saved",
     "load_video_classifier": "kinetoken.saved",
     "locate": "kinetoken.inference.reading",
-    "open_clips": "kinetoken.inference.sources",
+    "open_clips": "kinetoken.inference.opening",
     "predict": "kinetoken.inference.painting",
     "read_codes": "kinetoken.saved",
     "reconstruct": "kinetoken.inference.painting",

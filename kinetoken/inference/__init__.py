@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 _LOADERS = {
-    "open_clips": "kinetoken.inference.sources",
+    "open_clips": "kinetoken.inference.opening",
     "open_any": "kinetoken.inference.coding",
     "write_named_codes": "kinetoken.inference.coding",
     "classify": "kinetoken.inference.reading",

@@ -13,7 +13,8 @@ from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.inference.models import Device, Saved, load_model, name_of
-from kinetoken.inference.sources import ENCODED_AT_ONCE, NamedClips, OpenClips, Readable, chosen_rows, open_clips
+from kinetoken.inference.opening import NamedClips, OpenClips, Readable, open_clips
+from kinetoken.inference.sources import ENCODED_AT_ONCE, chosen_rows
 from kinetoken.inference.windows import STEP, ClipNeed, Cut
 from kinetoken.scenes.own_tracks import UNLABELLED
 from kinetoken.scenes.rendering import Scene
@@ -229,7 +230,7 @@ def joined_codes(parts: Sequence[NamedCodes]) -> NamedCodes:
     return NamedCodes(track_id, label, split, codes, parts[0].meta, name, parts[0].fps)
 
 
-def write_named_codes(path: Path, parts: Iterable[NamedCodes]) -> int:
+def write_named_codes(path: str | Path, parts: Iterable[NamedCodes]) -> int:
     """The project's codes table, streamed; how many clips it holds.
 
     Where the clips' names are not their track ids, they stand in a column of their own, NAMES. UserError for no part,
@@ -237,6 +238,7 @@ def write_named_codes(path: Path, parts: Iterable[NamedCodes]) -> int:
     """
     import itertools
 
+    path = Path(path)
     stream = iter(parts)
     first = next(stream, None)
     if first is None:

@@ -10,7 +10,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.inference.coding import ClipsOrCodes, clips_of
 from kinetoken.inference.models import Device, Saved, kind_of, load_model
-from kinetoken.inference.sources import NamedClips
+from kinetoken.inference.opening import NamedClips
 from kinetoken.inference.windows import ClipNeed
 
 if TYPE_CHECKING:

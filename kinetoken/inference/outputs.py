@@ -48,8 +48,9 @@ TABLES: dict[str, Callable[[Path, "pd.DataFrame"], None]] = {
 }
 
 
-def write_result(out: Path, table: "pd.DataFrame", force: bool = False) -> None:
+def write_result(out: str | Path, table: "pd.DataFrame", force: bool = False) -> None:
     """A table as Parquet, CSV (numbers to six digits) or JSON, by the ending. UserError as `require_ending`."""
+    out = Path(out)
     require_ending(out, TABLES, force)
     with written_whole(out, force=force) as partial:
         TABLES[out.suffix.lower()](partial, table)
@@ -93,7 +94,7 @@ def _require_writable(out: Path) -> None:
 
 
 def write_clips(
-    out: Path, clips: Iterable[Played], *, scale: int = SCALE, ending: str = ".webm", force: bool = False
+    out: str | Path, clips: Iterable[Played], *, scale: int = SCALE, ending: str = ".webm", force: bool = False
 ) -> int:
     """Write clips as they come; how many.
 
@@ -101,6 +102,7 @@ def write_clips(
     times) or follow each other as an array (N, T, H, W, 3) uint8 (`.npy`); or, where `out` has no ending, to a folder
     with a file a clip. UserError as `require_media`, for no clip at all, and for clips of unlike shapes in one file.
     """
+    out = Path(out)
     require_media(out, force)
     if scale < 1:
         raise UserError(f"--scale {scale}: at least 1")

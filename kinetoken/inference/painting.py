@@ -78,9 +78,8 @@ def tokenize(
 
     >>> import kinetoken
     >>> from kinetoken.inference import write_named_codes
-    >>> from pathlib import Path
     >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
-    >>> write_named_codes(Path("codes.parquet"), kinetoken.tokenize(clips, "models/tokenizer"))
+    >>> write_named_codes("codes.parquet", kinetoken.tokenize(clips, "models/tokenizer"))
     3
     >>> kinetoken.read_codes("codes.parquet").codes.shape  # (clips, frames / 4, height / 8, width / 8)
     (3, 4, 8, 8)

@@ -1,11 +1,6 @@
-"""Clips to which models are applied, wherever they come from: a clip store, an array, video files, or tracks to draw.
+"""The kinds of places where clips lie: a clip store, an array, video files, or tracks to draw.
 
-    clips = open_clips("ball.mp4", resize=True, window="all")
-    clips = open_clips("data/motion/videos", split="test", limit=60)
-    clips = open_clips(np.load("clips.npy"))          # (T, H, W, C) or (N, T, H, W, C)
-
-Opening reads no pixels. They are read block by block when a model is applied, since it is the model that says how
-large they must be, and how many frames it takes. Neither splits nor classes are needed.
+Each hands out clips a few at a time, cut into windows and brought to the size that a model takes.
 """
 
 import abc
@@ -20,39 +15,28 @@ from numpy.typing import NDArray
 
 from kinetoken.actions.streaming import VideoHead, read_head, stream_frames
 from kinetoken.actions.webm import VideoFault
-from kinetoken.core.artifacts import read_table
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import LARGEST_ID
 from kinetoken.diagnosis.columns import load_arrays
 from kinetoken.inference.defaults import FPS, LOOK_SEED, MOTION, NOISE_SEED
 from kinetoken.inference.fitting import FrameFitter
-from kinetoken.inference.windows import CUTS, ClipNeed, Cut, cut_stream, left_over
-from kinetoken.scenes.clips import Clips, ClipStore, Pixels
-from kinetoken.scenes.own_tracks import TRACK_COLUMNS, UNLABELLED, UNSPLIT, read_unsplit_tracks
+from kinetoken.inference.windows import ClipNeed, Cut, cut_stream, left_over
+from kinetoken.scenes.clips import ClipStore, Pixels
+from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_unsplit_tracks
 from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
 from kinetoken.scenes.tracks import Tracks
 
 VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".mov", ".avi", ".gif")
 ARRAY_SUFFIXES = (".npy", ".npz")
-BLOCK = 256  # clips in memory at once, and at least one
-BLOCK_BYTES = 1 << 26  # and no more than this as they lie in the source
+BLOCK = 256  # clips in memory at once
+BLOCK_BYTES = 1 << 26  # and no more than this of an array, but at least one clip
 ENCODED_AT_ONCE = 16  # clips, as extract_codes encodes them
 DRAWN_AT_ONCE = 16  # clips, as render_videos draws them
 DECODED_AT_ONCE = 8  # frames of a video file
 
 
-@dataclasses.dataclass
-class NamedClips(Clips):
-    """N clips in memory, and what each is called: `17`, or `ball:16` for the window of `ball` that begins at frame 16.
-
-    `track_id` is that of the source where it has one and clips are read whole, else a running number.
-    """
-
-    name: NDArray[np.str_]
-
-
 @dataclasses.dataclass(frozen=True)
-class _Part:
+class ClipPart:
     """Some clips as they lie in a source; `known` ids (N,) or None."""
 
     name: list[str]
@@ -63,7 +47,7 @@ class _Part:
     fps: float
 
 
-class _Reading:
+class ClipReading:
     """How one model reads clips: what it needs, how they are cut and resized, and notes of what was done to them."""
 
     def __init__(self, need: ClipNeed, cut: Cut | None, resize: bool) -> None:
@@ -71,7 +55,7 @@ class _Reading:
         self.fitter = FrameFitter(need.size, need.reader, resize, self.notes)
 
 
-class _Source(abc.ABC):
+class ClipSource(abc.ABC):
     """Where clips lie."""
 
     labelled = False  # do the clips have classes?
@@ -81,26 +65,26 @@ class _Source(abc.ABC):
     count: int | None = None  # clips before they are cut, where that is known
 
     @abc.abstractmethod
-    def windows(self, reading: _Reading) -> Iterator[_Part]:
+    def windows(self, reading: ClipReading) -> Iterator[ClipPart]:
         """What is read of every clip, of the model's size, a few clips at a time."""
 
     @abc.abstractmethod
-    def check(self, reading: _Reading) -> None:
+    def check(self, reading: ClipReading) -> None:
         """UserError for what can be known to be wrong before the first clip is read."""
 
 
-class _Whole(_Source):
+class WholeClips(ClipSource):
     """A source whose clips are of one length, and can be cut many at a time."""
 
     frames: int  # of every clip
 
     @abc.abstractmethod
-    def parts(self, need: ClipNeed) -> Iterator[_Part]: ...
+    def parts(self, need: ClipNeed) -> Iterator[ClipPart]: ...
 
-    def check(self, reading: _Reading) -> None:
+    def check(self, reading: ClipReading) -> None:
         reading.need.windows(self.frames, reading.cut, self.where)
 
-    def windows(self, reading: _Reading) -> Iterator[_Part]:
+    def windows(self, reading: ClipReading) -> Iterator[ClipPart]:
         cut = reading.cut
         length, starts = reading.need.windows(self.frames, cut, self.where)
         if cut == "all" and (rest := self.frames - starts[-1] - reading.need.stride) > 0:
@@ -110,12 +94,12 @@ class _Whole(_Source):
             pixels = reading.fitter.fit(pixels.reshape(-1, *pixels.shape[2:]), self.where)
             names = [f"{name}:{first}" for name in part.name for first in starts] if cut else part.name
             again = len(starts)
-            yield _Part(
+            yield ClipPart(
                 names, None if cut else part.known, part.label.repeat(again), part.split.repeat(again), pixels, part.fps
             )
 
 
-class _StoredClips(_Whole):
+class StoredClips(WholeClips):
     """A clip store's folder, read shard by shard."""
 
     labelled = True
@@ -130,11 +114,11 @@ class _StoredClips(_Whole):
         except UserError:  # clips that Kinetoken did not draw
             self.scene = None
 
-    def check(self, reading: _Reading) -> None:
+    def check(self, reading: ClipReading) -> None:
         super().check(reading)
         reading.fitter.check(self.store.shape[2], self.store.shape[1], self.where)
 
-    def parts(self, need: ClipNeed) -> Iterator[_Part]:
+    def parts(self, need: ClipNeed) -> Iterator[ClipPart]:
         start = 0
         for length in self.store.lengths:
             rows = self.chosen[(self.chosen >= start) & (self.chosen < start + length)]
@@ -145,13 +129,13 @@ class _StoredClips(_Whole):
             for first in range(0, len(rows), BLOCK):
                 here = slice(first, first + BLOCK)
                 ids = clips.track_id[here]
-                yield _Part(
+                yield ClipPart(
                     [str(each) for each in ids.tolist()], _as_track_ids(ids), clips.label[here], clips.split[here],
                     clips.pixels[here], clips.fps,
                 )
 
 
-class _ArrayClips(_Whole):
+class ArrayClips(WholeClips):
     """An array in memory or in a file, of which only the block at hand is touched."""
 
     def __init__(self, values: NDArray[Any], where: str, fps: float) -> None:
@@ -168,11 +152,11 @@ class _ArrayClips(_Whole):
         self.values, self.where, self.fps = values[None] if self.single else values, where, fps
         self.count, self.frames = len(self.values), int(self.values.shape[1])
 
-    def check(self, reading: _Reading) -> None:
+    def check(self, reading: ClipReading) -> None:
         super().check(reading)
         reading.fitter.check(self.values.shape[3], self.values.shape[2], self.where)
 
-    def parts(self, need: ClipNeed) -> Iterator[_Part]:
+    def parts(self, need: ClipNeed) -> Iterator[ClipPart]:
         at_once = min(BLOCK, max(BLOCK_BYTES // self.values[0].nbytes, 1))
         at_once -= at_once % ENCODED_AT_ONCE if at_once > ENCODED_AT_ONCE else 0
         for start in range(0, len(self.values), at_once):
@@ -181,7 +165,7 @@ class _ArrayClips(_Whole):
             yield _unlabelled(names, pixels, self.fps)
 
 
-class _VideoClips(_Source):
+class VideoClips(ClipSource):
     """Video files, decoded as they are read."""
 
     def __init__(self, paths: Sequence[Path], fps: float | None) -> None:
@@ -192,11 +176,11 @@ class _VideoClips(_Source):
         self.names = stems if len(set(stems)) == len(stems) else [path.as_posix() for path in paths]
         self.heads = [_head(path) for path in paths]
 
-    def check(self, reading: _Reading) -> None:
+    def check(self, reading: ClipReading) -> None:
         for path, head in zip(self.paths, self.heads, strict=True):
             reading.fitter.check(head.width, head.height, str(path))
 
-    def windows(self, reading: _Reading) -> Iterator[_Part]:
+    def windows(self, reading: ClipReading) -> Iterator[ClipPart]:
         for path, name, head in zip(self.paths, self.names, self.heads, strict=True):
             fps = self.fps or head.fps or FPS
             names, held = list[str](), list[Pixels]()
@@ -209,7 +193,7 @@ class _VideoClips(_Source):
             if held:
                 yield _unlabelled(names, np.stack(held), fps)
 
-    def _windows(self, path: Path, reading: _Reading) -> Iterator[tuple[int, Pixels]]:
+    def _windows(self, path: Path, reading: ClipReading) -> Iterator[tuple[int, Pixels]]:
         name = str(path)
         try:
             with closing(stream_frames(path, DECODED_AT_ONCE)) as stream:
@@ -219,7 +203,7 @@ class _VideoClips(_Source):
             raise no_video(path, fault) from None
 
 
-class _DrawnClips(_Whole):
+class DrawnClips(WholeClips):
     """Tracks, drawn as `render_videos` draws a dataset's."""
 
     def __init__(self, path: Path, scene: Scene | None, split: str | None) -> None:
@@ -235,179 +219,15 @@ class _DrawnClips(_Whole):
         hidden = int((~tracks.world.in_view(self.tracks.points, margin=0.0)).sum())
         self.note = f"{path}: {hidden} of {len(self.tracks)} tracks leave the camera's view" if hidden else ""
 
-    def parts(self, need: ClipNeed) -> Iterator[_Part]:
+    def parts(self, need: ClipNeed) -> Iterator[ClipPart]:
         assert self.scene is not None
         scene = dataclasses.replace(self.scene, look=dataclasses.replace(self.scene.look, image_size=need.size))
         for start in range(0, len(self.tracks), BLOCK):
             part = self.tracks.take(np.arange(start, min(start + BLOCK, len(self.tracks))))
-            yield _Part(
+            yield ClipPart(
                 [str(each) for each in part.track_id.tolist()], part.track_id, part.label, part.split,
                 drawn(part, scene), part.world.fps,
             )
-
-
-class OpenClips:
-    """Clips that were opened and not read yet, and how they are to be read."""
-
-    def __init__(
-        self, source: _Source, *, resize: bool = False, window: Cut | None = None, limit: int | None = None
-    ) -> None:
-        self._source, self._resize, self._window, self._limit = source, resize, window, limit
-        self.notes: list[str] = []  # what a user should know of how they were read; filled as they are
-
-    def __repr__(self) -> str:
-        return f"OpenClips({self.where})"
-
-    @property
-    def where(self) -> str:
-        """Where the clips lie, for messages."""
-        return self._source.where
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the source has classes."""
-        return self._source.labelled
-
-    @property
-    def scene(self) -> Scene | None:
-        """How the clips were drawn; None where they do not say."""
-        return self._source.scene
-
-    @property
-    def count(self) -> int | None:
-        """How many clips will be read; None where that is not known before."""
-        if self._source.count is None or self._window == "all":
-            return self._limit
-        return min(self._source.count, self._limit or self._source.count)
-
-    def check(self, need: ClipNeed) -> None:
-        """UserError if clips of this source cannot be read so, as far as that is known before they are read."""
-        self._source.check(_Reading(need, self._window, self._resize))
-
-    def blocks(self, need: ClipNeed) -> Iterator[NamedClips]:
-        """The clips as `need` asks, some BLOCK of the same length together, in order.
-
-        UserError naming the clip for one that is too short, too long, of another size, or not whole.
-        """
-        reading = _Reading(need, self._window, self._resize)
-        self.notes = reading.notes
-        self.notes += [self._source.note] if self._source.note else []
-        count, held = 0, list[_Part]()
-        for part in self._source.windows(reading):
-            left = None if self._limit is None else self._limit - count
-            part = _first(part, left)
-            if held and not _alike(held, part):
-                yield _joined(held, count - _length(held))
-                held = []
-            held.append(part)
-            count += len(part.name)
-            if count == self._limit:
-                break
-        if held:
-            yield _joined(held, count - _length(held))
-        if not count:
-            raise UserError(f"{self.where}: no clip in it")
-
-
-Readable = str | Path | NDArray[Any] | Sequence[str | Path]
-
-
-def open_clips(
-    source: Readable, *, resize: bool = False, window: Cut | None = None, fps: float | None = None,
-    scene: Scene | None = None, split: str | None = None, limit: int | None = None,
-) -> OpenClips:
-    """Clips to apply a model to.
-
-    `source` is the folder of a clip store; an array (T, H, W, C) or (N, T, H, W, C), uint8 or float in [0, 1], in
-    memory or in a `.npy` or `.npz` file; one or several video files (VIDEO_SUFFIXES), or a folder of them; or a `.csv`
-    or `.parquet` file of tracks with the columns track_id, frame, x, y, z in metres, which are drawn.
-
-    Frames of another size than the model's are refused; with `resize` their middle square is cut out and averaged to
-    that size. Clips with more frames than the model reads are refused; `window` reads one window of them (`first`,
-    `last`) or every one that fits, side by side (`all`). Frames a second are the source's own; `fps` is for arrays
-    (default 16), and for video files whose rate is wrong. `scene` is what tracks are drawn in (default: that of the
-    dataset `motion`). `split` and `limit` choose from a store or tracks those of a split, and of anything the first
-    clips.
-
-    UserError for what is missing, damaged, or nothing of the above.
-
-    >>> import kinetoken, numpy as np
-    >>> clips = kinetoken.open_clips("data/motion/videos", split="test", limit=3)
-    >>> clips.count, clips.labelled
-    (3, True)
-    >>> long = np.zeros((40, 128, 192, 3), np.uint8)  # (frames, height, width, RGB)
-    >>> table = kinetoken.classify(
-    ...     kinetoken.open_clips(long, resize=True, window="all"), "models/classifier", tokenizer="models/tokenizer"
-    ... )
-    >>> table["clip"].tolist()
-    ['array:0', 'array:16']
-    """
-    if window not in (None, *CUTS):
-        raise UserError(f"--window {window}: choose {', '.join(CUTS)}")
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit {limit}: at least 1")
-    if fps is not None and not 0 < fps < 1e4:
-        raise UserError(f"--fps {fps:g}: frames a second must be above 0")
-    found = _opened(source, fps, scene, split)
-    if split is not None and not isinstance(found, (_StoredClips, _DrawnClips)):
-        raise UserError(f"--split {split}: {found.where} has no splits; a clip store and tracks have")
-    return OpenClips(found, resize=resize, window=window, limit=limit)
-
-
-def _opened(source: Readable, fps: float | None, scene: Scene | None, split: str | None) -> _Source:
-    if isinstance(source, np.ndarray):
-        return _ArrayClips(source, "array", fps or FPS)
-    paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(each) for each in source]
-    if not paths:
-        raise UserError("no clips were given")
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder")
-    return _of_path(paths[0], fps, scene, split) if len(paths) == 1 else _of_videos(paths, fps)
-
-
-def _of_path(path: Path, fps: float | None, scene: Scene | None, split: str | None) -> _Source:
-    if path.is_dir():
-        return _of_folder(path, fps, split)
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return _of_videos([path], fps)
-    if path.suffix.lower() in ARRAY_SUFFIXES:
-        return _ArrayClips(_only_array(path), str(path), fps or FPS)
-    if path.suffix == ".csv" or (path.suffix == ".parquet" and holds_tracks(path)):
-        return _DrawnClips(path, scene, split)
-    raise UserError(
-        f"{path}: clips come as the folder of a clip store, {', '.join(ARRAY_SUFFIXES)}, video files "
-        f"({', '.join(VIDEO_SUFFIXES)}), or tracks as .csv or .parquet with {', '.join(TRACK_COLUMNS)}"
-    )
-
-
-def _of_folder(folder: Path, fps: float | None, split: str | None) -> _Source:
-    if any(folder.glob("part-*.parquet")):
-        return _StoredClips(folder, split)
-    videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not videos:
-        raise UserError(f"{folder}: neither a clip store (part-*.parquet) nor a folder with video files")
-    return _of_videos(videos, fps)
-
-
-def _of_videos(paths: Sequence[Path], fps: float | None) -> _VideoClips:
-    for path in paths:
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UserError(f"{path}: of several files all must be videos ({', '.join(VIDEO_SUFFIXES)})")
-    return _VideoClips(paths, fps)
-
-
-def holds_tracks(path: Path) -> bool:
-    """Whether a Parquet file has the columns of tracks."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
-        read_table(path)  # says what is wrong with it
-        return False
-    return {"track_id", "x", "y", "z"} <= set(names)
 
 
 def chosen_rows(splits: np.ndarray, wanted: str | None, where: str) -> NDArray[np.intp]:
@@ -458,7 +278,7 @@ def _head(path: Path) -> VideoHead:
         raise no_video(path, fault) from None
 
 
-def _only_array(path: Path) -> NDArray[Any]:
+def only_array(path: Path) -> NDArray[Any]:
     arrays = load_arrays(path)
     for name in ("clips", "videos", "frames", "pixels"):
         if name in arrays:
@@ -484,37 +304,5 @@ def _as_track_ids(ids: NDArray[Any]) -> NDArray[np.int32] | None:
     return ids.astype(np.int32)
 
 
-def _unlabelled(names: list[str], pixels: Pixels, fps: float) -> _Part:
-    return _Part(names, None, np.full(len(names), UNLABELLED), np.full(len(names), UNSPLIT), pixels, fps)
-
-
-def _first(part: _Part, count: int | None) -> _Part:
-    if count is None or len(part.name) <= count:
-        return part
-    known = None if part.known is None else part.known[:count]
-    return _Part(part.name[:count], known, part.label[:count], part.split[:count], part.pixels[:count], part.fps)
-
-
-def _length(parts: list[_Part]) -> int:
-    return sum(len(part.name) for part in parts)
-
-
-def _alike(held: list[_Part], part: _Part) -> bool:
-    """Whether the part may go into one block with those before it: small ones that videos give, alike in every way."""
-    first = held[0]
-    return (
-        first.known is None and part.known is None and first.fps == part.fps
-        and first.pixels.shape[1:] == part.pixels.shape[1:] and _length(held) + len(part.name) <= BLOCK
-    )
-
-
-def _joined(parts: list[_Part], start: int) -> NamedClips:
-    """Parts as one block; `start` is the running number of its first clip."""
-    names = [name for part in parts for name in part.name]
-    known = parts[0].known
-    ids = np.arange(start, start + len(names), dtype=np.int32) if known is None else known
-    label, split, pixels = (
-        getattr(parts[0], name) if len(parts) == 1 else np.concatenate([getattr(part, name) for part in parts])
-        for name in ("label", "split", "pixels")
-    )
-    return NamedClips(ids, label, split, pixels, parts[0].fps, np.array(names))
+def _unlabelled(names: list[str], pixels: Pixels, fps: float) -> ClipPart:
+    return ClipPart(names, None, np.full(len(names), UNLABELLED), np.full(len(names), UNSPLIT), pixels, fps)

@@ -23,8 +23,8 @@ from kinetoken.inference.coding import (
     write_named_codes,
 )
 from kinetoken.inference.models import load_model
+from kinetoken.inference.opening import OpenClips, open_clips
 from kinetoken.inference.painting import tokenize
-from kinetoken.inference.sources import OpenClips, open_clips
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from stages import extract_codes

@@ -11,8 +11,8 @@ import pytest
 
 from kinetoken.actions.webm import read_frames
 from kinetoken.core.errors import UserError
+from kinetoken.inference.opening import open_clips
 from kinetoken.inference.outputs import TABLES, Played, to_json, to_text, write_clips, write_result
-from kinetoken.inference.sources import open_clips
 from kinetoken.inference.windows import ClipNeed
 
 TABLE = pd.DataFrame({"clip": ["a", "b:16"], "frame": [0, 1], "x": [0.123456789, np.nan]})

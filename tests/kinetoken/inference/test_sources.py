@@ -1,6 +1,7 @@
 """Clips from everywhere are the clips that are there, brought to what a model asks for."""
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context
 from kinetoken.inference.fitting import averaged
-from kinetoken.inference.sources import BLOCK, NamedClips, OpenClips, open_clips
+from kinetoken.inference.opening import NamedClips, OpenClips, open_clips
+from kinetoken.inference.sources import BLOCK
 from kinetoken.inference.windows import ClipNeed
 from kinetoken.scenes.clips import ClipStore, export_webm, shard_path, write_shard
 from kinetoken.scenes.motion import Trajectories
@@ -280,3 +282,16 @@ def test_faults_in_tracks_name_track_frame_and_column(tracks: Tracks, tmp_path: 
     clips = open_clips(source)
     read(clips)
     assert clips.notes == [f"{source}: 3 of 3 tracks leave the camera's view"]
+
+
+def test_memory_does_not_grow_with_the_number_of_clips(tmp_path: Path) -> None:
+    """2,000 clips of an array on the disk, 393 MB: what is held is a few blocks of 50 MB."""
+    need, size = ClipNeed("models/tokenizer", 64, 16), 16 * 64 * 64 * 3
+    values = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (2000, 16, 64, 64, 3))
+    values.flush()
+    del values
+    tracemalloc.start()
+    count = sum(len(block) for block in open_clips(tmp_path / "a.npy").blocks(need))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 2000 and peak < 4 * BLOCK * size
