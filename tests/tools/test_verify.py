@@ -1,5 +1,6 @@
 """`make verify` tells damage from difference and changes nothing; what users lost once, they keep."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -161,6 +162,17 @@ def test_changed_bytes_of_an_unchanged_file_are_damage(toy: Path, verify: Verify
     assert code == 1
     assert [line.split(" (")[0] for line in lines[:-1]] == [f"damaged: {name}"]
     assert snapshot(toy) == before
+
+
+def test_findings_as_data(toy: Path, verify: Verify) -> None:
+    code, lines = verify("--json")
+    assert code == 0 and json.loads("\n".join(lines))["sound"] is True
+    hash_with_dvc(toy)
+    flip(toy / "data/out.txt")
+    code, lines = verify("--json")
+    found = json.loads("\n".join(lines))
+    assert code == 1 and not found["sound"]
+    assert [(one["kind"], one["path"]) for one in found["findings"]] == [("damaged", "data/out.txt")]
 
 
 def test_damage_after_dvcs_own_run(toy: Path, verify: Verify) -> None:

@@ -1,13 +1,15 @@
 """The page that shows all stages."""
 
 import io
+import json
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from kinetoken.core.progress import Progress
-from tools.watch import STALE_SECONDS, page, read_statuses, shown_state, window
+from tools.watch import STALE_SECONDS, main, page, read_statuses, shown_state, window
 
 
 def shown(run_info: Path, now: float) -> str:
@@ -30,6 +32,14 @@ def test_page_shows_running_done_and_silent_stages(tmp_path: Path) -> None:
     assert "done" in lines["first"] and "broken" not in text
     assert all(word in lines["second"] for word in ("running", "epoch 3", "25/100 steps (25%)", "loss 0.5", "s ago"))
     assert "no heartbeat" in shown(tmp_path, time.time() + STALE_SECONDS + 1)
+
+
+def test_statuses_as_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("first", tmp_path / "first", quiet=True) as first:
+        first.phase("drawing", 10, "tracks")
+    monkeypatch.setattr("sys.argv", ["watch", "--json", "--run-info", str(tmp_path)])
+    assert main() == 0
+    assert [(one["stage"], one["state"]) for one in json.loads(capsys.readouterr().out)] == [("first", "done")]
 
 
 def test_a_finished_stage_is_never_stale() -> None:
