@@ -105,7 +105,7 @@ def test_faults_in_own_tracks_are_named(
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [1, 2])
 def test_tracks_for_trained_models_need_neither_splits_nor_classes(
     tracks: Tracks, trajectory_params: Trajectories, tmp_path: Path, count: int
 ) -> None:
