@@ -153,8 +153,8 @@ def describe(
         world = _world(opened, codes, locator.frames * need.grid[0])
         whole = dataclasses.replace(codes, meta=dataclasses.replace(codes.meta, grid=need.grid))
         evidence = evidence_of(gather(whole, world, reader, locator))
-        told = offline.describe(evidence, world.times, priors=PRIORS, independence=INDEPENDENCE)
-        for name, label, one in zip(codes.name, codes.label, told, strict=True):
+        described = offline.describe(evidence, world.times, priors=PRIORS, independence=INDEPENDENCE)
+        for name, label, one in zip(codes.name, codes.label, described, strict=True):
             rows.append({
                 "clip": str(name), **({"actual": str(label)} if opened.labelled else {}), "law": one.facts.law,
                 **one.equations, "sentence": one.sentence,
