@@ -25,7 +25,7 @@ setup:  ## .venv with everything in requirements.txt and the command kinetoken (
 	  echo "setup: making .venv with $$($$found --version)"; \
 	  $$found -m venv .venv; }
 	@[ -x .venv/bin/uv ] || .venv/bin/python -m pip install --disable-pip-version-check uv
-	uv pip install --python .venv/bin/python -r requirements.txt
+	uv pip install --python .venv/bin/python --compile-bytecode -r requirements.txt
 	uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@cp requirements.txt $@
 

@@ -4,6 +4,9 @@ Did the codes keep the motion, and if not, where was it lost and what brings it 
 
     diagnose                                        judge codes made anywhere
     load_tokenizer, load_classifier, …              a trained model from its folder alone
+    open_clips                                      videos, arrays or tracks of your own, for the models
+    classify, locate, describe, detect              what trained models read of them, as tables
+    tokenize, reconstruct, predict, generate        their codes, and clips that trained models paint
     read_codes, write_codes, CodesTable, CodesMeta  tables of codes
     ClipStore                                       videos as the pipeline stores them
     OnlineDetector                                  decisions while a clip is still running
@@ -24,7 +27,11 @@ _LOADERS = {
     "OnlineDetector": "kinetoken.persistence.online",
     "UserError": "kinetoken.core.errors",
     "__version__": "kinetoken.core.version",
+    "classify": "kinetoken.inference.reading",
+    "describe": "kinetoken.inference.reading",
+    "detect": "kinetoken.inference.detecting",
     "diagnose": "kinetoken.diagnosis.api",
+    "generate": "kinetoken.inference.painting",
     "load_classifier": "kinetoken.saved",
     "load_gasm_cast": "kinetoken.saved",
     "load_generator": "kinetoken.saved",
@@ -33,7 +40,12 @@ _LOADERS = {
     "load_predictor": "kinetoken.saved",
     "load_tokenizer": "kinetoken.saved",
     "load_video_classifier": "kinetoken.saved",
+    "locate": "kinetoken.inference.reading",
+    "open_clips": "kinetoken.inference.opening",
+    "predict": "kinetoken.inference.painting",
     "read_codes": "kinetoken.saved",
+    "reconstruct": "kinetoken.inference.painting",
+    "tokenize": "kinetoken.inference.painting",
     "write_codes": "kinetoken.saved",
 }
 

@@ -4,6 +4,15 @@ from kinetoken.core.errors import UserError as UserError
 from kinetoken.core.version import __version__ as __version__
 from kinetoken.diagnosis.api import DiagnosisResult as DiagnosisResult
 from kinetoken.diagnosis.api import diagnose as diagnose
+from kinetoken.inference.detecting import detect as detect
+from kinetoken.inference.opening import open_clips as open_clips
+from kinetoken.inference.painting import generate as generate
+from kinetoken.inference.painting import predict as predict
+from kinetoken.inference.painting import reconstruct as reconstruct
+from kinetoken.inference.painting import tokenize as tokenize
+from kinetoken.inference.reading import classify as classify
+from kinetoken.inference.reading import describe as describe
+from kinetoken.inference.reading import locate as locate
 from kinetoken.persistence.online import OnlineDetector as OnlineDetector
 from kinetoken.saved import load_classifier as load_classifier
 from kinetoken.saved import load_gasm_cast as load_gasm_cast

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
+from kinetoken.inference.commands import commands
 
 if TYPE_CHECKING:
     from kinetoken.core.progress import Progress
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders of action videos.")
 app.add_typer(actions, name="actions")
+app.add_typer(commands)
 
 
 def show(content: object, text: str, as_json: bool) -> None:

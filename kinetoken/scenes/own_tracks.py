@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRACK_COLUMNS = ("track_id", "frame", "x", "y", "z")
+UNLABELLED, UNSPLIT = "unlabelled", "none"  # the class and the split of tracks that have none
 
 
 def read_own_tracks(path: Path, params: Trajectories) -> Tracks:
@@ -27,12 +28,8 @@ def read_own_tracks(path: Path, params: Trajectories) -> Tracks:
     the same frames 0 … T−1, in order. Without `class` every track is "unlabelled"; without `split`, the
     splits are drawn by class in the proportions of `counts` (train, val and test).
     """
-    frame = _read_frame(path)
-    frame = _checked_columns(path, frame)
-    num_frames = _check_rows(path, frame)
-    ids = frame["track_id"].to_numpy()[::num_frames]
-    points = frame[["x", "y", "z"]].to_numpy(np.float64).reshape(-1, num_frames, 3)
-    label = _constant_column(path, frame, "class", "unlabelled", num_frames)
+    frame, num_frames = _read_checked(path)
+    label = _constant_column(path, frame, "class", UNLABELLED, num_frames)
     if "class" in frame and len(set(label)) < 2:
         raise UserError(f"{path}: column 'class': all tracks are '{label[0]}'; at least two classes are needed")
     split = _constant_column(path, frame, "split", "", num_frames)
@@ -41,9 +38,35 @@ def read_own_tracks(path: Path, params: Trajectories) -> Tracks:
         raise UserError(f"{path}: column 'split': '{unknown[0]}' is none of {', '.join(SPLITS)}")
     if missing := [name for name in SPLITS[:3] if name not in set(split)]:
         raise UserError(f"{path}: split '{missing[0]}' is empty")
-    fps = _frame_rate(path, frame, num_frames, params.world.fps)
-    world = dataclasses.replace(params.world, num_frames=num_frames, fps=fps)
-    drawn = _own_columns(world, points, [np.random.default_rng([params.seed, len(SPLITS), int(i)]) for i in ids])
+    return _tracks(path, frame, num_frames, label, split, params.world, params.seed)
+
+
+def read_unsplit_tracks(path: Path, world: World, seed: int) -> Tracks:
+    """Tracks to which trained models are applied: as `read_own_tracks`, but any number of them, of any class or none.
+
+    `world` is what they are seen in, with the file's own frames and rate; colour and light are drawn from `seed` as
+    for a dataset. Without `class` a track is UNLABELLED, without `split` it is UNSPLIT. UserError as above.
+    """
+    frame, num_frames = _read_checked(path)
+    label = _constant_column(path, frame, "class", UNLABELLED, num_frames)
+    split = _constant_column(path, frame, "split", UNSPLIT, num_frames)
+    return _tracks(path, frame, num_frames, label, split, world, seed)
+
+
+def _read_checked(path: Path) -> tuple["pd.DataFrame", int]:
+    """The file's rows, checked, and the frames of each track."""
+    frame = _checked_columns(path, _read_frame(path))
+    return frame, _check_rows(path, frame)
+
+
+def _tracks(
+    path: Path, frame: "pd.DataFrame", num_frames: int, label: np.ndarray, split: np.ndarray, world: World, seed: int
+) -> Tracks:
+    ids = frame["track_id"].to_numpy()[::num_frames]
+    points = frame[["x", "y", "z"]].to_numpy(np.float64).reshape(-1, num_frames, 3)
+    fps = _frame_rate(path, frame, num_frames, world.fps)
+    world = dataclasses.replace(world, num_frames=num_frames, fps=fps)
+    drawn = _own_columns(world, points, [np.random.default_rng([seed, len(SPLITS), int(i)]) for i in ids])
     return Tracks(world, ids, label, split, points, drawn)
 
 

@@ -1,4 +1,4 @@
-"""A tiny action set."""
+"""A tiny action set, and a tiny model of every kind."""
 
 import shutil
 from pathlib import Path
@@ -21,3 +21,11 @@ def action_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_folder(action_folder: Path, tmp_path: Path) -> Path:
     """A copy of the set to be changed."""
     return Path(shutil.copytree(action_folder, tmp_path / "set"))
+
+
+@pytest.fixture(scope="session")
+def applied(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with codes.parquet of `tiny_data`, and in models/ one that never trained of every kind. Read only."""
+    from tests.support.applied import save_models
+
+    return save_models(tmp_path_factory.mktemp("applied"), tiny_data)

@@ -1,4 +1,4 @@
-"""The stages one after another as scripts, with no DVC: each in a process of its own that has PyTorch already.
+"""Stages one after another as scripts, with no DVC: each in a process of its own that has PyTorch already.
 
 Run inside a checkout; the commands, one a line, come from standard input, in the order in which they are to run.
 

@@ -10,7 +10,7 @@ import pytest
 from kinetoken.core.errors import UserError
 from kinetoken.physics.laws import CLASSES
 from kinetoken.scenes.motion import Trajectories, draw_tracks
-from kinetoken.scenes.own_tracks import read_own_tracks
+from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_own_tracks, read_unsplit_tracks
 from kinetoken.scenes.tracks import Tracks
 
 
@@ -103,3 +103,30 @@ def test_faults_in_own_tracks_are_named(
     with pytest.raises(UserError, match=message) as caught:
         read_own_tracks(path, trajectory_params)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tracks_for_trained_models_need_neither_splits_nor_classes(
+    tracks: Tracks, trajectory_params: Trajectories, tmp_path: Path, count: int
+) -> None:
+    """Few tracks, or all of one class, are refused as a dataset; points, colours and lights are the dataset's own."""
+    table, path = own(tracks, count), tmp_path / "tracks.csv"
+    table.drop(columns="class").to_csv(path, index=False)
+    read = read_unsplit_tracks(path, trajectory_params.world, trajectory_params.seed)
+    assert set(read.label) == {UNLABELLED} and set(read.split) == {UNSPLIT} and len(read) == count
+    with pytest.raises(UserError):
+        read_own_tracks(path, trajectory_params)
+    table.assign(**{"class": "linear", "split": "test"}).to_csv(path, index=False)
+    one = read_unsplit_tracks(path, trajectory_params.world, trajectory_params.seed)
+    assert set(one.label) == {"linear"} and set(one.split) == {"test"}
+    own(tracks).to_csv(path, index=False)
+    whole = read_own_tracks(path, trajectory_params)
+    np.testing.assert_array_equal(whole.points[:count], read.points)
+    pd.testing.assert_frame_equal(whole.drawn[:count], read.drawn)
+
+
+def test_their_faults_are_named_too(tracks: Tracks, trajectory_params: Trajectories, tmp_path: Path) -> None:
+    table = own(tracks, 3)
+    table.assign(z=table["z"].where(table.index != 20)).to_csv(tmp_path / "tracks.csv", index=False)
+    with pytest.raises(UserError, match=r"track 1, frame 4 \(row 21\), column 'z': missing or not finite"):
+        read_unsplit_tracks(tmp_path / "tracks.csv", trajectory_params.world, 0)

@@ -1,0 +1,19 @@
+"""What `params.yaml` sets for the pipeline's own models, for where there is no `params.yaml`: tests keep the two alike.
+
+Models hold no world: it is needed to draw tracks, and to tell seconds and metres where clips do not say how they were
+drawn. A clip store does say (`open_clips(..., scene=ClipStore(path).scene)`).
+"""
+
+from kinetoken.physics.fitting import Priors
+from kinetoken.physics.world import World
+from kinetoken.scenes.rendering import Look, Scene
+
+FRAMES = 16  # of a window, where no model asks for another length
+FPS = 16.0
+LOOK_SEED, NOISE_SEED = 17, 5  # of colour and light of a user's tracks, and of noise where a scene has some
+
+MOTION = Scene(
+    World(floor_y=-1.15, ball_radius=0.2, fps=FPS, num_frames=FRAMES), Look(image_size=64, shadow=0.09)
+)
+PRIORS: Priors = {"speed": (1.75, 0.22), "radius": (0.275, 0.05), "pitch": (0.8, 0.13), "gravity": (4.5, 1.0)}
+INDEPENDENCE = 0.5  # share of the points' errors that are independent, see `physics.fitting.choose_law`
