@@ -1,11 +1,14 @@
-"""What each headline of `kinetoken.report.headline` measures, said in a few words for readers of a page."""
+"""What each headline of `kinetoken.report.headline` measures, in plain words for readers who do not know the code."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a headline measures, and what its baseline and its upper bound are."""
+    """What a headline measures, and what its baseline and its upper bound are.
+
+    Each row has to be understood without the code, and without the other rows unless its title begins with `…`.
+    """
 
     measured: str
     baseline: str = ""
@@ -13,6 +16,13 @@ class Words:
 
 
 FREQUENT = "most frequent class"
+MEAN_CLIP = "mean of all training clips"
+MEAN_POSITION = "mean training position"
+EXTRAPOLATED = "best of four polynomial extrapolations of the tracked ball"
+DECODED = "decoded from the true codes"
+RULES = "best of three simple rules that know the true past"
+ONE_ANSWER = "same answer for every clip"
+CONSTANT = "position or velocity assumed constant"
 GROUPS = {
     "train_tokenizer": "Reconstruction",
     "train_baselines": "What the class can be read from",
@@ -26,112 +36,127 @@ GROUPS = {
     "describe_motion": "Laws of motion",
 }
 WORDS = {
-    "train_tokenizer.psnr_db": Words(
-        "Peak signal-to-noise ratio of the decoded clips.", "mean training video"
-    ),
-    "train_tokenizer.foreground_psnr_db": Words("Signal-to-noise ratio of the ball's pixels.", "mean training video"),
+    "train_tokenizer.psnr_db": Words("Peak signal-to-noise ratio of the decoded clips.", MEAN_CLIP),
+    "train_tokenizer.foreground_psnr_db": Words("The same, on the ball's pixels only.", MEAN_CLIP),
     "train_tokenizer.centroid_error_px": Words(
-        "Distance between the ball's true centre and its centre in the decoded frame.", "mean training video",
-        "original clips",
+        "Distance between the ball's true centre and its centre in the decoded frame.", MEAN_CLIP,
+        "original clips, same measurement",
     ),
-    "train_baselines.coordinates.accuracy": Words("Accuracy of decision trees on the true 3-D path.", FREQUENT),
-    "train_baselines.video.accuracy": Words("Accuracy of a network on the original clips.", FREQUENT, "true positions"),
+    "train_baselines.coordinates.accuracy": Words(
+        "Accuracy of decision trees that are given the true 3-D path.", FREQUENT
+    ),
+    "train_baselines.video.accuracy": Words(
+        "Accuracy of a network that is given the original clips.", FREQUENT, "classifier on true positions"
+    ),
     "train_baselines.first_frame.accuracy": Words(
-        "A network that sees one frame. It should stay at the baseline.", FREQUENT
+        "Accuracy of a network that is given one frame. One frame does not show the motion, so it should stay at the "
+        "baseline.", FREQUENT
     ),
     "train_baselines.nuisance.accuracy": Words(
-        "Trees on what is drawn in the same way for every class. They should stay at the baseline.", FREQUENT
+        "Accuracy of decision trees that are given only these properties. They have the same distribution in every "
+        "class, so it should stay at the baseline.", FREQUENT
     ),
     "train_classifier.accuracy": Words(
-        "Accuracy of the classifier whose pooling keeps positions (`soft_argmax`).", FREQUENT, "pixels"
+        "Accuracy of the default classifier, whose pooling keeps positions (`soft_argmax`).", FREQUENT,
+        "classifier on pixels",
     ),
-    "train_classifier.per_class.*": Words("Accuracy of that classifier on the class that it reads worst."),
+    "train_classifier.per_class.*": Words("Accuracy of the same classifier on the class with the lowest accuracy."),
     "train_classifier.pooling.spatial_mean.accuracy": Words(
         "The same codes and classifier, but the codes of each time slice are averaged over space.", FREQUENT,
         "position kept",
     ),
-    "train_position.error_px": Words("Distance to the true centre, in the image.", "mean training position"),
+    "train_position.error_px": Words("Distance to the ball's true centre in the image.", MEAN_POSITION),
     "train_position.error_depth_percent": Words(
-        "Error of the distance from the camera, relative to that distance.", "mean training position"
+        "Error of the ball's depth (distance along the camera axis), relative to the true depth.", MEAN_POSITION
     ),
     "train_predictor.transformer.centroid_error_px": Words(
-        "The last quarter of a clip is predicted from the codes of the first three. Distance between the true centre "
-        "and the centre in the decoded prediction.", "best of four extrapolations", "true codes, decoded"
+        "A transformer predicts the codes of a clip's last quarter from those of its first three quarters. The error "
+        "is the distance between the ball's true centre and its centre in the decoded prediction.", EXTRAPOLATED,
+        DECODED,
     ),
-    "train_predictor.lstm.centroid_error_px": Words(
-        "The same with an LSTM.", "best of four extrapolations", "true codes, decoded"
-    ),
+    "train_predictor.lstm.centroid_error_px": Words("The same with an LSTM.", EXTRAPOLATED, DECODED),
     "train_predictor.transformer.error_over_oracle": Words(
-        "The transformer's error divided by that of a least-squares fit that knows the law."
+        "The transformer's error divided by the error of a least-squares fit that is given the clip's law of motion."
     ),
     "train_predictor.transformer.ood_ratio": Words(
-        "Relative velocity error on the split `ood` divided by that on the test split, over the same ratio of the fit "
-        "that knows the law."
+        "The transformer's relative velocity error outside the training ranges (split `ood`), divided by that on test "
+        "clips. This ratio is then divided by the same ratio of the fit that knows the law: 1× means that both grow "
+        "alike."
     ),
     "train_generator.masked.class_match": Words(
-        "Share of generated clips in which the pixel classifier finds the requested class.",
-        "generator that ignores the class", "real clips through the tokenizer",
+        "Share of generated clips that the classifier on pixels assigns to the requested class.",
+        "generator that ignores the class", "real clips, encoded and decoded",
     ),
     "train_generator.masked.coverage": Words(
-        "Share of real motions that have a generated motion among their nearest neighbours.", "one repeated mean path",
-        "real against real clips",
+        "Share of real motions that have a generated motion among their nearest neighbours.",
+        "the mean path, repeated", "one half of the real clips against the other",
     ),
     "train_generator.masked.memorised": Words(
-        "Share of generated motions that are nearer to a training clip than 99 % of real test clips are.",
-        "new clips, by definition", "real clips through the tokenizer",
+        "Share of generated motions that are closer to a training clip than 99 % of real test clips are. Motions that "
+        "are not copied score about 1 %.", "1 % by definition", "real clips, encoded and decoded",
     ),
-    "train_i3d_magvit.accuracy": Words("Accuracy of a network that reads frames and codes.", FREQUENT),
-    "train_i3d_magvit.per_class.*": Words("Accuracy on the class that it reads worst."),
-    "train_i3d_magvit.without_frames.accuracy": Words("The same network without frames.", FREQUENT),
+    "train_i3d_magvit.accuracy": Words("Accuracy of one network that is given frames and codes.", FREQUENT),
+    "train_i3d_magvit.per_class.*": Words("Accuracy of this network on the class with the lowest accuracy."),
+    "train_i3d_magvit.without_frames.accuracy": Words(
+        "Accuracy of the same network when it is given codes but no frames.", FREQUENT
+    ),
     "train_i3d_magvit.frames_alone.place_px": Words(
-        "Distance to the true centre, read from frames without codes.", "mean training position"
+        "Distance to the ball's true centre, when the network is given frames but no codes.", MEAN_POSITION
     ),
     "train_i3d_magvit.forecast_mae_percent": Words(
-        "Mean absolute error of a coordinate, relative to the diagonal of the box around the track.",
-        "best of three rules on the true past",
+        "Mean absolute error of the predicted coordinates, relative to the diagonal of the box around the track.", RULES
     ),
     "train_i3d_magvit.forecast_rmse_percent": Words(
-        "Root mean square of the same.", "best of three rules on the true past"
+        "Root mean square of the same errors.", RULES
     ),
     "train_gasm_cast.top1": Words(
-        "Accuracy on rendered actions in pairs; one of a pair is the other played backwards.", FREQUENT
+        "Accuracy on 14 rendered actions in 7 pairs. One action of a pair is the other played backwards.", FREQUENT
     ),
     "train_gasm_cast.within_pairs": Words(
-        "Of clips whose pair is right, the share whose direction is right.", "chance"
+        "Share of clips with the right direction, among the clips with the right pair.", "chance"
     ),
-    "train_gasm_cast.order_blind.top1": Words("A variant that cannot see the order of frames.", FREQUENT),
+    "train_gasm_cast.order_blind.top1": Words("Accuracy of a variant that cannot see the order of frames.", FREQUENT),
     "train_gasm_cast.order_blind.within_pairs": Words(
-        "Direction of that variant. It should stay at the baseline.", "chance"
+        "The same for that variant. It should stay at the baseline.", "chance"
     ),
     "detect_persistence.transformer.accuracy": Words(
-        "Share of right decisions; the network stops when it is sure.", "one answer for all"
+        "A network watches a moving candidate frame by frame, stops when it is sure, and says whether the candidate is "
+        "persistent or transient. Share of right decisions; this network reads pixels.", ONE_ANSWER
     ),
     "detect_persistence.transformer.early_stop_rate": Words("Share of candidates decided before the last frame."),
     "detect_persistence.transformer.compute_saved": Words(
-        "Multiply-adds that are not executed because of early stops."
+        "Share of multiply-adds that are not executed because the network stops early."
     ),
-    "detect_persistence.transformer.harmonic_mean": Words("Earliness is the share of the clip that was not watched."),
+    "detect_persistence.transformer.harmonic_mean": Words(
+        "Earliness is the share of the clip that was not watched. 1 is best."
+    ),
     "detect_persistence.transformer.ece": Words(
-        "Expected calibration error at the decision.", "", "perfectly calibrated model"
+        "Expected calibration error of the confidence at the decision.", "", "perfectly calibrated network, same clips"
     ),
     "detect_persistence.transformer.regret": Words(
-        "Extra cost of its decisions (errors and frames watched), in points of 100."
+        "A decision costs 100 points if it is wrong, and a smaller amount for each frame watched. Regret is the mean "
+        "cost minus the mean cost of the best rule."
     ),
     "detect_persistence.transformer.attention_ratio": Words(
-        "Attention weight on the candidate, relative to equal weights everywhere.", "equal weights"
+        "Mean attention weight on the candidate, relative to equal weights everywhere.", "equal weights"
     ),
-    "detect_persistence.magvit.accuracy": Words("The same task from codes.", "one answer for all"),
-    "detect_persistence.control.first_frame.accuracy": Words("It should be at 50 %."),
-    "detect_persistence.control.metadata.accuracy": Words("It should be at 50 %."),
+    "detect_persistence.magvit.accuracy": Words("The same task from codes.", ONE_ANSWER),
+    "detect_persistence.control.first_frame.accuracy": Words(
+        "Accuracy of a classifier that is given one frame. It should stay at chance, 50 %."
+    ),
+    "detect_persistence.control.metadata.accuracy": Words(
+        "Accuracy of a classifier that is given what is known without the pixels (length, file size, colour, depth and "
+        "the like). It should stay at chance, 50 %."
+    ),
     "describe_motion.equation_correct_true_points": Words(
-        "Share of equations, fitted to the first three quarters of the true path, that hold on the last quarter.",
-        "constant position or velocity",
+        "Equations of motion are fitted to the first three quarters of the true path. Share of clips whose equations "
+        "also hold on the last quarter.", CONSTANT
     ),
     "describe_motion.equation_correct": Words(
-        "Share of equations, fitted to positions read from the codes of a clip's first three quarters, that hold on "
-        "the last quarter.", "constant position or velocity", "true law fitted to the same positions"
+        "The same with positions that are predicted from codes.", CONSTANT, "true law, fitted to the same positions"
     ),
     "describe_motion.description_correct": Words(
-        "Share of clips whose sentence states every fact correctly.", "most common facts for every clip"
+        "Share of clips whose generated sentence states every fact (law, direction and the like) correctly.",
+        "most common facts for every clip",
     ),
 }
