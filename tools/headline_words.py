@@ -153,8 +153,9 @@ WORDS = {
         "also hold on the last quarter.", CONSTANT
     ),
     "describe_motion.equation_correct": Words(
-        "Equations of motion are fitted to positions that are predicted from the codes of the first three quarters. Share "
-        "of clips whose equations also hold on the last quarter.", CONSTANT, "true law, fitted to the same positions"
+        "Equations of motion are fitted to positions that are predicted from the codes of the first three quarters. "
+        "Share of clips whose equations also hold on the last quarter.", CONSTANT,
+        "true law, fitted to the same positions"
     ),
     "describe_motion.description_correct": Words(
         "Share of clips whose generated sentence states every fact (law, direction and the like) correctly.",
