@@ -25,15 +25,15 @@ ONE_ANSWER = "same answer for every clip"
 CONSTANT = "position or velocity assumed constant"
 GROUPS = {
     "train_tokenizer": "Reconstruction",
-    "train_baselines": "What the class can be read from",
-    "train_classifier": "Reading the class from codes",
-    "train_position": "Reading positions from codes",
+    "train_baselines": "Class from other inputs than codes, for comparison",
+    "train_classifier": "Class from codes",
+    "train_position": "Ball position from codes",
     "train_predictor": "Predicting frames",
     "train_generator": "Generating clips",
     "train_i3d_magvit": "Frames and codes together",
     "train_gasm_cast": "Actions",
     "detect_persistence": "Early decisions",
-    "describe_motion": "Laws of motion",
+    "describe_motion": "Equations of motion",
 }
 WORDS = {
     "train_tokenizer.psnr_db": Words("Peak signal-to-noise ratio of the decoded clips.", MEAN_CLIP),

@@ -34,26 +34,27 @@ MOST_IMPORTANT = (
     "describe_motion.equation_correct",
 )
 BEYOND = (  # measured, on test clips, on clips outside of the training ranges
-    ("Ball's place read from codes, px", "train_position.error_px", "train_position.ood.error_px"),
-    ("Ball's depth read from codes, %", "train_position.error_depth_percent", "train_position.ood.error_depth_percent"),
-    ("Ball's place predicted (LSTM), px", "train_predictor.lstm.centroid_error_px",
+    ("Ball position from codes, error in px", "train_position.error_px", "train_position.ood.error_px"),
+    ("Ball depth from codes, error in %", "train_position.error_depth_percent",
+     "train_position.ood.error_depth_percent"),
+    ("Predicted ball position (LSTM), error in px", "train_predictor.lstm.centroid_error_px",
      "train_predictor.lstm.ood_centroid_error_px"),
-    ("Ball's place predicted (transformer), px", "train_predictor.transformer.centroid_error_px",
+    ("Predicted ball position (transformer), error in px", "train_predictor.transformer.centroid_error_px",
      "train_predictor.transformer.ood_centroid_error_px"),
 )
 EXTRACTORS = ("transformer", "magvit", "i3d_causal", "slowfast_causal")
 EARLY: tuple[tuple[str, str, Unit | None], ...] = (  # measured, key, unit; None: a plain number
-    ("right at the stop", "accuracy", "share"),
-    ("stopped before the last frame", "early_stop_rate", "share"),
-    ("mean frame of the decision", "mean_decision_frame", None),
+    ("decisions right", "accuracy", "share"),
+    ("decided before the last frame", "early_stop_rate", "share"),
+    ("frames read before the decision, mean", "mean_decision_frame", None),
     ("compute saved", "compute_saved", "share"),
     ("harmonic mean of accuracy and earliness", "harmonic_mean", "of 1"),
     ("calibration error", "ece", ""),
     ("regret", "regret", "points"),
-    ("attention on the candidate over equal weights", "attention_ratio", "×"),
-    ("candidate's place", "place_px", "px"),
-    ("with the simple rule (stop at a confidence of 0.9): right", "rule.confidence.accuracy", "share"),
-    ("… mean frame of the decision", "rule.confidence.mean_decision_frame", None),
+    ("attention on the candidate relative to equal weights", "attention_ratio", "×"),
+    ("candidate position, error", "place_px", "px"),
+    ("simple rule (stop at confidence 0.9): decisions right", "rule.confidence.accuracy", "share"),
+    ("… frames read before the decision, mean", "rule.confidence.mean_decision_frame", None),
 )
 
 
@@ -179,7 +180,7 @@ def _chain(source: Source) -> str:
          shown(link.floor, "share")]
         for link in chain(source.results)
     ]
-    return markdown(["the probes read", "which are", "accuracy", "95 % interval", "baseline"], rows)
+    return markdown(["input of the probes", "what it is", "accuracy", "95 % interval", "baseline"], rows)
 
 
 def _interval(low: float | None, high: float | None) -> str:
