@@ -39,10 +39,11 @@ metrics: setup  ## the headline numbers beside baselines, upper bounds, interval
 
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-test: setup  ## all tests; JUnit and coverage under run_info/tests (ARGS="-k classifier" chooses)
+test: setup  ## all tests; JUnit under run_info/tests (ARGS="-k classifier" chooses, COVERAGE=1 counts covered lines)
 	@mkdir -p run_info/tests
-	@pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --junitxml=run_info/tests/junit.xml --cov --cov-report=term:skip-covered \
-	  --cov-report=json:run_info/tests/coverage.json $(ARGS)
+	@pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --junitxml=run_info/tests/junit.xml \
+	  $(if $(filter 1,$(COVERAGE)),--cov --cov-report=term:skip-covered --cov-report=json:run_info/tests/coverage.json) \
+	  $(ARGS)
 
 smoke: setup  ## the whole pipeline with tiny params in a clone under .smoke, about 3 minutes
 	@python -m tools.smoke

@@ -27,9 +27,9 @@ def fingerprint(script: str | Path, root: str | Path = ".") -> str:
 
     Raises UserError for an import that cannot be followed or a file that is no Python.
     """
-    digest = hashlib.sha256()
+    digest, folder = hashlib.sha256(), Path(root).resolve()
     for name in closure(script, root):
-        digest.update(f"{name} {_file_hash(Path(root).resolve() / name)}\n".encode())
+        digest.update(f"{name} {_file_hash(folder / name)}\n".encode())
     return digest.hexdigest()
 
 

@@ -238,4 +238,5 @@ def test_tables_are_compared_in_one_place() -> None:
         for folder in ("kinetoken", "stages", "studies", "benchmarks") for path in (ROOT / folder).rglob("*.py")
     }
     call = re.compile(r"(?<!def )require_same_(tracks|tokenizer)\(")
-    assert [name for name, text in sources.items() if call.search(text)] == ["kinetoken/dataset.py"]
+    found = {name for name, text in sources.items() if call.search(text)}
+    assert found == {"kinetoken/dataset.py", "kinetoken/inference/coding.py"}  # a dataset's files, a stranger's files
