@@ -112,6 +112,10 @@ def diagnose(
     config: Annotated[Path | None, typer.Option(
         help="YAML or JSON: grid, codebook_size, levels, quantizer, pooling, foreground_weight."
     )] = None,
+    layout: Annotated[str | None, typer.Option(
+        metavar="AXES",
+        help="Axes of CODES in order, such as B,T,H,W,Q or B,N, where they would be guessed wrongly (docs/doctor.md).",
+    )] = None,
     out: Annotated[Path | None, typer.Option(
         help="Folder for report.html, report.md, report.json and tables as CSV."
     )] = None,
@@ -132,8 +136,8 @@ def diagnose(
     with watched("diagnose", quiet) as progress:
         found = api.diagnose(
             codes, labels=labels, clips=clips, latents=latents, reconstructions=reconstructions, codebook=codebook,
-            history=history, config=config, out=out, force=force, params=params or api.DEFAULT, threads=threads,
-            progress=progress,
+            history=history, config=config, layout=layout, out=out, force=force, params=params or api.DEFAULT,
+            threads=threads, progress=progress,
         )
         if out is not None:
             progress.say(f"written to {out}: report.html, report.md, report.json and tables")

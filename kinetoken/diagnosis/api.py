@@ -110,7 +110,8 @@ class DiagnosisResult:
 def diagnose(
     codes: Data | CodesTable, *, labels: Data | None = None, clips: Data | ClipStore | None = None,
     latents: Data | None = None, reconstructions: Data | None = None, codebook: Data | None = None,
-    history: Data | None = None, config: str | Path | Mapping[str, Any] | None = None, out: str | Path | None = None,
+    history: Data | None = None, config: str | Path | Mapping[str, Any] | None = None, layout: str | None = None,
+    out: str | Path | None = None,
     force: bool = False, params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads,
     progress: Progress | None = None,
 ) -> DiagnosisResult:
@@ -127,6 +128,7 @@ def diagnose(
     codebook: (K, D), a vector a code.
     history: validation losses, or columns `epoch` and `val_loss`.
     config: grid, codebook_size, levels, quantizer, pooling, foreground_weight; any of them.
+    layout: the axes of the codes in order, such as "B,T,H,W,Q", where they would be guessed wrongly.
     out: a folder for the report; one that holds anything is refused unless `force`.
     params: how many clips are read and how probes are trained; or a parameter file with section diagnose_codes.
     progress: where progress is shown; by default nowhere.
@@ -151,6 +153,7 @@ def diagnose(
         codes=_codes(codes), labels=_source(labels, "labels", "label"), latents=_source(latents, "latents"),
         clips=_clips(clips), reconstructions=_source(reconstructions, "reconstructions", "clips"),
         codebook=_source(codebook, "codebook"), history=_history(history), config=_config(codes, config),
+        layout=layout,
     )
     hardware = dataclasses.replace(CPU, threads=threads)
     context = Context(progress or Progress.silent(), hardware)
