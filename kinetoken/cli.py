@@ -92,17 +92,18 @@ def _options(
 def diagnose(
     codes: Annotated[Path, typer.Argument(
         metavar="CODES",
-        help="A codes table; any Parquet file with a list column of whole numbers; NPZ or NPY with one clip a row.",
+        help="Codes with one clip a row: a codes table; Parquet with a list column; NPY, NPZ, PyTorch, safetensors, "
+        "HDF5 or Zarr; a Hugging Face dataset folder; WebDataset tar shards.",
     )],
     labels: Annotated[Path | None, typer.Option(
-        help="CSV, Parquet, NPZ or NPY with labels, and splits and ids if there are any. "
+        help="CSV, or a file of any kind that CODES may be, with labels, and splits and ids if there are any. "
         "Default: columns class or label, and split, of CODES."
     )] = None,
     clips: Annotated[Path | None, typer.Option(
-        help="A clip store's folder, or an array N,T,H,W,C in [0, 255] or [0, 1]."
+        help="A clip store's folder, or an array N,T,H,W,C in [0, 255], [0, 1] or [-1, 1]."
     )] = None,
     latents: Annotated[Path | None, typer.Option(
-        help="What was quantized: NPZ, NPY or Parquet, on the codes' grid."
+        help="What was quantized, on the codes' grid."
     )] = None,
     reconstructions: Annotated[Path | None, typer.Option(
         help="An array like that of the clips, as decoded from the codes."

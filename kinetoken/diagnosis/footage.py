@@ -126,7 +126,7 @@ def _scale(column: Column, rows: NDArray[np.int64], path: Source) -> Scale:
     fits = [(black, white) for black, white in SCALES if not whole or white == 255]
     for black, white in fits:
         spare = TOLERANCE * (white - black)
-        least = 0.0 if whole or white == 1 else 1 + TOLERANCE  # else the file is black, or of another scale
+        least = 0.0 if whole or white == 1 else LEAST_WHITE
         if low >= black - spare and least <= high <= white + spare:
             clipped = "; values beyond were clipped" if low < black or high > white else ""
             said = "" if (low, high) == (black, white) or whole else (
@@ -137,6 +137,7 @@ def _scale(column: Column, rows: NDArray[np.int64], path: Source) -> Scale:
 
 
 SCALES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))  # black and white; the first that fits counts
+LEAST_WHITE = 16  # that numbers with fractions must reach somewhere to be read as [0, 255]
 TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 

@@ -6,6 +6,7 @@ read by `tables`, WebDataset shards by `shards`.
 """
 
 import dataclasses
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 PICKLED = "holds Python objects (rows of different length?), which are not read because unpickling them can run code"
-SUFFIXES = (".npy", ".npz", ".parquet", ".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".zarr", ".tar")
 
 
 class Values(Protocol):
@@ -157,10 +157,12 @@ def _torch(path: Path) -> Mapping[str, Values]:
     import torch
 
     content: Any
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, ValueError):  # the old format cannot be mapped
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other versions of the format: errors say what matters
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, ValueError):  # the old format cannot be mapped
+            content = torch.load(path, map_location="cpu", weights_only=True)
     return _named(content, path)
 
 

@@ -88,7 +88,7 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     patient.label, patient.split = labels.names_of(rows), np.array(SPLITS)[split[rows]]
     patient.track_id = next(iter(labels.ids.values()))[rows] if labels.ids else rows
     patient.unreadable = labels.missing or _too_few(labels, split)
-    patient.clips_a_class = int(np.bincount(labels.target[split == 0], minlength=len(labels.names)).min(initial=0))
+    patient.clips_a_class = int(_counts(labels, split)[:, 0].min())
     patient.pooled = config.pooling == "space"
     patient.notes = (*coding.notes, *labels.notes, *notes, *_said(config))
     _add_vectors(patient, files, coding, beside, rows, params.seed)
@@ -233,12 +233,20 @@ def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, pat
 
 def _too_few(labels: Labels, split: NDArray[np.int8]) -> str:
     """Why no probe can be fitted on these splits, counted before a sample is drawn, or nothing."""
-    for place, (name, least) in enumerate(zip(SPLITS, (4, 1, 2), strict=True)):
-        counts = np.bincount(labels.target[split == place], minlength=len(labels.names))
-        if (counts < least).any():
-            few = int(np.argmax(counts < least))
-            return f"label '{labels.names[few]}' has {counts[few]} clips in split '{name}', at least {least} are needed"
+    counts = _counts(labels, split)
+    used = np.array(labels.names)[np.unique(labels.target[split >= 0])]
+    for name, least, found in zip(SPLITS, (4, 1, 2), counts.T, strict=True):
+        if (found < least).any():
+            few = int(np.argmax(found < least))
+            return f"label '{used[few]}' has {found[few]} clips in split '{name}', at least {least} are needed"
     return ""
+
+
+def _counts(labels: Labels, split: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Clips (classes, 3) in train, val and test of each class that any of them has."""
+    inside = split >= 0
+    used, place = np.unique(labels.target[inside], return_inverse=True)
+    return np.bincount(place * 3 + split[inside], minlength=3 * len(used)).reshape(-1, 3)
 
 
 def _said(config: Config) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Each clip's key and its members by extension, in order."""
     for shard in shards_of(path):
         with reading(shard, "tar"), tarfile.open(shard, "r:*") as archive:
+            _require_end(shard)
             key, held = "", dict[str, bytes]()
             for member in archive:
                 if not member.isfile():
@@ -51,6 +52,15 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 key, held[extension.lower()] = here, stream.read()
             if held:
                 yield key, held
+
+
+def _require_end(shard: Path) -> None:
+    """ValueError for a plain tar file without the zeros that end one: `tarfile` reads a cut file in silence."""
+    with shard.open("rb") as stream:
+        head = stream.read(tarfile.BLOCKSIZE)
+        stream.seek(max(0, shard.stat().st_size - tarfile.BLOCKSIZE))
+        if head[257:262] == b"ustar" and any(stream.read()):
+            raise ValueError("it ends early")
 
 
 def fields_of(where: str, held: Mapping[str, bytes]) -> dict[str, Any]:
