@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kinetoken.core.errors import UserError
 from kinetoken.diagnosis.formats import PADDING, Kept, Member, Values, arrays_of
 from kinetoken.diagnosis.shards import Shards, is_shards
-from kinetoken.diagnosis.tables import Table, is_dataset, open_table, storage
+from kinetoken.diagnosis.tables import StoredTable, is_dataset, open_table, storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ class ShardColumn(Column):
 class ListColumn(Column):
     """A list column, nested to any depth, of a table; its outermost lists may be of unequal length if `fill`."""
 
-    def __init__(self, path: Path, name: str, table: Table, *, fill: bool = False) -> None:
+    def __init__(self, path: Path, name: str, table: StoredTable, *, fill: bool = False) -> None:
         super().__init__(path, table.num_rows)
         self.name, self.table, self.longest = name, table, 0
         if fill and not _fixed(table.type_of(name)):
@@ -278,7 +278,7 @@ def open_column(path: Source, names: Sequence[str], what: str, *, fill: bool = F
     return ArrayColumn(path, values)
 
 
-def _one_number_a_row(path: Path, name: str, table: Table) -> str:
+def _one_number_a_row(path: Path, name: str, table: StoredTable) -> str:
     kind = table.type_of(name)
     if "struct" in str(kind) or "string" in str(kind) or "binary" in str(kind):
         return f"{path}: column '{name}' holds {kind}, not lists of numbers"

@@ -287,7 +287,8 @@ def as_text(values: Iterable[Any]) -> Array:
 
 
 READERS: Mapping[str, tuple[str, Callable[[Path], Mapping[str, Values]]]] = {
-    ".npy": ("NPY", _numpy), ".npz": ("NPZ", _numpy), ".pt": ("PyTorch", _torch), ".pth": ("PyTorch", _torch),
+    ".npy": ("NPY or NPZ", _numpy), ".npz": ("NPY or NPZ", _numpy),
+    ".pt": ("PyTorch", _torch), ".pth": ("PyTorch", _torch),
     ".safetensors": ("safetensors", _safetensors), ".h5": ("HDF5", _hdf5), ".hdf5": ("HDF5", _hdf5),
     ".zarr": ("Zarr", _zarr),
 }

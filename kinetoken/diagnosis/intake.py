@@ -92,13 +92,14 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     patient.pooled = config.pooling == "space"
     patient.notes = (*coding.notes, *labels.notes, *notes, *_said(config))
     _add_vectors(patient, files, coding, beside, rows, params.seed)
-    _add_footage(patient, beside, rows, params, progress)
+    flat = "N" in codes.layout.axes and config.grid is None  # rows and columns are not known apart
+    _add_footage(patient, beside, rows, params, progress, (1, 1, 1) if flat else patient.meta.grid)
     patient.history, patient.late_fall = beside.curve
     return patient
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
+class FilesBeside:
     """The files beside the codes, opened and matched to them before the long work."""
 
     latents: tuple[Column, Join] | None
@@ -107,7 +108,7 @@ class Beside:
     curve: tuple[History, float | None]
 
 
-def _opened(files: Files, known: Rows) -> Beside:
+def _opened(files: Files, known: Rows) -> FilesBeside:
     """UserError for files that are missing, damaged, or do not belong to the codes."""
     if files.clips is None and files.reconstructions is not None:
         raise UserError(f"{files.reconstructions}: reconstructions need the clips too (--clips)")
@@ -115,7 +116,7 @@ def _opened(files: Files, known: Rows) -> Beside:
     if files.latents is not None:
         column = open_column(files.latents, ("latents", "features", "z"), "latents")
         latents = column, joined(known, read_rows(files.latents, len(column), "rows of latents"))
-    return Beside(
+    return FilesBeside(
         latents,
         None if files.clips is None else UserClips(files.clips, known, "clips"),
         None if files.reconstructions is None else UserClips(files.reconstructions, known, "reconstructions"),
@@ -259,7 +260,7 @@ def _said(config: Config) -> tuple[str, ...]:
 
 
 def _add_vectors(
-    patient: Patient, files: Files, coding: Coding, beside: Beside, rows: NDArray[np.int64], seed: int
+    patient: Patient, files: Files, coding: Coding, beside: FilesBeside, rows: NDArray[np.int64], seed: int
 ) -> None:
     """Tokens of latents, codes and averaged codes."""
     if patient.codes is None:
@@ -269,6 +270,8 @@ def _add_vectors(
         patient.tokens["latents"] = _latents(column, join.rows[rows], patient.meta.grid)
         patient.notes = (*patient.notes, *([join.note] if join.note else []))
     vectors, note = _code_vectors(patient, files, coding, seed)
+    if len(coding.books) > 1:
+        patient.real_vectors = False  # side by side they are no point of the latents' space
     if (patient.codes < 0).any():  # padding is no vector: the last row, which -1 stands for
         vectors = np.concatenate([vectors, np.zeros_like(vectors[:1])])
     tokens = vectors[patient.codes]
@@ -343,13 +346,15 @@ def _given_vectors(patient: Patient, path: Source, coding: Coding) -> NDArray[np
 
 
 def _add_footage(
-    patient: Patient, beside: Beside, rows: NDArray[np.int64], params: Diagnosis, progress: Progress
+    patient: Patient, beside: FilesBeside, rows: NDArray[np.int64], params: Diagnosis, progress: Progress,
+    grid: tuple[int, int, int],
 ) -> None:
+    """Tokens of pixels on this grid, the foreground if it is the codes' own, and how reconstructions compare."""
     if beside.clips is None:
         return
     progress.phase("reading clips", len(rows), "clips")
     seen = measure_footage(
-        beside.clips, beside.reconstructions, rows, patient.split, patient.meta.grid, params.reconstructed_clips
+        beside.clips, beside.reconstructions, rows, patient.split, grid, params.reconstructed_clips
     )
     patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
     patient.notes = (*patient.notes, *seen.notes)

@@ -13,7 +13,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids
 from kinetoken.diagnosis.columns import Source, flat_arrays, is_table, is_text_table, read_csv
 from kinetoken.diagnosis.joining import Rows, joined, read_id_columns
-from kinetoken.diagnosis.tables import Table, open_table
+from kinetoken.diagnosis.tables import StoredTable, open_table
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
 SPLIT_NAMES = ("split", "subset", "fold")
@@ -153,7 +153,7 @@ def _short(kind: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _class_names(table: Table, name: str) -> list[str]:
+def _class_names(table: StoredTable, name: str) -> list[str]:
     """The names that a Hugging Face dataset gives the numbers of a column; empty if it gives none."""
     try:
         features = json.loads(table.metadata[b"huggingface"])["info"]["features"]

@@ -44,7 +44,7 @@ class Patient(PerTrack):
     the table holds numbers that were never quantized, and then there is no tally either; mask (test clips, T', H', W'):
     tokens on what moves; recoded (N, T', H', W'): what the tokenizer itself makes of the clips; late_fall: see
     Measures; history: epochs and validation losses; real_vectors: are the tokens of codes the quantizer's own
-    vectors, or stand-ins made here.
+    vectors, or stand-ins made here or vectors of several codebooks side by side.
     """
 
     meta: CodesMeta

@@ -30,7 +30,7 @@ class Part:
     split: str = ""
 
 
-class Table:
+class StoredTable:
     """Rows of one or more files with the same columns."""
 
     def __init__(self, path: Path, parts: Sequence[Part]) -> None:
@@ -64,10 +64,10 @@ class Table:
                     yield pa.array([part.split] * len(batch)) if isinstance(batch, range) else batch
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> StoredTable:
     """The table opened so that memory holds little of it; UserError if it is missing or damaged."""
     if not path.is_dir():
-        return Table(path, [Part(path)])
+        return StoredTable(path, [Part(path)])
     folders = [(path, "")]
     if (path / "dataset_dict.json").exists():
         folders = [(folder, folder.name) for folder in sorted(path.iterdir()) if folder.is_dir()]
@@ -77,7 +77,7 @@ def open_table(path: Path) -> Table:
     ]
     if not parts:
         raise UserError(f"{path}: holds no Arrow or Parquet file")
-    return Table(path, parts)
+    return StoredTable(path, parts)
 
 
 def _parquet(path: Path) -> Any:  # noqa: ANN401 - pyarrow's ParquetFile

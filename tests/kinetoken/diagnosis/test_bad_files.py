@@ -55,7 +55,7 @@ WRONG = CODES.reshape(COUNT, 4, 3).repeat(50, -1)
 
 CASES: dict[str, Case] = {
     "a pickle": ({"c.pt": pickled}, "c.pt: holds Python objects", ()),
-    "half of a file": ({"c.npz": cut(npz())}, "c.npz: not a readable NPZ file", ()),
+    "half of a file": ({"c.npz": cut(npz())}, "c.npz: not a readable NPY or NPZ file", ()),
     "half of a table": ({"c.parquet": cut(table())}, "c.parquet: damaged or not a Parquet file", ()),
     "half of a tar file": (
         {"c.tar": cut(lambda path: write_tar(path, [(f"{name}.cls", b"a" * 900) for name in NAMES]) and None)},

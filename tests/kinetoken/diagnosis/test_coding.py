@@ -247,6 +247,26 @@ def test_a_label_of_its_own_for_every_clip_is_refused(tmp_path: Path) -> None:
             found(CODES, labels=np.asarray(label))
 
 
+def test_several_codebooks_and_padding_with_clips_and_latents_beside_them() -> None:
+    rng = np.random.default_rng(2)
+    clips = (rng.random((COUNT, 4, 4, 6)) * 255).astype(np.uint8)
+    latents = rng.standard_normal((COUNT, *GRID, 5)).astype(np.float32)
+    codes = levels_of(1).reshape(COUNT, 12, 4)
+    codes[::3, 9:] = -1
+    config = {"codebook_size": SIZE, "grid": list(GRID)}
+    result = found(codes, labels=LABEL, clips=clips, latents=latents, layout="B,N,Q", config=config)
+    assert {"pixels", "latents", "codes"} <= set(result.numbers["probe"]) and "foreground" in result.numbers
+    assert "quantization_error" not in result.numbers and result.numbers["padding_share"] == pytest.approx(22 * 3 / 768)
+
+
+def test_time_by_flat_places_has_no_columns_that_pixels_could_lie_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "f.npy", np.zeros((COUNT, 4, 16, 16), np.uint8))
+    np.savez(tmp_path / "c.npz", codes=CODES.reshape(COUNT, 2, 6))
+    files = Files(tmp_path / "c.npz", clips=tmp_path / "f.npy", layout="B,T,N")
+    patient = take_in(files, DEFAULT, Progress.silent())
+    assert patient.meta.grid == (2, 1, 6) and patient.tokens["pixels"].shape[1:4] == (4, 8, 8) and patient.mask is None
+
+
 def test_padded_numbers_can_be_written_as_json(tmp_path: Path) -> None:
     result = found(levels_of(3), labels=LABEL, layout="B,T,H,W,Q", out=tmp_path / "report")
     assert json.loads((tmp_path / "report" / "report.json").read_text())["numbers"]["codebooks"]["4"]["dead_codes"] == 8
