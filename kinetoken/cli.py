@@ -92,17 +92,18 @@ def _options(
 def diagnose(
     codes: Annotated[Path, typer.Argument(
         metavar="CODES",
-        help="A codes table; any Parquet file with a list column of whole numbers; NPZ or NPY with one clip a row.",
+        help="Codes with one clip a row: a codes table; Parquet with a list column; NPY, NPZ, PyTorch, safetensors, "
+        "HDF5 or Zarr; a Hugging Face dataset folder; WebDataset tar shards.",
     )],
     labels: Annotated[Path | None, typer.Option(
-        help="CSV, Parquet, NPZ or NPY with labels, and splits and ids if there are any. "
+        help="CSV, or a file of any kind that CODES may be, with labels, and splits and ids if there are any. "
         "Default: columns class or label, and split, of CODES."
     )] = None,
     clips: Annotated[Path | None, typer.Option(
-        help="A clip store's folder, or an array N,T,H,W,C in [0, 255] or [0, 1]."
+        help="A clip store's folder, or an array N,T,H,W,C in [0, 255], [0, 1] or [-1, 1]."
     )] = None,
     latents: Annotated[Path | None, typer.Option(
-        help="What was quantized: NPZ, NPY or Parquet, on the codes' grid."
+        help="What was quantized, on the codes' grid."
     )] = None,
     reconstructions: Annotated[Path | None, typer.Option(
         help="An array like that of the clips, as decoded from the codes."
@@ -111,6 +112,10 @@ def diagnose(
     history: Annotated[Path | None, typer.Option(help="CSV or JSON with epoch and val_loss.")] = None,
     config: Annotated[Path | None, typer.Option(
         help="YAML or JSON: grid, codebook_size, levels, quantizer, pooling, foreground_weight."
+    )] = None,
+    layout: Annotated[str | None, typer.Option(
+        metavar="AXES",
+        help="Axes of CODES in order, such as B,T,H,W,Q or B,N, where they would be guessed wrongly (docs/doctor.md).",
     )] = None,
     out: Annotated[Path | None, typer.Option(
         help="Folder for report.html, report.md, report.json and tables as CSV."
@@ -132,8 +137,8 @@ def diagnose(
     with watched("diagnose", quiet) as progress:
         found = api.diagnose(
             codes, labels=labels, clips=clips, latents=latents, reconstructions=reconstructions, codebook=codebook,
-            history=history, config=config, out=out, force=force, params=params or api.DEFAULT, threads=threads,
-            progress=progress,
+            history=history, config=config, layout=layout, out=out, force=force, params=params or api.DEFAULT,
+            threads=threads, progress=progress,
         )
         if out is not None:
             progress.say(f"written to {out}: report.html, report.md, report.json and tables")

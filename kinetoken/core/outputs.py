@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ def require_free(path: Path, *, force: bool = False, folder: bool = False) -> No
     """UserError if a file (or a `folder`) cannot be written to `path`, to be called before long work.
 
     Something exists there and is not to be written over; a file is where a folder goes, or a folder where a file
-    goes; something above it is no folder. An empty folder counts as absent.
+    goes; something above it is no folder, or a folder that may not be written to. An empty folder counts as absent.
     """
     if path.exists() and path.is_dir() != folder:
         kinds = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
@@ -23,6 +24,11 @@ def require_free(path: Path, *, force: bool = False, folder: bool = False) -> No
     above = next((parent for parent in path.absolute().parents if parent.exists()), None)
     if above is not None and not above.is_dir():
         raise UserError(f"{above} is a file, so {path} cannot be made; choose another place")
+    try:
+        with tempfile.TemporaryFile(dir=path if path.is_dir() else above):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another place") from None
 
 
 @contextmanager

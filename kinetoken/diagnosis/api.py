@@ -1,7 +1,7 @@
 """The doctor for a caller's own arrays or files: one function, and what it found as data."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -17,6 +17,7 @@ from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.columns import Array, Given, Source
 from kinetoken.diagnosis.doctor import Report
+from kinetoken.diagnosis.formats import padded
 from kinetoken.diagnosis.history import LOSS_NAMES, STEP_NAMES, History
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.probes import MomentsParams
@@ -110,7 +111,8 @@ class DiagnosisResult:
 def diagnose(
     codes: Data | CodesTable, *, labels: Data | None = None, clips: Data | ClipStore | None = None,
     latents: Data | None = None, reconstructions: Data | None = None, codebook: Data | None = None,
-    history: Data | None = None, config: str | Path | Mapping[str, Any] | None = None, out: str | Path | None = None,
+    history: Data | None = None, config: str | Path | Mapping[str, Any] | None = None, layout: str | None = None,
+    out: str | Path | None = None,
     force: bool = False, params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads,
     progress: Progress | None = None,
 ) -> DiagnosisResult:
@@ -127,6 +129,7 @@ def diagnose(
     codebook: (K, D), a vector a code.
     history: validation losses, or columns `epoch` and `val_loss`.
     config: grid, codebook_size, levels, quantizer, pooling, foreground_weight; any of them.
+    layout: the axes of the codes in order, such as "B,T,H,W,Q", where they would be guessed wrongly.
     out: a folder for the report; one that holds anything is refused unless `force`.
     params: how many clips are read and how probes are trained; or a parameter file with section diagnose_codes.
     progress: where progress is shown; by default nowhere.
@@ -151,6 +154,7 @@ def diagnose(
         codes=_codes(codes), labels=_source(labels, "labels", "label"), latents=_source(latents, "latents"),
         clips=_clips(clips), reconstructions=_source(reconstructions, "reconstructions", "clips"),
         codebook=_source(codebook, "codebook"), history=_history(history), config=_config(codes, config),
+        layout=layout,
     )
     hardware = dataclasses.replace(CPU, threads=threads)
     context = Context(progress or Progress.silent(), hardware)
@@ -183,28 +187,45 @@ def _required(data: Any, what: str, column: str = "") -> Source:  # noqa: ANN401
     if isinstance(data, str | Path):
         return Path(data)
     if isinstance(data, Mapping) or hasattr(data, "columns"):  # a mapping, or a data frame
-        return Given(what, {str(name): _array(data[name], f"array '{what}', column '{name}'") for name in data})
-    return Given(what, {column or what: _array(data, f"array '{what}'")})
+        return Given(what, {
+            str(name): _array(data[name], f"array '{what}', column '{name}'", fill=what == "codes") for name in data
+        })
+    return Given(what, {column or what: _array(data, f"array '{what}'", fill=what == "codes")})
 
 
-def _array(values: Any, where: str) -> Array:  # noqa: ANN401 - whatever numpy makes an array of
-    """(N, …) numbers or text. Raises UserError for what has no rows, and for rows of different shape."""
+def _array(values: Any, where: str, *, fill: bool) -> Array:  # noqa: ANN401 - whatever numpy makes an array of
+    """(N, …) numbers or text; whole numbers of unequal length a row are filled up if `fill`.
+
+    Raises UserError for what has no rows, and for rows of different shape otherwise.
+    """
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on a GPU or with gradients
         ragged = "inhomogeneous" in str(error)
+        if ragged and fill:
+            return _filled(values, where)
         why = "rows of different shape" if ragged else f"no array for numpy: {str(error).splitlines()[0]}"
         raise UserError(f"{where}: {why}") from None
     if array.ndim == 0:
         raise UserError(f"{where}: expected a row a clip, found {type(values).__name__}")
     if array.dtype == object:
         nested = any(isinstance(value, list | tuple | np.ndarray) for value in array.flat)
-        return _nested(array, where) if nested else np.array([_text(value) for value in array], np.str_)
+        return _nested(array, where, fill=fill) if nested else np.array([_text(value) for value in array], np.str_)
     return array
 
 
-def _nested(array: Array, where: str) -> Array:
+def _filled(rows: Iterable[Any], where: str) -> Array:
+    """(N, longest, …) from rows that differ in length only. Raises UserError for rows that differ otherwise."""
+    try:
+        return padded([np.asarray(_unnested(row)) for row in rows], where)
+    except ValueError:
+        raise UserError(f"{where}: rows of different shape") from None
+
+
+def _nested(array: Array, where: str, *, fill: bool) -> Array:
     """(N, …) from a column whose rows are lists or arrays, as data frames hold them."""
+    if fill:
+        return _filled(array, where)
     try:
         return np.array([_unnested(row) for row in array])
     except ValueError:

@@ -1,10 +1,11 @@
-"""A user's arrays, one row a clip, read batch by batch from Parquet, NPY or NPZ, or given in memory.
+"""A user's arrays, one row a clip, read batch by batch from a file of any known format, or given in memory.
 
 Every fault names the file, or the array, and the row.
 """
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
@@ -13,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
+from kinetoken.diagnosis.formats import PADDING, Kept, Member, Values, arrays_of
+from kinetoken.diagnosis.shards import Shards, is_shards
+from kinetoken.diagnosis.tables import StoredTable, is_dataset, open_table, storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 BATCH_ROWS = 2048
-READ_BYTES = 1 << 22  # of a Parquet file held at once
+BATCH_BYTES = 1 << 25  # of rows held at once
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,16 +47,33 @@ class Given:
 Source = Path | Given
 
 
-def is_parquet(source: Source) -> TypeGuard[Path]:
-    return isinstance(source, Path) and source.suffix == ".parquet"
+def is_table(source: Source) -> TypeGuard[Path]:
+    """Is it a Parquet file, or a folder of a table's files?"""
+    return isinstance(source, Path) and (source.suffix == ".parquet" or is_dataset(source))
+
+
+def is_tar(source: Source) -> TypeGuard[Path]:
+    return isinstance(source, Path) and is_shards(source)
 
 
 def is_text_table(source: Source) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix in (".csv", ".tsv")
 
 
+def opened_shards(path: Path) -> Shards:
+    """The shards, looked through once as long as the file does not change."""
+    return _shards(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _shards(path: Path, _changed: int) -> Shards:
+    return Shards(path)
+
+
 class Column(abc.ABC):
-    """N rows of equal shape."""
+    """N rows of equal shape; `ragged`: rows of unequal length were filled up with PADDING."""
+
+    ragged = False
 
     def __init__(self, path: Source, length: int) -> None:
         self.path, self._length = path, length
@@ -64,67 +85,132 @@ class Column(abc.ABC):
     def batches(self) -> Iterator[Array]:
         """Arrays (n, ...) of rows in order. Raises UserError for rows of different shape and missing values."""
 
-    def take(self, rows: NDArray[np.int64]) -> Array:
-        """The rows (n, ...) at these places, in any order; one batch in memory at a time."""
-        parts, start = [], 0
-        order = np.argsort(rows, kind="stable")
+    def stream(self, rows: NDArray[np.int64], count: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Places among these rows, in any order, and their values, at most `count` at a time, in the file's order."""
+        order, start = np.argsort(rows, kind="stable"), 0
         ascending = rows[order]
         for batch in self.batches():
             first, last = np.searchsorted(ascending, [start, start + len(batch)])
-            parts.append(np.array(batch[ascending[first:last] - start]))
+            for low in range(first, last, count):
+                part = slice(low, min(low + count, last))
+                yield order[part], np.asarray(batch[ascending[part] - start])
             start += len(batch)
-        found = np.concatenate(parts)
-        return found if (np.diff(order) > 0).all() else found[np.argsort(order)]
+
+    def take(self, rows: NDArray[np.int64]) -> Array:
+        """The rows (n, ...) at these places, in any order; one batch in memory at a time."""
+        found: Array | None = None
+        for places, values in self.stream(rows, BATCH_ROWS):
+            if found is None:
+                found = np.empty((len(rows), *values.shape[1:]), values.dtype)
+            found[places] = values
+        assert found is not None
+        return found
 
 
-class InMemory(Column):
-    """Rows of an array, which may be mapped from disk."""
+def rows_at_once(row_bytes: int) -> int:
+    return int(np.clip(BATCH_BYTES // max(row_bytes, 1), 1, BATCH_ROWS))
 
-    def __init__(self, path: Source, values: Array) -> None:
+
+class ArrayColumn(Column):
+    """Rows of an array: in memory, mapped from disk, or read from its file by ranges."""
+
+    def __init__(self, path: Source, values: Values) -> None:
         super().__init__(path, len(values))
         self.values = values
 
     def batches(self) -> Iterator[Array]:
-        for start in range(0, len(self.values), BATCH_ROWS):
-            yield np.asarray(self.values[start : start + BATCH_ROWS])
+        row_bytes = int(np.prod(self.values.shape[1:], dtype=np.int64)) * np.dtype(self.values.dtype).itemsize
+        count = rows_at_once(row_bytes)
+        if isinstance(self.values, Member):
+            yield from self.values.parts(count)
+            return
+        for start in range(0, len(self), count):
+            yield np.asarray(self.values[start : start + count])
 
-    def take(self, rows: NDArray[np.int64]) -> Array:
-        return np.asarray(self.values[rows])
+    def stream(self, rows: NDArray[np.int64], count: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        if not isinstance(self.values, np.ndarray):
+            yield from super().stream(rows, count)
+            return
+        for start in range(0, len(rows), count):
+            part = rows[start : start + count]
+            yield np.arange(start, start + len(part)), np.asarray(self.values[part])
+
+
+class ShardColumn(Column):
+    """One array a sample of WebDataset shards."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.shards, self.name = opened_shards(path), name
+        super().__init__(path, self.shards.length)
+        self.ragged = self.shards.longest[name] != self.shards.shortest[name]
+
+    def batches(self) -> Iterator[Array]:
+        return self.shards.batches(self.name, BATCH_ROWS // 8)
 
 
 class ListColumn(Column):
-    """A list column, nested to any depth, of a Parquet file."""
+    """A list column, nested to any depth, of a table; its outermost lists may be of unequal length if `fill`."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        super().__init__(path, open_parquet(path).metadata.num_rows)
-        self.file, self.name = path, name
+    def __init__(self, path: Path, name: str, table: StoredTable, *, fill: bool = False) -> None:
+        super().__init__(path, table.num_rows)
+        self.name, self.table, self.longest = name, table, 0
+        if fill and not _fixed(table.type_of(name)):
+            self._measure()
+
+    def _measure(self) -> None:
+        import pyarrow.compute as pc
+
+        shortest = None
+        for batch in self.table.batches(self.name, BATCH_ROWS):
+            if not _listed(batch.type):
+                return
+            found = pc.min_max(pc.list_value_length(batch)).as_py()
+            if found["max"] is not None:
+                self.longest = max(self.longest, found["max"])
+                shortest = found["min"] if shortest is None else min(shortest, found["min"])
+        self.ragged = shortest is not None and shortest != self.longest
 
     def batches(self) -> Iterator[Array]:
-        import pyarrow as pa
+        start, shape, where = 0, None, f"{self.path}: column '{self.name}'"
+        for batch in self.table.batches(self.name, self._count):
+            values = _filled(batch, self.longest, where, start) if self.ragged else _unnested(batch, where, start)
+            if shape not in (None, values.shape[1:]):
+                raise UserError(f"{self.path}: ragged rows: shapes {shape} and {values.shape[1:]} at row {start}")
+            start, shape = start + len(values), values.shape[1:]
+            yield values
 
-        start, shape = 0, None
-        try:
-            for batch in open_parquet(self.file).iter_batches(BATCH_ROWS, columns=[self.name]):
-                values = _unnested(batch.column(0), f"{self.path}: column '{self.name}'", start)
-                if shape not in (None, values.shape[1:]):
-                    raise UserError(f"{self.path}: ragged rows: shapes {shape} and {values.shape[1:]} at row {start}")
-                start, shape = start + len(values), values.shape[1:]
-                yield values
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{self.path}: damaged Parquet file: {str(error).splitlines()[0]}") from None
+    @functools.cached_property
+    def _count(self) -> int:
+        """Rows at once, by the size of the first."""
+        first = next(self.table.batches(self.name, 1), None)
+        return BATCH_ROWS if first is None else rows_at_once(first.nbytes)
 
 
-def open_parquet(path: Path) -> Any:  # noqa: ANN401 - pyarrow's ParquetFile
-    """The file opened so that memory holds little of it; UserError if it is missing or no Parquet file."""
+def _listed(kind: "pa.DataType") -> bool:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: damaged or not a Parquet file: {str(error).splitlines()[0]}") from None
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _fixed(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_fixed_size_list(kind))
+
+
+def _filled(values: "pa.Array", longest: int, where: str, start: int) -> Array:
+    """(n, longest, ...) from lists of unequal length, filled up with PADDING. UserError for numbers with fractions."""
+    import pyarrow.compute as pc
+
+    if values.null_count:
+        raise UserError(f"{where}: row {start + int(np.argmax(values.is_null().to_numpy(False)))} is empty")
+    lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+    inside = _unnested(values.flatten(), where, start)
+    if not np.issubdtype(inside.dtype, np.integer):
+        raise UserError(f"{where}: ragged rows: row lengths differ, which only whole-number codes may have")
+    found = np.full((len(values), longest, *inside.shape[1:]), PADDING, np.int64)
+    found[np.arange(longest) < lengths[:, None]] = inside
+    return found
 
 
 def _unnested(values: "pa.Array", where: str, start: int) -> Array:
@@ -137,8 +223,7 @@ def _unnested(values: "pa.Array", where: str, start: int) -> Array:
     def row_of(place: int) -> int:
         return start + place * rows // max(int(np.prod(shape)), 1)
 
-    while pa.types.is_list(values.type) or pa.types.is_large_list(values.type) \
-            or pa.types.is_fixed_size_list(values.type):
+    while _listed((values := storage(values)).type):
         if values.null_count:
             raise UserError(f"{where}: row {row_of(int(np.argmax(values.is_null().to_numpy(False))))} is empty")
         lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
@@ -151,26 +236,57 @@ def _unnested(values: "pa.Array", where: str, start: int) -> Array:
         shape.append(int(lengths[0]) if len(lengths) else 0)
     if values.null_count:
         raise UserError(f"{where}: row {row_of(int(np.argmax(values.is_null().to_numpy(False))))} has an empty value")
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.uint8())
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         raise UserError(f"{where}: holds {values.type}, not numbers")
     return np.asarray(values.to_numpy(zero_copy_only=False).reshape(shape))
 
 
-def open_column(path: Source, names: Sequence[str], what: str) -> Column:
+def open_column(path: Source, names: Sequence[str], what: str, *, fill: bool = False) -> Column:
     """The rows of a file or of arrays: the first of `names` that it has, or the only one that can be meant.
 
-    Raises UserError naming what there is if none or several could be meant.
+    With `fill`, rows of whole numbers may be of unequal length. Raises UserError naming what there is if none or
+    several could be meant, and for a table with one number a row.
     """
-    if is_parquet(path):
-        schema = open_parquet(path).schema_arrow
-        lists = [field.name for field in schema if "list" in str(field.type)]
-        return ListColumn(path, _chosen(path, names, schema.names, lists, what))
-    arrays = load_arrays(path)
+    if is_text_table(path):
+        raise UserError(f"{path}: {what} are not read from CSV; save them as NPY, NPZ or Parquet with one clip a row")
+    if is_table(path):
+        table = open_table(path)
+        lists = [name for name in table.names if "list" in str(table.type_of(name))]
+        name = _chosen(path, names, table.names, lists, what)
+        if name not in lists:
+            raise UserError(_one_number_a_row(path, name, table))
+        return ListColumn(path, name, table, fill=fill)
+    if is_tar(path):
+        shards = opened_shards(path)
+        name = _chosen(path, names, [*shards.wide, *shards.single], shards.wide, what)
+        if name not in shards.wide:
+            raise UserError(f"{path}: {what}: '{name}' holds one value a sample, not an array")
+        column = ShardColumn(path, name)
+        if column.ragged and not fill:
+            raise UserError(f"{path}: {what}: rows of different shape")
+        return column
+    arrays = stored_arrays(path)
     wide = [name for name, values in arrays.items() if values.ndim >= 2]
     values = arrays[_chosen(path, names, list(arrays), wide, what)]
-    if values.ndim < 2 or not np.issubdtype(values.dtype, np.number):
-        raise UserError(f"{path}: {what}: expected numbers with one row a clip, found {values.dtype} {values.shape}")
-    return InMemory(path, values)
+    kind = np.dtype(values.dtype)
+    if values.ndim < 2 or not (np.issubdtype(kind, np.number) or kind.kind == "b" or kind.hasobject):
+        raise UserError(f"{path}: {what}: expected numbers with one row a clip, found {kind} {values.shape}")
+    if len(values) and not all(values.shape):
+        raise UserError(f"{path}: {what}: rows of shape {list(values.shape[1:])} hold no values")
+    return ArrayColumn(path, values)
+
+
+def _one_number_a_row(path: Path, name: str, table: StoredTable) -> str:
+    kind = table.type_of(name)
+    if "struct" in str(kind) or "string" in str(kind) or "binary" in str(kind):
+        return f"{path}: column '{name}' holds {kind}, not lists of numbers"
+    key = next((each for each in table.names if each.endswith("id") and each != name), "clip_id")
+    return (
+        f"{path}: column '{name}' holds one number a row, not the list of a clip's codes; group the rows first, as "
+        f"pandas does with table.groupby('{key}')['{name}'].agg(list).reset_index()"
+    )
 
 
 def read_csv(path: Path, **options: Any) -> "pd.DataFrame":  # noqa: ANN401 - pandas' own
@@ -186,25 +302,29 @@ def read_csv(path: Path, **options: Any) -> "pd.DataFrame":  # noqa: ANN401 - pa
         raise UserError(f"{path}: not a readable CSV file: {str(error).splitlines()[0]}") from None
 
 
-def load_arrays(path: Source, names: Container[str] | None = None) -> dict[str, Array]:
-    """The arrays given, or those of an NPY (mapped, named `array`) or NPZ file, by name: all, or those of the `names`.
+def stored_arrays(path: Source, names: Container[str] | None = None) -> dict[str, Values]:
+    """The arrays given, or those of a file, by name: all, or those of the `names`; they may stay in their file.
 
-    UserError if a file is neither, or holds Python objects.
+    UserError if the file is of no known kind or damaged.
     """
-    if isinstance(path, Given):
-        return {name: values for name, values in path.arrays.items() if names is None or name in names}
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        arrays = {"array": found} if isinstance(found, np.ndarray) else found
-        return {name: arrays[name] for name in arrays if names is None or name in names}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except ValueError as error:
-        if "pickle" in str(error) or "Python objects" in str(error):
-            raise UserError(f"{path}: holds Python objects (rows of different length?), not a plain array") from None
-        raise UserError(f"{path}: not a readable NPY or NPZ file: {error}") from None
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path}: not a readable NPY or NPZ file: {error}") from None
+    arrays: Mapping[str, Values] = path.arrays if isinstance(path, Given) else arrays_of(path)
+    return {name: values for name, values in arrays.items() if names is None or name in names}
+
+
+def load_arrays(path: Source, names: Container[str] | None = None) -> dict[str, Array]:
+    """The same in memory, or mapped from disk."""
+    return {name: _held(values) for name, values in stored_arrays(path, names).items()}
+
+
+def flat_arrays(path: Source, names: Container[str]) -> dict[str, Array]:
+    """Those of `names` that hold one value a clip (N,): of arrays, a file of them, or WebDataset shards."""
+    if is_tar(path):
+        return {name: values for name, values in opened_shards(path).single.items() if name in names}
+    return {name: _held(values) for name, values in stored_arrays(path, names).items() if values.ndim == 1}
+
+
+def _held(values: Values) -> Array:
+    return values[:] if isinstance(values, Kept | Member) else np.asarray(values)
 
 
 def _chosen(path: Source, names: Sequence[str], there: Sequence[str], likely: Sequence[str], what: str) -> str:

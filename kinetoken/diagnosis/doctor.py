@@ -64,6 +64,8 @@ def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str
 
     tables = {}
     if patient.tally is not None:
+        if patient.tally.depth > 1:
+            tables["codebooks"] = tally.by_codebook(patient.tally)
         tables["positions"] = tally.by_position(patient.tally)
         tables["levels"] = tally.level_histograms(patient.tally, patient.meta.levels)
         tables["position_levels"] = tally.levels_by_position(patient.tally, patient.meta.levels)

@@ -14,7 +14,7 @@ from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.physics import physics_numbers
 from kinetoken.diagnosis.probes import ProbeResult
-from kinetoken.diagnosis.tally import WINDOW, Tally
+from kinetoken.diagnosis.tally import WINDOW, Tally, by_codebook
 from kinetoken.scores import majority_accuracy, with_interval
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
     numbers: Numbers = {"sampled_clips": len(patient)}
     bits = None
     if patient.tally is not None:
-        numbers |= _usage_numbers(patient.tally, params.seed)
+        numbers |= _usage_numbers(patient.tally, params.seed) | dict(patient.intake)
         bits = numbers["entropy_bits"] * float(np.prod(patient.meta.grid))
     numbers |= _rank_numbers(patient, params.seed) | _quantization_numbers(patient, params.seed)
     if measures.mismatch is not None:
@@ -66,13 +66,14 @@ def _floor(patient: Patient) -> float:
 
 
 def _usage_numbers(tally: Tally, seed: int) -> Numbers:
-    size, whole = tally.codebook_size, usage.usage_of(tally.counts)
-    intervals, ends = usage.usage_intervals(tally.groups, seed), usage.usage_ends(size)
+    size, whole = tally.size, tally.usage(tally.counts)
+    intervals, ends = usage.usage_intervals(tally.groups, seed, tally.usage, size), usage.usage_ends(size)
     numbers: Numbers = {"usage_clips": tally.clips} | dataclasses.asdict(whole)
     numbers["perplexity_over_codebook"] = whole.perplexity / size
     if tally.has_foreground:
-        seen = usage.usage_of(tally.foreground.sum(0))
-        intervals["perplexity_foreground"] = usage.usage_intervals(tally.foreground, seed)["perplexity"]
+        seen = tally.usage(tally.foreground.sum(0))
+        found = usage.usage_intervals(tally.foreground, seed, tally.usage, size)
+        intervals["perplexity_foreground"] = found["perplexity"]
         numbers["perplexity_foreground"] = seen.perplexity
         numbers["foreground"] = dataclasses.asdict(seen) | {
             "token_share": tally.foreground_share, "perplexity_over_codebook": seen.perplexity / size,
@@ -81,6 +82,9 @@ def _usage_numbers(tally: Tally, seed: int) -> Numbers:
         numbers |= _bounded(name, numbers[name], ends[name.removesuffix("_foreground")], (low, high))
     if tally.windows:
         numbers["windows"] = _window_numbers(tally)
+    if tally.depth > 1:
+        table = by_codebook(tally).set_index("codebook")
+        numbers["codebooks"] = {str(place): row.to_dict() for place, row in table.iterrows()}
     return numbers
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
-from kinetoken.diagnosis.columns import Column, Source, open_column
+from kinetoken.diagnosis.columns import Column, Source, is_table, is_tar, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
@@ -31,7 +31,7 @@ class UserClips:
         self.path = path
         self.store: ClipStore | None = None
         self.column: Column | None = None
-        if isinstance(path, Path) and path.is_dir():
+        if isinstance(path, Path) and path.is_dir() and not _is_array(path):
             self.store = ClipStore(path, foreign=True)
             there = Rows(path, len(self.store), what, {"track_id": self.store.track_id})
         else:
@@ -40,15 +40,21 @@ class UserClips:
         join = joined(codes, there)
         self.place, self.note = join.rows, join.note
         self.scene = None if self.store is None else _scene(self.store)
+        self.scale: Scale | None = None
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         """Places among these ascending rows and their clips, a few at a time, in any order."""
         if self.store is not None:
             yield from self._stored(rows)
         elif self.column is not None:
-            for start in range(0, len(rows), CHUNK):
-                part = rows[start : start + CHUNK]
-                yield np.arange(start, start + len(part)), _rgb(self.column.take(self.place[part]), self.path)
+            self.scale = self.scale or _scale(self.column, self.place[rows], self.path)
+            for places, values in self.column.stream(self.place[rows], CHUNK):
+                yield places, self.scale.pixels(_channels_last(values, self.path))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed: how the clips were joined, and what scale their values have."""
+        return tuple(each for each in (self.note, self.scale.said if self.scale else "") if each)
 
     def _stored(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         assert self.store is not None
@@ -69,21 +75,70 @@ def _scene(store: ClipStore) -> Scene | None:
         return None
 
 
-def _rgb(values: NDArray[Any], path: Source) -> Pixels:
-    """(n, T, H, W, 3) uint8 from numbers in [0, 1] or [0, 255], with 1, 3 or no channels."""
+def _is_array(path: Path) -> bool:
+    """Is the folder an array's or a list of clips, and no clip store?"""
+    store = is_table(path) and any(path.glob("part-*.parquet"))
+    return path.suffix == ".zarr" or is_tar(path) or (is_table(path) and not store)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """What values of a whole file stand for black and white, and what the report says of it; empty if it is plain."""
+
+    black: float
+    white: float
+    said: str = ""
+
+    def pixels(self, values: NDArray[Any]) -> Pixels:
+        """(n, T, H, W, 3) uint8 of values with 1 or 3 channels; values beyond black and white are clipped."""
+        if values.dtype != np.uint8:
+            share = (values.astype(np.float32) - self.black) / (self.white - self.black)
+            values = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+        return np.repeat(values, 3, -1) if values.shape[-1] == 1 else np.asarray(values, np.uint8)
+
+
+def _channels_last(values: NDArray[Any], path: Source) -> NDArray[Any]:
+    """(n, T, H, W, C) with 1 or 3 channels; UserError for other shapes."""
     if values.ndim == 4:
         values = values[..., None]
+    if values.ndim == 5 and values.shape[-1] not in (1, 3) and values.shape[2] in (1, 3):
+        values = np.moveaxis(values, 2, -1)  # (n, T, C, H, W), as torch has frames
+    elif values.ndim == 5 and values.shape[-1] not in (1, 3) and values.shape[1] in (1, 3):
+        values = np.moveaxis(values, 1, -1)  # (n, C, T, H, W), as torch has videos
     if values.ndim != 5 or values.shape[-1] not in (1, 3):
         raise UserError(f"{path}: clips must be (N, T, H, W, C) with 1 or 3 channels, found rows of {values.shape[1:]}")
-    if values.dtype != np.uint8:
+    return values
+
+
+def _scale(column: Column, rows: NDArray[np.int64], path: Source) -> Scale:
+    """One scale for the whole file, by the least and the greatest value of these rows. UserError if none fits.
+
+    Decoders overshoot black and white a little; such values are within TOLERANCE of the range and clipped.
+    """
+    low, high, whole = np.inf, -np.inf, True
+    for _, values in column.stream(rows, CHUNK):
+        if values.dtype in (np.uint8, np.bool_):
+            return Scale(0, 255 if values.dtype == np.uint8 else 1)
         if not np.isfinite(values).all():
             raise UserError(f"{path}: clips hold NaN or infinite values")
-        low, high = float(values.min()), float(values.max())
-        if low < 0 or high > 255:
-            raise UserError(f"{path}: clips run from {low:g} to {high:g}; give [0, 1] or [0, 255]")
-        scale = 255.0 if np.issubdtype(values.dtype, np.floating) and high <= 1 else 1.0
-        values = np.rint(values * scale).astype(np.uint8)
-    return np.repeat(values, 3, -1) if values.shape[-1] == 1 else np.asarray(values, np.uint8)
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        whole = whole and not np.issubdtype(values.dtype, np.floating)
+    fits = [(black, white) for black, white in SCALES if not whole or white == 255]
+    for black, white in fits:
+        spare = TOLERANCE * (white - black)
+        least = 0.0 if whole or white == 1 else LEAST_WHITE
+        if low >= black - spare and least <= high <= white + spare:
+            clipped = "; values beyond were clipped" if low < black or high > white else ""
+            said = "" if (low, high) == (black, white) or whole else (
+                f"{path.name}: values run from {low:.4g} to {high:.4g} and are read as [{black:g}, {white:g}]{clipped}."
+            )
+            return Scale(black, white, said)
+    raise UserError(f"{path}: clips run from {low:g} to {high:g}; give [0, 1], [-1, 1] or [0, 255]")
+
+
+SCALES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))  # black and white; the first that fits counts
+LEAST_WHITE = 16  # that numbers with fractions must reach somewhere to be read as [0, 255]
+TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +183,7 @@ def measure_footage(
     painted = None
     if drawn is not None:
         painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))
-    assumed = (each.note for each in (footage, drawn) if each is not None and each.note)
+    assumed = (note for each in (footage, drawn) if each is not None for note in each.notes)
     return FootageMeasures(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
 
 

@@ -71,9 +71,10 @@ def _sparse_counts(codes: NDArray[np.int32]) -> "csr_array":
     from scipy.sparse import csr_array
 
     flat = codes.reshape(len(codes), -1)
-    _, place = np.unique(flat, return_inverse=True)
-    rows = np.repeat(np.arange(len(flat)), flat.shape[1])
-    return csr_array((np.ones(flat.size), (rows, place.ravel())), shape=(len(flat), int(place.max()) + 1))
+    there = flat >= 0  # the rest is padding
+    _, place = np.unique(flat[there], return_inverse=True)
+    rows = np.repeat(np.arange(len(flat)), there.sum(1))
+    return csr_array((np.ones(len(place)), (rows, place)), shape=(len(flat), int(place.max()) + 1))
 
 
 def _in_chunks(counts: "csr_array", weights: Any) -> Array:  # noqa: ANN401 - an iterator of (n, C)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,21 +10,22 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.codes import CodesMeta, Indices
+from kinetoken.codes import CodesMeta
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
-from kinetoken.diagnosis.columns import Column, Source, is_parquet, load_arrays, open_column, open_parquet
+from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
+from kinetoken.diagnosis.columns import Column, Source, is_table, load_arrays, open_column
 from kinetoken.diagnosis.footage import UserClips, measure_footage
 from kinetoken.diagnosis.history import LEAST_POINTS, History, late_fall, read_history
-from kinetoken.diagnosis.joining import Rows, joined, read_rows
+from kinetoken.diagnosis.joining import Join, Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
+from kinetoken.diagnosis.layouts import Known
 from kinetoken.diagnosis.patient import SPLITS, Patient
+from kinetoken.diagnosis.tables import open_table
 from kinetoken.diagnosis.tally import Tally
 from kinetoken.diagnosis.vectors import centroids, fsq_vectors, lfq_vectors, stand_ins
-
-CODE_NAMES = ("codes", "indices", "tokens", "code", "ids")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Config:
 class Files:
     """A user's files, or arrays in their place; all but the codes are optional.
 
-    history: a file, or epochs with their validation losses; config: a file, or its keys and values.
+    history: a file, or epochs with their validation losses; config: a file, or its keys and values; layout: the axes
+    of the codes, as `layouts` has them.
     """
 
     codes: Source
@@ -57,6 +60,7 @@ class Files:
     codebook: Source | None = None
     history: Path | History | None = None
     config: Path | Mapping[str, Any] | None = None
+    layout: str | None = None
 
 
 def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
@@ -65,32 +69,59 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     Raises UserError with one sentence for rows of different length, codes outside the codebook, files that do not
     belong together, and a single clip.
     """
-    column = open_column(files.codes, CODE_NAMES, "codes")
-    if len(column) < 2:
-        raise UserError(f"{files.codes}: {len(column)} clips; at least two are needed for a comparison")
     config = read_config(files)
-    labels = read_labels(files.codes, len(column))
+    codes = CodesColumn(files.codes, files.layout, Known(config.grid, config.codebook_size, config.quantizer))
+    if len(codes) < 2:
+        raise UserError(f"{files.codes}: {len(codes)} clips; at least two are needed for a comparison")
+    labels = read_labels(files.codes, len(codes))
     if files.labels is not None:
         labels = labels_beside(labels, files.codes, files.labels)
-    known = Rows(files.codes, len(column), "codes", labels.ids)
-    split, notes = split_clips(labels, len(column), params.seed)
+    beside = _opened(files, Rows(files.codes, len(codes), "codes", labels.ids))
+    split, notes = split_clips(labels, len(codes), params.seed)
     rows = _sample(labels, split, params)
-    progress.phase("looking at codes", len(column), "clips")
-    scan = _scan(column, config, progress)
-    if scan.continuous:
-        patient = _never_quantized(column, rows, config, progress)
+    progress.phase("looking at codes", len(codes), "clips")
+    coding = examined(codes, config.levels, progress)
+    if coding.continuous:
+        patient = _never_quantized(codes.column, rows, config, progress)
     else:
-        patient = _counted(column, rows, config, scan, labels, params.seed, progress)
+        patient = _counted(codes, rows, config, coding, labels, params.seed, progress)
     patient.label, patient.split = labels.names_of(rows), np.array(SPLITS)[split[rows]]
     patient.track_id = next(iter(labels.ids.values()))[rows] if labels.ids else rows
-    patient.unreadable = labels.missing or _too_few(patient)
+    patient.unreadable = labels.missing or _too_few(labels, split)
+    patient.clips_a_class = int(_counts(labels, split)[:, 0].min())
     patient.pooled = config.pooling == "space"
-    patient.notes = (*scan.notes, *labels.notes, *notes, *_said(config))
-    _add_vectors(patient, files, known, rows, params.seed)
-    _add_footage(patient, files, known, rows, params, progress)
-    if files.history is not None:
-        patient.history, patient.late_fall = _curve(files.history)
+    patient.notes = (*coding.notes, *labels.notes, *notes, *_said(config))
+    _add_vectors(patient, files, coding, beside, rows, params.seed)
+    flat = "N" in codes.layout.axes and config.grid is None  # rows and columns are not known apart
+    _add_footage(patient, beside, rows, params, progress, (1, 1, 1) if flat else patient.meta.grid)
+    patient.history, patient.late_fall = beside.curve
     return patient
+
+
+@dataclasses.dataclass(frozen=True)
+class FilesBeside:
+    """The files beside the codes, opened and matched to them before the long work."""
+
+    latents: tuple[Column, Join] | None
+    clips: UserClips | None
+    reconstructions: UserClips | None
+    curve: tuple[History, float | None]
+
+
+def _opened(files: Files, known: Rows) -> FilesBeside:
+    """UserError for files that are missing, damaged, or do not belong to the codes."""
+    if files.clips is None and files.reconstructions is not None:
+        raise UserError(f"{files.reconstructions}: reconstructions need the clips too (--clips)")
+    latents = None
+    if files.latents is not None:
+        column = open_column(files.latents, ("latents", "features", "z"), "latents")
+        latents = column, joined(known, read_rows(files.latents, len(column), "rows of latents"))
+    return FilesBeside(
+        latents,
+        None if files.clips is None else UserClips(files.clips, known, "clips"),
+        None if files.reconstructions is None else UserClips(files.reconstructions, known, "reconstructions"),
+        ((), None) if files.history is None else _curve(files.history),
+    )
 
 
 def _curve(history: Path | History) -> tuple[History, float | None]:
@@ -105,8 +136,8 @@ def read_config(files: Files) -> Config:
     """The user's config over what the codes table says of itself; UserError for unknown keys and wrong types."""
     found: dict[str, Any] = dataclasses.asdict(Config())
     found["levels"] = []
-    if is_parquet(files.codes):
-        meta = json.loads((open_parquet(files.codes).schema_arrow.metadata or {}).get(b"codes", b"{}"))
+    if is_table(files.codes):
+        meta = _metadata(files.codes)
         found |= {key: meta[key] for key in ("grid", "codebook_size", "levels", "quantizer") if key in meta}
     if files.config is not None:
         given = read_yaml(files.config) if isinstance(files.config, Path) else files.config  # JSON is YAML
@@ -115,46 +146,25 @@ def read_config(files: Files) -> Config:
         found |= given
     where = "config" if isinstance(files.config, Mapping) else str(files.config or files.codes)
     config = build(Config, found, where)
-    size = int(np.prod(config.levels)) if config.levels else config.codebook_size
+    size = math.prod(config.levels) if config.levels else config.codebook_size
     if config.codebook_size not in (None, size):
         raise UserError(f"levels {list(config.levels)} make {size} codes, but codebook_size is {config.codebook_size}")
     return dataclasses.replace(config, codebook_size=size)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scan:
-    """What one look at the numbers told: are they continuous, the largest, and what is assumed from it."""
-
-    continuous: bool
-    largest: int
-    notes: tuple[str, ...] = ()
-
-
-def _scan(column: Column, config: Config, progress: Progress) -> Scan:
-    """A whole pass only where it is needed: for a codebook of unknown size, and for codes kept as fractions."""
-    first = next(column.batches())
-    whole = np.issubdtype(first.dtype, np.integer)
-    if whole and config.codebook_size is not None:
-        return Scan(False, config.codebook_size - 1)
-    largest, continuous, start = 0.0, False, 0
-    for batch in column.batches():
-        if not whole:
-            _require_finite(batch, column.path, start)
-            continuous = continuous or bool((batch != np.rint(batch)).any())
-        largest, start = max(largest, float(batch.max())), start + len(batch)
-        progress.advance(len(batch))
-    if continuous:
-        return Scan(True, 0, ("The table holds numbers with fractions, not codes: no quantizer ran.",))
-    if config.codebook_size is not None:
-        return Scan(False, config.codebook_size - 1)
-    note = f"The codebook's size is not known; the largest code, {largest:.0f}, is taken as its last."
-    return Scan(False, max(int(largest), 1), (note,))
-
-
-def _require_finite(batch: NDArray[Any], path: Source, start: int) -> None:
-    bad = ~np.isfinite(batch.reshape(len(batch), -1)).all(1)
-    if bad.any():
-        raise UserError(f"{path}: row {start + int(np.argmax(bad))} holds NaN or infinite values")
+def _metadata(path: Path) -> Mapping[str, Any]:
+    """What a codes table says of itself in its schema's metadata; nothing if it says nothing."""
+    raw = open_table(path).metadata.get(b"codes", b"{}")
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{path}: its metadata 'codes' is no JSON object of grid, codebook_size, levels and quantizer; remove it, "
+            "or write the table with kinetoken"
+        )
+    return found
 
 
 def _sample(labels: Labels, split: NDArray[np.int8], params: Diagnosis) -> NDArray[np.int64]:
@@ -166,46 +176,30 @@ def _sample(labels: Labels, split: NDArray[np.int8], params: Diagnosis) -> NDArr
     return np.sort(np.concatenate(kept))
 
 
-def _grid(config: Config, shape: tuple[int, ...], path: Source) -> tuple[int, int, int]:
-    """The grid said, or that of the array, or one row of tokens; UserError if the rows are of another length."""
-    if config.grid is not None:
-        if int(np.prod(config.grid)) != int(np.prod(shape)):
-            raise UserError(
-                f"{path}: rows of {int(np.prod(shape))} codes, but the grid {list(config.grid)} needs "
-                f"{int(np.prod(config.grid))}"
-            )
-        return config.grid
-    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, int(np.prod(shape)))
-
-
 def _counted(
-    column: Column, rows: NDArray[np.int64], config: Config, scan: Scan, labels: Labels, seed: int, progress: Progress
+    column: CodesColumn, rows: NDArray[np.int64], config: Config, coding: Coding, labels: Labels, seed: int,
+    progress: Progress,
 ) -> Patient:
     """The patient with all clips counted and the sampled rows' codes kept."""
-    size = scan.largest + 1
     progress.phase("counting codes", len(column), "clips")
-    kept, start, tally = [], 0, None
+    kept, start = [], 0
+    sizes, declared = (tuple(getattr(book, name) for book in coding.books) for name in ("counted", "size"))
+    tally = Tally(
+        column.grid, sum(sizes), len(labels.names), seed, sizes=sizes, declared=declared,
+        codes=np.concatenate([book.entries for book in coding.books]),
+    )
+    shape = (*column.grid, len(sizes)) if len(sizes) > 1 else column.grid
     for batch in column.batches():
-        grid = _grid(config, batch.shape[1:], column.path)
-        tally = tally or Tally(grid, size, len(labels.names), seed)
-        codes = _indices(batch, size, column.path, start).reshape(len(batch), *grid)
+        codes = coding.places(batch).reshape(len(batch), *shape)
         tally.add(codes, labels.target[start : start + len(batch)] if labels.names else None)
         first, last = np.searchsorted(rows, [start, start + len(batch)])
         kept.append(codes[rows[first:last] - start])
         start += len(batch)
         progress.advance(len(batch))
-    assert tally is not None
-    meta = CodesMeta(tally.grid, size, config.quantizer, config.levels, "")
-    return Patient(meta, rows, rows, rows, np.concatenate(kept), {}, tally)
-
-
-def _indices(batch: NDArray[Any], size: int, path: Source, start: int) -> Indices:
-    if len(batch) and (batch.min() < 0 or batch.max() >= size):
-        bad = ((batch < 0) | (batch >= size)).reshape(len(batch), -1)
-        row = int(np.argmax(bad.any(1)))
-        value = batch.reshape(len(batch), -1)[row][bad[row]][0]
-        raise UserError(f"{path}: row {start + row}: code {value} lies outside the codebook of {size}")
-    return batch.astype(np.int32)
+    meta = CodesMeta(tally.grid, tally.size, config.quantizer, config.levels, "")
+    patient = Patient(meta, rows, rows, rows, np.concatenate(kept), {}, tally)
+    patient.intake = range_numbers(coding)
+    return patient
 
 
 def _never_quantized(column: Column, rows: NDArray[np.int64], config: Config, progress: Progress) -> Patient:
@@ -238,14 +232,22 @@ def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, pat
     raise UserError(f"{path}: {what} of shape {list(shape)} a clip do not fit the codes' grid {list(grid)}")
 
 
-def _too_few(patient: Patient) -> str:
-    """Why no probe can be fitted on these splits, or nothing."""
-    for split, least in (("train", 4), ("val", 1), ("test", 2)):
-        inside = patient.label[patient.split == split]
-        for name in patient.classes:
-            if (count := int((inside == name).sum())) < least:
-                return f"label '{name}' has {count} clips in split '{split}', at least {least} are needed"
+def _too_few(labels: Labels, split: NDArray[np.int8]) -> str:
+    """Why no probe can be fitted on these splits, counted before a sample is drawn, or nothing."""
+    counts = _counts(labels, split)
+    used = np.array(labels.names)[np.unique(labels.target[split >= 0])]
+    for name, least, found in zip(SPLITS, (4, 1, 2), counts.T, strict=True):
+        if (found < least).any():
+            few = int(np.argmax(found < least))
+            return f"label '{used[few]}' has {found[few]} clips in split '{name}', at least {least} are needed"
     return ""
+
+
+def _counts(labels: Labels, split: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Clips (classes, 3) in train, val and test of each class that any of them has."""
+    inside = split >= 0
+    used, place = np.unique(labels.target[inside], return_inverse=True)
+    return np.bincount(place * 3 + split[inside], minlength=3 * len(used)).reshape(-1, 3)
 
 
 def _said(config: Config) -> tuple[str, ...]:
@@ -257,76 +259,103 @@ def _said(config: Config) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _add_vectors(patient: Patient, files: Files, known: Rows, rows: NDArray[np.int64], seed: int) -> None:
+def _add_vectors(
+    patient: Patient, files: Files, coding: Coding, beside: FilesBeside, rows: NDArray[np.int64], seed: int
+) -> None:
     """Tokens of latents, codes and averaged codes."""
     if patient.codes is None:
         return
-    if files.latents is not None:
-        patient.tokens["latents"], assumed = _latents(files.latents, known, rows, patient.meta.grid)
-        patient.notes = (*patient.notes, *assumed)
-    vectors, note = _code_vectors(patient, files, seed)
-    patient.tokens["codes"] = vectors[patient.codes]
+    if beside.latents is not None:
+        column, join = beside.latents
+        patient.tokens["latents"] = _latents(column, join.rows[rows], patient.meta.grid)
+        patient.notes = (*patient.notes, *([join.note] if join.note else []))
+    vectors, note = _code_vectors(patient, files, coding, seed)
+    if len(coding.books) > 1:
+        patient.real_vectors = False  # side by side they are no point of the latents' space
+    if (patient.codes < 0).any():  # padding is no vector: the last row, which -1 stands for
+        vectors = np.concatenate([vectors, np.zeros_like(vectors[:1])])
+    tokens = vectors[patient.codes]
+    patient.tokens["codes"] = tokens.reshape(*tokens.shape[:4], -1)  # of several codebooks, one after the other
     patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
     patient.notes = (*patient.notes, *note)
 
 
-def _latents(
-    path: Source, known: Rows, rows: NDArray[np.int64], grid: tuple[int, int, int]
-) -> tuple[Tokens, tuple[str, ...]]:
-    """The latents of these rows of the codes, and what was assumed to find them."""
-    column = open_column(path, ("latents", "features", "z"), "latents")
-    join = joined(known, read_rows(path, len(column), "rows of latents"))
-    place = join.rows[rows]
+def _latents(column: Column, place: NDArray[np.int64], grid: tuple[int, int, int]) -> Tokens:
+    """The latents at these places on the codes' grid. UserError for NaN and latents that do not fit."""
     values = column.take(place).astype(np.float32)
     if not np.isfinite(values).all():
         bad = int(np.argmax(~np.isfinite(values.reshape(len(values), -1)).all(1)))
-        raise UserError(f"{path}: row {int(place[bad])} holds NaN or infinite values")
-    return laid_out(values, grid, path, "latents"), (join.note,) if join.note else ()
+        raise UserError(f"{column.path}: row {int(place[bad])} holds NaN or infinite values")
+    return laid_out(values, grid, column.path, "latents")
 
 
-def _code_vectors(patient: Patient, files: Files, seed: int) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The codebook (K, D): FSQ's, LFQ's, the one given, the latents' means, or stand-ins; and what is said of it."""
-    meta, codes = patient.meta, patient.codes
-    assert codes is not None
+def _code_vectors(
+    patient: Patient, files: Files, coding: Coding, seed: int
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The vectors (K, D) of all codes that are counted, and what is said of them.
+
+    FSQ's, LFQ's, those given, the latents' means, or stand-ins.
+    """
+    meta, books = patient.meta, coding.books
+    assert patient.codes is not None
     if meta.levels:
-        return fsq_vectors(meta.levels), ()
+        return np.concatenate([fsq_vectors(meta.levels, book.entries) for book in books]), ()
     if files.codebook is not None:
-        vectors = next(iter(load_arrays(files.codebook).values())).astype(np.float32)
-        if vectors.ndim != 2 or len(vectors) < meta.codebook_size or not np.isfinite(vectors).all():
-            raise UserError(
-                f"{files.codebook}: expected {meta.codebook_size} or more finite vectors, found {vectors.shape}"
-            )
-        channels = patient.tokens["latents"].shape[-1] if "latents" in patient.tokens else vectors.shape[1]
-        if vectors.shape[1] != channels:
-            raise UserError(
-                f"{files.codebook}: vectors of {vectors.shape[1]} numbers, but the latents have {channels} channels; "
-                "give the latents that were compared with these vectors, or leave the codebook out"
-            )
-        return vectors, ()
+        return _given_vectors(patient, files.codebook, coding), ()
     if meta.quantizer == "lfq" and meta.codebook_size & (meta.codebook_size - 1) == 0:
-        return lfq_vectors(meta.codebook_size), ()
+        return np.concatenate([lfq_vectors(meta.codebook_size, book.entries) for book in books]), ()
+    learned = patient.split == "train"
+    codes = patient.codes[learned]
+    each = [codes] if len(books) == 1 else [
+        np.where(codes[..., place] < 0, -1, codes[..., place] - start) for place, start in enumerate(coding.starts)
+    ]
     if "latents" in patient.tokens:
-        learned = patient.split == "train"
-        found = centroids(codes[learned], patient.tokens["latents"][learned], meta.codebook_size)
-        return found, ("No codebook was given: a code's vector is the mean of its latents.",)
+        latents = patient.tokens["latents"][learned]
+        found = [centroids(one, latents, book.counted) for one, book in zip(each, books, strict=True)]
+        return np.concatenate(found), ("No codebook was given: a code's vector is the mean of its latents.",)
     patient.real_vectors = False
-    return stand_ins(codes[patient.split == "train"], meta.codebook_size, seed), (
+    made = [
+        stand_ins(one, book.counted, seed + place) for place, (one, book) in enumerate(zip(each, books, strict=True))
+    ]
+    return np.concatenate(made), (
         "Neither levels, codebook nor latents were given. So probes use approximate code vectors, made from which "
         "codes occur next to each other, and their accuracy on codes is a lower bound.",
     )
 
 
+def _given_vectors(patient: Patient, path: Source, coding: Coding) -> NDArray[np.float32]:
+    """The user's vectors for the codes that are counted: (K, D), one table for all codebooks, or (Q, K, D)."""
+    books, needed = coding.books, patient.meta.codebook_size
+    vectors: NDArray[np.float32] = next(iter(load_arrays(path).values())).astype(np.float32)
+    if vectors.ndim == 3 and len(vectors) == len(books):
+        tables: list[NDArray[np.float32]] = list(vectors)
+    else:
+        tables = [vectors] * len(books)
+    if tables[0].ndim != 2 or len(tables[0]) < needed or not np.isfinite(vectors).all():
+        raise UserError(f"{path}: expected {needed} or more finite vectors, found {vectors.shape}")
+    width = tables[0].shape[1]
+    channels = patient.tokens["latents"].shape[-1] if "latents" in patient.tokens else width
+    if width != channels:
+        raise UserError(
+            f"{path}: vectors of {width} numbers, but the latents have {channels} channels; "
+            "give the latents that were compared with these vectors, or leave the codebook out"
+        )
+    if len(books) == 1 and books[0].seen is None:
+        return tables[0]
+    return np.concatenate([table[book.entries] for table, book in zip(tables, books, strict=True)])
+
+
 def _add_footage(
-    patient: Patient, files: Files, known: Rows, rows: NDArray[np.int64], params: Diagnosis, progress: Progress
+    patient: Patient, beside: FilesBeside, rows: NDArray[np.int64], params: Diagnosis, progress: Progress,
+    grid: tuple[int, int, int],
 ) -> None:
-    if files.clips is None:
-        if files.reconstructions is not None:
-            raise UserError(f"{files.reconstructions}: reconstructions need the clips too (--clips)")
+    """Tokens of pixels on this grid, the foreground if it is the codes' own, and how reconstructions compare."""
+    if beside.clips is None:
         return
     progress.phase("reading clips", len(rows), "clips")
-    footage = UserClips(files.clips, known, "clips")
-    drawn = None if files.reconstructions is None else UserClips(files.reconstructions, known, "reconstructions")
-    seen = measure_footage(footage, drawn, rows, patient.split, patient.meta.grid, params.reconstructed_clips)
+    seen = measure_footage(
+        beside.clips, beside.reconstructions, rows, patient.split, grid, params.reconstructed_clips
+    )
     patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"

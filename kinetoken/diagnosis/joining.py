@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids, alike, any_ids, rows_by_track
-from kinetoken.diagnosis.columns import Source, is_parquet, is_text_table, load_arrays, open_parquet, read_csv
+from kinetoken.diagnosis.columns import Source, flat_arrays, is_table, is_text_table, read_csv
+from kinetoken.diagnosis.tables import open_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,25 +49,25 @@ def read_rows(path: Source, length: int, what: str) -> Rows:
 
 
 def read_id_columns(path: Source) -> dict[str, Ids]:
-    """The columns of ID_NAMES that a CSV, Parquet, NPZ or NPY file or some arrays have, in that order, as `any_ids`."""
+    """The columns of ID_NAMES that a file or some arrays have, in that order, as `any_ids`."""
     if is_text_table(path):
         table = read_csv(path, dtype=str, usecols=lambda name: name in ID_NAMES)  # as text, so that 007 stays 007
         found = {str(name): table[name].to_numpy() for name in table}
-    elif is_parquet(path):
-        found = _parquet_ids(path)
+    elif is_table(path):
+        found = _table_ids(path)
     else:
-        found = {name: values for name, values in load_arrays(path, ID_NAMES).items() if values.ndim == 1}
+        found = flat_arrays(path, ID_NAMES)
     return {name: any_ids(found[name]) for name in ID_NAMES if name in found}
 
 
-def _parquet_ids(path: Path) -> dict[str, np.ndarray]:
+def _table_ids(path: Path) -> dict[str, np.ndarray]:
     import pyarrow as pa
 
-    file = open_parquet(path)
+    table = open_table(path)
     found = {}
-    for name in set(ID_NAMES) & set(file.schema_arrow.names):
-        if not pa.types.is_nested(file.schema_arrow.field(name).type):
-            parts = [_values(batch.column(0)) for batch in file.iter_batches(BATCH_ROWS, columns=[name])]
+    for name in set(ID_NAMES) & set(table.names):
+        if not pa.types.is_nested(table.type_of(name)):
+            parts = [_values(batch) for batch in table.batches(name, BATCH_ROWS)]
             found[name] = np.concatenate([np.empty(0, parts[0].dtype) if parts else np.empty(0, np.int64), *parts])
     return found
 

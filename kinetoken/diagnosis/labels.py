@@ -1,6 +1,7 @@
 """Who the clips are: labels, splits and ids, from the codes' own file or one beside it."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids
-from kinetoken.diagnosis.columns import Source, is_parquet, is_text_table, load_arrays, open_parquet, read_csv
+from kinetoken.diagnosis.columns import Source, flat_arrays, is_table, is_text_table, read_csv
 from kinetoken.diagnosis.joining import Rows, joined, read_id_columns
+from kinetoken.diagnosis.tables import StoredTable, open_table
 
 LABEL_NAMES = ("class", "label", "labels", "classes", "target", "y")
 SPLIT_NAMES = ("split", "subset", "fold")
 MEANT = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
+LEAST_APART = 8  # clips with as many labels that are taken for ids
+NAMELESS = "array"  # the name of an array in a file that gives it none
 OUTSIDE = -1  # of a clip in none of the three splits
 SHARES = (0.6, 0.15)  # of the clips drawn for train and val; the rest is test
 VAL_OF_TRAIN = 0.2  # taken for val where a file has no such split
@@ -55,6 +59,11 @@ def read_labels(path: Source, length: int | None = None) -> Labels:
         found.target, values = columns[label]
         found.names = tuple(str(value) for value in values)
         found.missing = _alike(found.names)
+        if len(found.names) == len(found.target) >= LEAST_APART:
+            raise UserError(
+                f"{path}: every clip has a label of its own in '{label}'; labels name classes that clips share (for "
+                "ids, name the column clip_id; put measured values into a few ranges first)"
+            )
         if (empty := np.isin(found.names, ["", "None", "nan"])).any():
             row = int(np.argmax(np.isin(found.target, np.flatnonzero(empty))))
             raise UserError(f"{path}: row {row} has no label")
@@ -100,43 +109,61 @@ def _columns(path: Source) -> dict[str, Column]:
     if is_text_table(path):
         table = read_csv(path)
         return {name: _places(table[name].to_numpy()) for name in wanted if name in table}
-    if is_parquet(path):
-        return _parquet_columns(path)
-    only = ("array",) if path.suffix == ".npy" else wanted
-    flat = {name: np.asarray(values) for name, values in load_arrays(path, only).items() if values.ndim == 1}
-    return {"label" if path.suffix == ".npy" else name: _places(values) for name, values in flat.items()}
+    if is_table(path):
+        return _table_columns(path)
+    flat = flat_arrays(path, (*wanted, NAMELESS))
+    if NAMELESS in flat and not any(name in flat for name in LABEL_NAMES):
+        flat["label"] = flat[NAMELESS]
+    return {name: _places(values) for name, values in flat.items() if name != NAMELESS}
 
 
-def _parquet_columns(path: Path) -> dict[str, Column]:
+def _table_columns(path: Path) -> dict[str, Column]:
     """Names dictionary-encoded as they are read, so that ten million of them stay small."""
     import pyarrow as pa
 
-    file = open_parquet(path)
-    schema = file.schema_arrow
+    table = open_table(path)
     columns = {}
     for name in (*LABEL_NAMES, *SPLIT_NAMES):
-        if name not in schema.names:
+        if name not in table.names:
             continue
-        if pa.types.is_integer(schema.field(name).type):
-            parts = [batch.column(0) for batch in file.iter_batches(65536, columns=[name])]
-            columns[name] = _places(pa.chunked_array(parts).to_numpy())
-            continue
+        kind = table.type_of(name)
+        if pa.types.is_nested(kind):
+            raise UserError(f"{path}: column '{name}' holds {_short(kind)}; a clip needs one {name}, text or a number")
         places: list[NDArray[np.int64]] = []
         known: dict[Any, int] = {}
-        for batch in file.iter_batches(65536, columns=[name]):
-            coded = batch.column(0).dictionary_encode()
+        for batch in table.batches(name, 65536):
+            coded = batch if pa.types.is_dictionary(batch.type) else batch.dictionary_encode()
             if coded.null_count:
                 raise UserError(f"{path}: row {sum(map(len, places)) + int(np.argmax(coded.is_null()))} has no {name}")
             values = coded.dictionary.to_pylist()
             new = np.array([known.setdefault(value, len(known)) for value in values], np.int64)
-            places.append(new[coded.indices.to_numpy()])
+            places.append(new[coded.indices.to_numpy()] if len(coded) else np.empty(0, np.int64))
         values = np.array(list(known))
         order = np.argsort(values)
-        columns[name] = (np.argsort(order)[np.concatenate(places)], values[order])
+        named = _class_names(table, name)
+        shown = values[order]
+        if named and pa.types.is_integer(kind) and len(shown) and 0 <= shown.min() and shown.max() < len(named):
+            shown = np.array([named[value] for value in shown.tolist()])
+        columns[name] = (np.argsort(order)[np.concatenate(places)], shown)
     return columns
 
 
+def _short(kind: object) -> str:
+    text = str(kind)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _class_names(table: StoredTable, name: str) -> list[str]:
+    """The names that a Hugging Face dataset gives the numbers of a column; empty if it gives none."""
+    try:
+        features = json.loads(table.metadata[b"huggingface"])["info"]["features"]
+        return [str(each) for each in features[name]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
 def _places(values: np.ndarray) -> Column:
+    """Places of values among the distinct ones, in order."""
     distinct, place = np.unique(values, return_inverse=True)
     return place.astype(np.int64), distinct
 

@@ -50,13 +50,12 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
     """All measures that the patient's inputs allow; `readings` by point of the chain, then by probe."""
     from kinetoken.diagnosis.geometry import effective_rank
     from kinetoken.diagnosis.probes import strongest
-    from kinetoken.diagnosis.usage import usage_of
     from kinetoken.scores import majority_accuracy
 
     best = {point: strongest(found) for point, found in readings.items()}
     tally, drawn, latents = patient.tally, patient.painted, patient.tokens.get("latents")
-    seen = usage_of(tally.foreground.sum(0)) if tally is not None and tally.has_foreground else None
-    whole = usage_of(tally.counts) if tally is not None else None
+    seen = tally.usage(tally.foreground.sum(0)) if tally is not None and tally.has_foreground else None
+    whole = tally.usage(tally.counts) if tally is not None else None
     train, test = patient.rows("train"), patient.rows("test")
     return Measures(
         floor=majority_accuracy(patient.target[train], patient.target[test]) if readings else 0.0,
@@ -72,10 +71,17 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
         picture_gain_db=None if drawn is None else drawn.psnr_db - drawn.psnr_db_floor,
         perplexity=None if whole is None else whole.perplexity, top1_share=None if whole is None else whole.top1_share,
         late_fall=patient.late_fall, loss_fall=_loss_fall(patient),
-        clips_a_class=int(np.unique(patient.target[train], return_counts=True)[1].min()) if readings else None,
+        clips_a_class=_clips_a_class(patient) if readings else None,
         pair_pixels=least_pair(best["pixels"]) if "pixels" in best else None,
         latent_offset=_offset(patient), test_clips=len(test) if readings else None,
     )
+
+
+def _clips_a_class(patient: "Patient") -> int:
+    """Training clips of the class that has fewest: of the whole table where these are a sample of it."""
+    if patient.clips_a_class is not None:
+        return patient.clips_a_class
+    return int(np.unique(patient.target[patient.rows("train")], return_counts=True)[1].min())
 
 
 def halved(splits: "Splits") -> "Splits":

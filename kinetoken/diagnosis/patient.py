@@ -5,6 +5,7 @@ examines it. Everything but the codes may be missing.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,11 +39,12 @@ class Motion:
 class Patient(PerTrack):
     """N sampled clips and what is known of them.
 
-    tokens: at those points of CHAIN that are known, (N, T', H', W', D); codes (N, T', H', W'), None if the table
-    holds numbers that were never quantized, and then there is no tally either; mask (test clips, T', H', W'):
+    tokens: at those points of CHAIN that are known, (N, T', H', W', D); codes (N, T', H', W'), of Q codebooks
+    (N, T', H', W', Q) with a number of its own for each code of each codebook, below 0 where a row has ended; None if
+    the table holds numbers that were never quantized, and then there is no tally either; mask (test clips, T', H', W'):
     tokens on what moves; recoded (N, T', H', W'): what the tokenizer itself makes of the clips; late_fall: see
     Measures; history: epochs and validation losses; real_vectors: are the tokens of codes the quantizer's own
-    vectors, or stand-ins made here.
+    vectors, or stand-ins made here or vectors of several codebooks side by side.
     """
 
     meta: CodesMeta
@@ -60,6 +62,8 @@ class Patient(PerTrack):
     late_fall: float | None = None
     real_vectors: bool = True
     pooled: bool = False  # are the codes used averaged over space, and to be judged so
+    clips_a_class: int | None = None  # for training, of the class that has fewest, before the sample was drawn
+    intake: Mapping[str, float] = dataclasses.field(default_factory=dict)  # numbers found while the codes were read
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.usage import Usage, fsq_digits, usage_of
+from kinetoken.diagnosis.usage import Usage, fsq_digits, mean_usage, usage_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,10 @@ MOST_CELLS = 2**24  # of one table of counts (128 MiB); a larger one is not made
 class Tally:
     """Counts over clips of a grid (T', H', W') with a codebook of K codes; `classes` 0 where labels are unknown.
 
+    Of Q codebooks the codes are numbered one codebook after the other, and K is the number of all; `sizes` (Q,) says
+    how many are counted of each, `declared` (Q,) how many each has, and `codes` (K,) which codes they are, where
+    these are not 0 … size − 1. Codes below 0 are padding and not counted.
+
     groups (GROUPS, K): tokens by random group of clips; foreground (GROUPS, K): those under a mask;
     positions (P, K): by place of the grid; masked (P,): masked tokens at each place;
     joint (2, K, C): by code and class, in two random halves of the clips;
@@ -40,9 +44,16 @@ class Tally:
     seed: int
     clips: int = 0
     masked_clips: int = 0
+    sizes: tuple[int, ...] = ()
+    declared: tuple[int, ...] = ()
+    codes: Counts = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         size, places = self.codebook_size, int(np.prod(self.grid))
+        self.sizes = self.sizes or (size,)
+        self.declared = self.declared or self.sizes
+        if not len(self.codes):
+            self.codes = np.concatenate([np.arange(each) for each in self.sizes])
         self.groups, self.foreground = np.zeros((2, GROUPS, size), np.int64)
         self.masked = np.zeros(places, np.int64)
         self.positions = np.zeros((places, size), np.int64) if places * size <= MOST_CELLS else None
@@ -53,23 +64,26 @@ class Tally:
         self._rng, self._mask_rng = np.random.default_rng(self.seed).spawn(2)
 
     def add(self, codes: Indices, target: NDArray[np.int64] | None = None) -> None:
-        """Count clips (n, T', H', W'), with their classes (n,) if they are known."""
+        """Count clips (n, T', H', W') or (n, T', H', W', Q), with their classes (n,) if they are known."""
         flat = codes.reshape(len(codes), -1).astype(np.int64)
+        there = flat >= 0
         size, group = self.codebook_size, self._rng.integers(0, GROUPS, len(codes))
-        self.groups += _table(flat + size * group[:, None], self.groups.shape)
+        self.groups += _table((flat + size * group[:, None])[there], self.groups.shape)
         if self.positions is not None:
-            self.positions += _table(flat + size * np.arange(flat.shape[1]), self.positions.shape)
+            places = np.arange(flat.shape[1]) // self.depth
+            self.positions += _table((flat + size * places)[there], self.positions.shape)
         if self.joint is not None and target is not None:
             cell = (flat + size * (group % 2)[:, None]) * self.classes + target[:, None]
-            self.joint += _table(cell, self.joint.shape)
-        self._slide(flat.ravel())
+            self.joint += _table(cell[there], self.joint.shape)
+        self._slide(flat[there])
         self.clips += len(codes)
 
     def add_foreground(self, codes: Indices, mask: Mask) -> None:
-        """Count the tokens of clips (n, T', H', W') that lie on what moves: of all clips or of a sample."""
+        """Count the tokens of clips that lie on what moves (n, T', H', W'): of all clips or of a sample."""
         flat, ball = codes.reshape(len(codes), -1).astype(np.int64), mask.reshape(len(codes), -1)
         group = self._mask_rng.integers(0, GROUPS, len(codes))
-        self.foreground += _table((flat + self.codebook_size * group[:, None])[ball], self.foreground.shape)
+        counted = np.repeat(ball, self.depth, axis=1) & (flat >= 0)
+        self.foreground += _table((flat + self.codebook_size * group[:, None])[counted], self.foreground.shape)
         self.masked += ball.sum(0)
         self.masked_clips += len(codes)
 
@@ -79,8 +93,33 @@ class Tally:
             self._window += np.bincount(part, minlength=self.codebook_size)
             self._filled += len(part)
             if self._filled == WINDOW:
-                self.windows.append(usage_of(self._window))
+                self.windows.append(self.usage(self._window))
                 self._window, self._filled = np.zeros_like(self._window), 0
+
+    @property
+    def depth(self) -> int:
+        """Q, the number of codebooks."""
+        return len(self.sizes)
+
+    @property
+    def size(self) -> int:
+        """The entries of one codebook, the largest."""
+        return max(self.declared)
+
+    def codebooks(self, counts: NDArray[np.int64] | NDArray[np.float64]) -> list[Usage | None]:
+        """Usage of each codebook by counts (K,); None of one that was never seen."""
+        ends = np.cumsum(self.sizes).tolist()
+        parts = [counts[end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
+        return [
+            usage_of(part, size) if part.sum() > 0 else None for part, size in zip(parts, self.declared, strict=True)
+        ]
+
+    def usage(self, counts: NDArray[np.int64] | NDArray[np.float64]) -> Usage:
+        """Usage by counts (K,), of several codebooks their mean. ValueError if nothing was seen."""
+        found = [one for one in self.codebooks(counts) if one is not None]
+        if not found:
+            raise ValueError("no token was counted")
+        return found[0] if self.depth == 1 else mean_usage(found)
 
     @property
     def counts(self) -> Counts:
@@ -101,6 +140,22 @@ def _table(cells: Counts, shape: tuple[int, ...]) -> Counts:
     return np.bincount(cells.ravel(), minlength=int(np.prod(shape))).reshape(shape)
 
 
+def by_codebook(tally: Tally) -> "pd.DataFrame":
+    """One row a codebook: codebook (from 1), size, and usage, perplexity, dead_codes and the rest; empty for one only.
+
+    A codebook without codes has usage 0.
+    """
+    import pandas as pd
+
+    if tally.depth == 1:
+        return pd.DataFrame()
+    none = Usage(0.0, 0.0, 0.0, 0.0, 0, 0)
+    return pd.DataFrame([
+        {"codebook": place + 1, "size": size, **dataclasses.asdict(found or dataclasses.replace(none, dead_codes=size))}
+        for place, (size, found) in enumerate(zip(tally.declared, tally.codebooks(tally.counts), strict=True))
+    ])
+
+
 def by_position(tally: Tally) -> "pd.DataFrame":
     """One row a place: slice, row, column, perplexity, usage, top1_share, foreground_share; empty if not counted."""
     import pandas as pd
@@ -110,7 +165,8 @@ def by_position(tally: Tally) -> "pd.DataFrame":
         return pd.DataFrame(columns=columns)
     rows = []
     for place, (slice_, row, column) in enumerate(np.ndindex(*tally.grid)):
-        found = usage_of(tally.positions[place])
+        seen = tally.positions[place]
+        found = tally.usage(seen) if seen.any() else Usage(0.0, 0.0, 0.0, 0.0, 0, 0)
         share = float(tally.masked[place] / max(tally.masked_clips, 1))
         rows.append((slice_, row, column, found.perplexity, found.usage, found.top1_share, share))
     return pd.DataFrame(rows, columns=columns)
@@ -121,7 +177,7 @@ def level_histograms(tally: Tally, levels: tuple[int, ...]) -> "pd.DataFrame":
     import pandas as pd
 
     everywhere, ball = (counts.sum(0) for counts in (tally.groups, tally.foreground))
-    digits = fsq_digits(np.arange(tally.codebook_size, dtype=np.int32), levels)  # (K, L)
+    digits = fsq_digits(tally.codes, levels)  # (K, L)
     rows = []
     for channel, count in enumerate(levels):
         whole, seen = (np.bincount(digits[:, channel], counts, minlength=count) for counts in (everywhere, ball))
@@ -137,10 +193,13 @@ def levels_by_position(tally: Tally, levels: tuple[int, ...]) -> "pd.DataFrame":
     columns = ["slice", "row", "column", "channel", "perplexity"]
     if tally.positions is None or not levels:
         return pd.DataFrame(columns=columns)
-    digits = fsq_digits(np.arange(tally.codebook_size, dtype=np.int32), levels)
+    digits = fsq_digits(tally.codes, levels)
     rows = []
     for channel, count in enumerate(levels):
         seen = tally.positions @ np.eye(count, dtype=np.int64)[digits[:, channel]]  # (P, levels)
         places = np.ndindex(*tally.grid)
-        rows += [(*place, channel, usage_of(found).perplexity) for place, found in zip(places, seen, strict=True)]
+        rows += [
+            (*place, channel, usage_of(found).perplexity if found.any() else 0.0)
+            for place, found in zip(places, seen, strict=True)
+        ]
     return pd.DataFrame(rows, columns=columns)

@@ -5,6 +5,7 @@ healthy codebook and tell little; the foreground ones do.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from einops import reduce
@@ -33,29 +34,48 @@ class Usage:
     near_dead_codes: int  # seen, but less than a hundredth as often as in uniform use
 
 
-def usage_of(counts: NDArray[np.int64] | Array) -> Usage:
-    """Usage from how often each code was seen (K,). ValueError if nothing was seen (Shannon 1948 for the entropy)."""
+def usage_of(counts: NDArray[np.int64] | Array, size: int | None = None) -> Usage:
+    """Usage from how often each code was seen (K,), of a codebook that has `size` entries where not all are counted.
+
+    ValueError if nothing was seen (Shannon 1948 for the entropy).
+    """
+    size = size or len(counts)
     total = float(counts.sum())
     if total <= 0:
         raise ValueError("no token was counted")
     share = counts[counts > 0] / total
     entropy = float(-(share * np.log2(share)).sum())
-    near_dead = int((share < NEAR_DEAD / len(counts)).sum())
-    dead = len(counts) - len(share)
-    return Usage(len(share) / len(counts), 2**entropy, entropy, float(share.max()), dead, near_dead)
+    near_dead = int((share < NEAR_DEAD / size).sum())
+    dead = size - len(share)
+    return Usage(len(share) / size, 2**entropy, entropy, float(share.max()), dead, near_dead)
 
 
-def usage_intervals(counts: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
+def mean_usage(found: list[Usage]) -> Usage:
+    """One usage for several codebooks: means, perplexity from the mean entropy, and all dead codes together."""
+    entropy = float(np.mean([one.entropy_bits for one in found]))
+    return Usage(
+        float(np.mean([one.usage for one in found])), 2**entropy, entropy,
+        float(np.mean([one.top1_share for one in found])), sum(one.dead_codes for one in found),
+        sum(one.near_dead_codes for one in found),
+    )
+
+
+def usage_intervals(
+    counts: NDArray[np.int64], seed: int, of: Callable[[NDArray[np.int64] | Array], Usage] = usage_of,
+    size: int | None = None,
+) -> dict[str, tuple[float, float]]:
     """95 % intervals of Usage's shares and entropies over clips or random groups of clips, counts (N, K).
+
+    `of`: the usage of counts (K,), where they are those of several codebooks; `size`: the entries of one.
 
     The estimate ± 1.96 bootstrap standard deviations: a resample holds fewer distinct clips, so percentiles
     would lie below the estimate itself.
     """
     rng = np.random.default_rng(seed)
     weight = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), BOOTSTRAP_DRAWS)
-    drawn = [usage_of(row) for row in weight.astype(np.float64) @ counts if row.sum() > 0]
-    whole = usage_of(counts.sum(0))
-    size = counts.shape[1]
+    drawn = [of(row) for row in weight.astype(np.float64) @ counts if row.sum() > 0]
+    whole = of(counts.sum(0))
+    size = size or counts.shape[1]
     return {
         name: _around(getattr(whole, name), float(np.std([getattr(one, name) for one in drawn])), low, high)
         for name, (low, high) in usage_ends(size).items()
@@ -91,10 +111,10 @@ def foreground_tokens(scene: Scene, points: Array, grid: tuple[int, int, int]) -
     return np.concatenate(parts)
 
 
-def fsq_digits(codes: Indices, levels: tuple[int, ...]) -> NDArray[np.int64]:
+def fsq_digits(codes: Indices | NDArray[np.int64], levels: tuple[int, ...]) -> NDArray[np.int64]:
     """Index of each FSQ channel's level, (...) → (..., L): mixed radix, first channel least significant.
 
     Mentzer et al. 2023, arXiv:2309.15505.
     """
-    basis = np.cumprod([1, *levels[:-1]])
+    basis = np.cumprod([1, *levels[:-1]], dtype=np.int64)
     return np.asarray(codes[..., None] // basis % np.array(levels), np.int64)

@@ -5,6 +5,8 @@ parameters of a training, loads its library for seconds, and refuses FSQ levels 
 have.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,22 +19,30 @@ STAND_IN_WIDTH = 12  # of each half of a stand-in vector
 MOST_CODES = 2**15  # of a codebook whose neighbourhoods are counted
 
 
-def fsq_vectors(levels: tuple[int, ...]) -> Vectors:
-    """The codebook (K, L) of FSQ: each channel's level on an even scale about 0 (Mentzer et al. 2023)."""
-    size = int(np.prod(levels))
+def fsq_vectors(levels: tuple[int, ...], codes: NDArray[np.int64] | None = None) -> Vectors:
+    """The codebook (K, L) of FSQ, or its rows for some codes: each channel's level on an even scale about 0.
+
+    Mentzer et al. 2023, arXiv:2309.15505.
+    """
+    codes = np.arange(math.prod(levels)) if codes is None else codes
     half = np.array(levels) // 2
-    return np.asarray((fsq_digits(np.arange(size, dtype=np.int32), levels) - half) / half, np.float32)
+    return np.asarray((fsq_digits(codes, levels) - half) / half, np.float32)
 
 
-def lfq_vectors(codebook_size: int) -> Vectors:
-    """The codebook (K, log2 K) of LFQ: the signs that the index's bits stand for, the highest bit first."""
-    bits = np.arange(codebook_size)[:, None] >> np.arange(codebook_size.bit_length() - 2, -1, -1)
+def lfq_vectors(codebook_size: int, codes: NDArray[np.int64] | None = None) -> Vectors:
+    """The codebook (K, log2 K) of LFQ, or its rows for some codes: the signs of the index's bits, the highest first."""
+    codes = np.arange(codebook_size) if codes is None else codes
+    bits = codes[:, None] >> np.arange(codebook_size.bit_length() - 2, -1, -1)
     return np.asarray((bits & 1) * 2 - 1, np.float32)
 
 
 def centroids(codes: Indices, latents: Vectors, codebook_size: int) -> Vectors:
-    """The mean latent (K, D) of each code, codes (..., ), latents (..., D); the overall mean for codes never seen."""
-    flat, vectors = codes.ravel(), latents.reshape(-1, latents.shape[-1])
+    """The mean latent (K, D) of each code, codes (..., ), latents (..., D); the overall mean for codes never seen.
+
+    Codes below 0 are padding.
+    """
+    there = codes.ravel() >= 0
+    flat, vectors = codes.ravel()[there], latents.reshape(-1, latents.shape[-1])[there]
     count = np.bincount(flat, minlength=codebook_size)
     sums = np.stack([np.bincount(flat, column, minlength=codebook_size) for column in vectors.T], 1)
     mean = np.where(count[:, None] > 0, sums / np.maximum(count, 1)[:, None], vectors.mean(0))
@@ -66,6 +76,10 @@ def _company(codes: Indices, codebook_size: int, seed: int) -> NDArray[np.float6
     if not pairs:
         return np.zeros((codebook_size, 0))
     left, right = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    there = (left >= 0) & (right >= 0)  # the rest is padding
+    left, right = left[there], right[there]
+    if not len(left):
+        return np.zeros((codebook_size, 0))
     shape = (codebook_size, codebook_size)
     counts = coo_array((np.ones(2 * len(left)), (np.r_[left, right], np.r_[right, left])), shape=shape).tocsr()
     alone = np.asarray(counts.sum(0)).ravel() / counts.sum()

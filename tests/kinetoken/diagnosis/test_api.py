@@ -98,8 +98,12 @@ def test_a_report_is_written_whole_and_over_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "message"), [
     ({"codes": 5}, "array 'codes': expected a row a clip, found int"),
-    ({"codes": [[1, 2], [3]]}, "array 'codes': rows of different shape"),
-    ({"codes": pd.DataFrame({"codes": [[1, 2], [3]]})}, "array 'codes', column 'codes': rows of different shape"),
+    ({"codes": [[[1, 2]], [[3]]]}, "array 'codes': rows of different shape"),
+    ({"codes": [[1.5, 2], [3.5]]}, "array 'codes': rows of different shape"),
+    ({"codes": pd.DataFrame({"codes": [[[1, 2]], [[3]]]})}, "array 'codes', column 'codes': rows of different shape"),
+    ({"latents": [[1, 2], [3]]}, "array 'latents': rows of different shape"),
+    ({"layout": "B,T"}, "array 'codes': --layout B,T has 1 axes after B, the rows have 3: 4 × 2 × 4"),
+    ({"layout": "T,B"}, "--layout T,B: no layout of codes"),
     ({"codes": CODES[:1]}, "array 'codes': 1 clips; at least two are needed"),
     ({"codes": {"a": CODES, "b": CODES}}, "array 'codes': codes not found"),
     ({"codes": LABEL}, "array 'codes': codes: expected numbers with one row a clip"),

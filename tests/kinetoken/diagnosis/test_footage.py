@@ -78,3 +78,37 @@ def test_clips_are_cut_to_the_grid_from_the_first_frame_and_the_far_edges() -> N
     clips = np.arange(17 * 10 * 9).reshape(1, 17, 10, 9, 1).astype(np.uint8)
     cut = fitted(clips, (4, 3, 4), Path("c.npy"))
     assert cut.shape == (1, 16, 9, 8, 1) and (cut == clips[:, 1:, :9, :8]).all()
+
+
+@pytest.mark.parametrize(("black", "white", "said"), [(0, 1, "[0, 1]"), (-1, 1, "[-1, 1]"), (0, 255, "[0, 255]")])
+def test_a_file_has_one_scale_whatever_a_part_of_it_holds(
+    tmp_path: Path, black: float, white: float, said: str
+) -> None:
+    clips = np.repeat(spots(1), 200, 0) * (0.02 + 0.98 * (np.arange(200) > 150)[:, None, None, None, None])
+    values = black + (white - black) * clips
+    values[190, 0, 0, 0] = white + 0.04 * (white - black)  # as decoders overshoot
+    values[191, 0, 0, 0] = black - 0.04 * (white - black)
+    np.save(tmp_path / "c.npy", values.astype(np.float32))
+    footage, found = UserClips(tmp_path / "c.npy", codes(200)), np.empty((200, 4, 16, 16, 3), np.uint8)
+    for places, pixels in footage.read(np.arange(200)):
+        found[places] = pixels
+    expected = np.rint(np.clip((values - black) / (white - black), 0, 1) * 255)
+    assert np.abs(found - expected).max() <= 1 and found[:64].max() < 10 < found[190].max() == 255
+    assert f"are read as {said}; values beyond were clipped" in footage.notes[-1]
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_channels_may_come_first_as_torch_has_them(tmp_path: Path, axis: int) -> None:
+    clips = (spots(12) * 255).astype(np.uint8)
+    np.save(tmp_path / "c.npy", np.moveaxis(clips, -1, axis))
+    found = np.concatenate([pixels for _, pixels in UserClips(tmp_path / "c.npy", codes(12)).read(np.arange(12))])
+    assert (found == clips).all()
+
+
+def test_values_of_no_scale_are_refused(tmp_path: Path) -> None:
+    for low, high in ((-3.0, 3.0), (-1.0, -1.0), (0.0, 1000.0), (-200.0, 255.0)):
+        values = np.full((12, 4, 16, 16), low, np.float32)
+        values[5] = high
+        np.save(tmp_path / "c.npy", values)
+        with pytest.raises(UserError, match=r"c.npy: clips run from .*; give \[0, 1\], \[-1, 1\] or \[0, 255\]"):
+            list(UserClips(tmp_path / "c.npy", codes(12)).read(np.arange(12)))

@@ -249,7 +249,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
     """Files that cannot be used, and what must be said of them."""
     good, path = folder / "good.npz", lambda name: folder / name
     np.savez(good, codes=codes_of(), label=names_of())
-    pq.write_table(pa.table({"codes": [[1, 2], [1, 2], [3]]}), path("ragged.parquet"))
+    pq.write_table(pa.table({"codes": [[[1, 2]], [[1, 2]], [[3]]]}), path("ragged.parquet"))
     pq.write_table(pa.table({"codes": [[1, 2], None, [3, 1]]}), path("empty_row.parquet"))
     pq.write_table(pa.table({"a": [[1]], "b": [[2]]}), path("two_lists.parquet"))
     pq.write_table(pa.table({"codes": [["x"], ["y"]]}), path("text.parquet"))
