@@ -15,6 +15,7 @@ from kinetoken.scenes.rendering import Rendering
 
 ROOT = Path(__file__).parents[1]
 BEFORE = pytest.StashKey[str]()
+LONGEST = ("test_pipeline.py", "test_train_gasm_cast.py", "test_ward.py", "test_client.py")
 
 # two test processes with two threads each wait for one another more than they work; set before torch is imported
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -40,8 +41,8 @@ def tracked_results() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole pipeline takes longest, so it begins first, while another process runs the rest."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """The files that take longest begin first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -403,11 +403,11 @@ def test_an_edited_module_changes_the_stages_that_import_it(
 
 
 def test_one_param_reruns_its_stage_and_its_readers(smoke: Path) -> None:
-    clips = yaml.safe_load((smoke / "params.yaml").read_text(encoding="utf-8"))["read_motion"]["clips"] - 1
-    output = dvc(smoke, "exp", "run", "-S", f"read_motion.clips={clips}")
-    assert reran(output) == {"read_motion", "describe_motion", "build_report"}
+    examined = yaml.safe_load((smoke / "params.yaml").read_text(encoding="utf-8"))["describe_motion"]["examined"] - 1
+    output = dvc(smoke, "exp", "run", "-S", f"describe_motion.examined={examined}")
+    assert reran(output) == {"describe_motion", "build_report"}
     params = smoke / "params.yaml"
-    assert load_params(params, "read_motion", params_class("read_motion")).clips == clips
+    assert load_params(params, "describe_motion", params_class("describe_motion")).examined == examined
     for name in STAGES:
         for dataset in datasets(name):
             load_params(params, f"{name}.{dataset}".rstrip("."), params_class(name))
