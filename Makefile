@@ -5,7 +5,7 @@
 # `python` and `dvc`, here and in the commands of dvc.yaml, are those of .venv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
-# every process would compile the project again: some 80 of them run in the tests
+# or every process would compile the project again
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3.11 python3 python3.12 python3.13
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))

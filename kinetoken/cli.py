@@ -14,15 +14,10 @@ from typer.core import TyperGroup
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
-from kinetoken.inference.commands import commands
+from kinetoken.inference.commands import Force, Json, Quiet, Threads, commands
 
 if TYPE_CHECKING:
     from kinetoken.core.progress import Progress
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over an output that exists.")]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
 
 class Speaking(TyperGroup):
@@ -123,7 +118,7 @@ def diagnose(
     params: Annotated[Path | None, typer.Option(help="Parameter file with a section diagnose_codes.")] = None,
     threads: Threads = 2, force: Force = False, as_json: Json = False, quiet: Quiet = False,
 ) -> None:
-    """Judge codes made anywhere.
+    """Examine the codes of any video tokenizer.
 
     Did they keep what the videos show, and if not, where was it lost and what brings it back? Only CODES are needed;
     what is missing is named in the report. The exit code is 0 when a report was made, whatever the verdict.

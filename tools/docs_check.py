@@ -107,8 +107,7 @@ def anchors(text: str) -> set[str]:
             title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", match[1])
             slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
             found[slug] = found.get(slug, -1) + 1
-    return {slug if not again else f"{slug}-{count}" for slug, last in found.items()
-            for count in range(last + 1) for again in [count > 0]}
+    return {f"{slug}-{count}" if count else slug for slug, last in found.items() for count in range(last + 1)}
 
 
 def link_faults(page: str, text: str, project: Project) -> Iterator[str]:

@@ -24,7 +24,6 @@ NONE = "–"
 UNITS = ("share", "dB", "px", "%", "×", "points", "of 1")
 FAULT_INJECTION = "studies/ward/metrics.json"
 
-
 MOST_IMPORTANT = (
     "train_tokenizer.centroid_error_px",
     "train_classifier.accuracy",
@@ -77,7 +76,6 @@ class Source:
         """Of a dotted name that begins with the stage; None where this run does not hold it."""
         stage, _, key = name.partition(".")
         return self.results.number(stage, key)
-
 
     def numbers(self, stage: str) -> Mapping[str, float]:
         """UserError for a stage that left none."""

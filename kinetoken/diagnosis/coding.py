@@ -363,8 +363,6 @@ def _countable(codes: CodesColumn, books: list[Book], said: bool) -> tuple[list[
     ]
 
 
-
-
 def range_numbers(coding: Coding) -> dict[str, float]:
     """Least and greatest code of the file, and the share of padding if there is any."""
     there = [book for book in coding.books if book.greatest != PADDING]
@@ -374,5 +372,3 @@ def range_numbers(coding: Coding) -> dict[str, float]:
     if coding.padding:
         found["padding_share"] = coding.padding
     return found
-
-

@@ -34,13 +34,12 @@ Resize = Annotated[bool, typer.Option(
 Window = Annotated[str | None, typer.Option(
     "--window", metavar="first|last|all", help="What is read of clips with more frames than the model reads."
 )]
-Fps = Annotated[float | None, typer.Option(help="Frames a second of arrays (default 16), or of videos in place of "
-                                                "their own.")]
+Fps = Annotated[float | None, typer.Option(help="Frames per second of arrays (default 16). For videos it replaces "
+                                                "the rate of the file.")]
 Scene = Annotated[Path | None, typer.Option(metavar="STORE", help="Clip store whose scene tracks are drawn in.")]
-Split = Annotated[str | None, typer.Option(help="Of a store, a codes table or tracks: this split alone.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="The first so many clips alone.")]
+Split = Annotated[str | None, typer.Option(help="Read only this split of a clip store, a codes table or tracks.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first clips, this many.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="auto: a GPU where there is one.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Tokenizer = Annotated[Path, typer.Option(help="Folder of the tokenizer; not read where the model needs none.")]
 Table = Annotated[Path | None, typer.Option("--out", help="Table as .parquet, .csv or .json. Default: printed.")]
 Media = Annotated[Path, typer.Option(
@@ -51,11 +50,13 @@ MediaOrCodes = Annotated[Path | None, typer.Option(
     ".parquet."
 )]
 CodesOut = Annotated[Path | None, typer.Option("--codes", help="Codes table (.parquet), beside --out or in its place.")]
-Scale = Annotated[int, typer.Option(min=1, help="Video files enlarge each pixel so many times; arrays never are.")]
+Scale = Annotated[int, typer.Option(min=1, help="Enlarge video pixels by this factor; arrays keep their size.")]
 Format = Annotated[str, typer.Option("--format", metavar="webm|mp4|npy", help="Of the files in a folder.")]
+# these four are options of all sub-commands, `kinetoken.cli` has them from here
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over an output that exists.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
 TOKENIZER = Path("models/tokenizer")
 
@@ -72,7 +73,7 @@ def tokenize(
     limit: Limit = None, device: Device = "auto", threads: Threads = 2, force: Force = False, as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn clips into codes.
+    """Encode clips as codes.
 
     Writes a codes table in the project's format: `diagnose`, the stages and the sub-commands below read it.
 
@@ -110,9 +111,9 @@ def reconstruct(
     scene: Scene = None, split: Split = None, limit: Limit = None, device: Device = "auto", threads: Threads = 2,
     force: Force = False, as_json: Json = False, quiet: Quiet = False,
 ) -> None:
-    """Show what codes keep of clips.
+    """Encode clips, decode the codes, and write the result.
 
-    Writes the clips as their codes show them, and prints each one's peak signal-to-noise ratio.
+    Prints the peak signal-to-noise ratio of each reconstruction.
 
     \b
     Example:
@@ -148,16 +149,16 @@ def classify(
     )] = Path("models/classifier"),
     tokenizer: Tokenizer = TOKENIZER,
     frames: Annotated[int | None, typer.Option(
-        help="Read the first frames of each clip alone, a multiple of 4, where the model reads beginnings."
+        help="Read only the first frames of each clip: a multiple of 4, if the model can read part of a clip."
     )] = None,
     out: Table = None, resize: Resize = False, window: Window = None, fps: Fps = None, scene: Scene = None,
     split: Split = None, limit: Limit = None, device: Device = "auto", threads: Threads = 2, force: Force = False,
     as_json: Json = False, quiet: Quiet = False,
 ) -> None:
-    """Say which motion clips show.
+    """Predict the class of each clip.
 
-    One row a clip: the most probable class, its probability, and that of every class. Classes that the source names
-    stand beside them.
+    One row a clip: the most probable class, its probability, and the probability of every class. If the source has
+    classes, the column `actual` holds them.
 
     \b
     Example:
@@ -181,12 +182,12 @@ def locate(
     clips: ClipsOrCodes,
     model: Annotated[Path, typer.Option(help="Folder of the position head.")] = Path("models/position"),
     tokenizer: Tokenizer = TOKENIZER,
-    frames: Annotated[int | None, typer.Option(help="Read the first frames alone, a multiple of 4.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Read only the first frames, a multiple of 4.")] = None,
     out: Table = None, resize: Resize = False, window: Window = None, fps: Fps = None, scene: Scene = None,
     split: Split = None, limit: Limit = None, device: Device = "auto", threads: Threads = 2, force: Force = False,
     as_json: Json = False, quiet: Quiet = False,
 ) -> None:
-    """Say where the ball is in every frame.
+    """Predict the position of the ball in every frame.
 
     One row a frame: x, y and z in metres from the camera (right, up, ahead), u and v in pixels of the model's image
     (right, down).
@@ -219,8 +220,9 @@ def describe(
 ) -> None:
     """Write the law of motion as an equation.
 
-    A fit to what the models read of the first three quarters of each clip; no language model has part in it. One row a
-    clip: the law, x, y and z in metres as text in t (seconds), the sentence, and the law's quantities.
+    A least-squares fit to the positions that the models predict from the first three quarters of each clip, without
+    a language model. One row a clip: the law, x, y and z in metres as text in t (seconds), the sentence, and the law's
+    quantities.
 
     \b
     Example:
@@ -244,24 +246,26 @@ def predict(
     clips: ClipsOrCodes,
     model: Annotated[Path, typer.Option(help="Folder of the predictor.")] = Path("models/predictor"),
     tokenizer: Tokenizer = TOKENIZER, out: MediaOrCodes = None, codes: CodesOut = None,
-    with_past: Annotated[bool, typer.Option("--with-past", help="Show the frames given too, before the coming ones.")]
+    with_past: Annotated[bool, typer.Option("--with-past", help="Also show the frames given, before those predicted.")]
     = False,
-    slices: Annotated[int | None, typer.Option(min=1, help="Predict so many times four frames.")] = None,
-    dynamics: Annotated[str | None, typer.Option(metavar="lstm|transformer", help="Default: what was best.")] = None,
+    slices: Annotated[int | None, typer.Option(min=1, help="Time slices to predict, four frames each.")] = None,
+    dynamics: Annotated[str | None, typer.Option(metavar="lstm|transformer", help="Default: the best in validation.")]
+    = None,
     scale: Scale = 4, ending: Format = "webm", resize: Resize = False, window: Window = None, fps: Fps = None,
     scene: Scene = None, split: Split = None, limit: Limit = None, device: Device = "auto", threads: Threads = 2,
     force: Force = False, as_json: Json = False, quiet: Quiet = False,
 ) -> None:
-    """Paint the frames that come next.
+    """Predict the next frames.
 
-    The predictor reads the first 12 frames of each clip, or the last 12 with --window last, and paints the 4 after
-    them. Frames that a clip has beyond those are not looked at.
+    The predictor reads the first 12 frames of each clip, or the last 12 with --window last, and predicts the 4 frames
+    after them. All other frames of the clip are ignored.
 
     \b
     Example:
       kinetoken predict ball.mp4 --resize --window last --with-past --out next.webm
     """
     from kinetoken.inference import painting
+    from kinetoken.inference.windows import STEP
 
     out, codes = _before_clips(out, codes, force, threads)
     opened = _opened(clips, resize, window, fps, scene, split, limit)
@@ -269,7 +273,7 @@ def predict(
 
     def noted(blocks: "Iterator[PaintedClips]") -> "Iterator[PaintedClips]":
         for block in blocks:
-            count = block.codes.codes.shape[1] * 4
+            count = block.codes.codes.shape[1] * STEP
             ahead = count - block.given if block.given is not None else count
             rows.extend({"clip": str(name), "given": block.given, "predicted": ahead} for name in block.name)
             yield block
@@ -293,12 +297,12 @@ def generate(
     )] = None,
     count: Annotated[int, typer.Option(help="Clips of each class.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same clips.")] = 0,
-    prior: Annotated[str, typer.Option(metavar="masked|class_gaussian|gaussian", help="What draws the codes.")]
+    prior: Annotated[str, typer.Option(metavar="masked|class_gaussian|gaussian", help="Prior to sample codes from.")]
     = "masked",
     out: MediaOrCodes = None, codes: CodesOut = None, scale: Scale = 4, ending: Format = "webm",
     device: Device = "auto", threads: Threads = 2, force: Force = False, as_json: Json = False, quiet: Quiet = False,
 ) -> None:
-    """Make new clips of a class.
+    """Generate new clips of a class.
 
     \b
     Example:
@@ -422,7 +426,8 @@ def _write_painted(
 
     def played() -> "Iterator[Played]":
         for block in blocks:
-            kept.append(block.codes)
+            if codes is not None:
+                kept.append(block.codes)
             for name, pixels in zip(block.name, block.pixels, strict=True):
                 yield str(name), pixels, block.fps
 

@@ -4,7 +4,6 @@ What is there already is left alone unless `force` is set.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack, closing
@@ -30,7 +29,6 @@ def require_ending(out: Path, endings: Collection[str], force: bool) -> None:
     if out.suffix.lower() not in endings:
         raise UserError(f"{out}: the ending says what is written; choose {', '.join(endings)}")
     require_free(out, force=force)
-    _require_writable(out)
 
 
 def _write_parquet(path: Path, table: "pd.DataFrame") -> None:
@@ -84,13 +82,6 @@ def require_media(out: Path, force: bool) -> None:
         require_ending(out, MEDIA, force)
     else:
         require_free(out, force=force, folder=True)
-        _require_writable(out)
-
-
-def _require_writable(out: Path) -> None:
-    above = next(parent for parent in out.absolute().parents if parent.exists())
-    if not os.access(above, os.W_OK):
-        raise UserError(f"{out}: {above} may not be written to; choose another place")
 
 
 def write_clips(

@@ -282,7 +282,7 @@ def test_killed_and_started_again_gives_the_same(done: Paths, folder: Path, tmp_
 def test_two_processes_train_together(folder: Path, tmp_path: Path) -> None:
     """Each reads half of every batch, and what they score together is the score of one."""
     workers = dataclasses.replace(PARAMS.intake, workers=1)
-    params = changed(batch_size=4, epochs=1, order_blind=False, intake=workers)
+    params = changed(batch_size=4, epochs=1, intake=workers)
     where = paths(folder, tmp_path)
     both = process(where, tmp_path, params, devices=2)
     told = both.communicate(timeout=PATIENCE)[1]

@@ -1,7 +1,9 @@
 """Results as files: what was given comes back, and nothing is there in part."""
 
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,10 +69,13 @@ def test_places_that_are_taken_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_folders_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    def refused(dir: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
     new = tmp_path / "new"
     for write in (lambda: write_result(new / "a.csv", TABLE), lambda: write_clips(new, clips(1))):
-        with pytest.raises(UserError, match=f"{tmp_path} may not be written to; choose another place"):
+        with pytest.raises(UserError, match=rf"{new}\S* cannot be written \(Permission denied\); choose another place"):
             write()
 
 
