@@ -42,10 +42,6 @@ class Layout:
     def __str__(self) -> str:
         return ",".join(("B", *self.axes))
 
-    @property
-    def has_codebooks(self) -> bool:
-        return "Q" in self.axes
-
     def grid(self, shape: Sequence[int], known: Grid | None, where: object) -> Grid:
         """(T', H', W') of rows of this shape; `known` is the grid that the user or the file says.
 

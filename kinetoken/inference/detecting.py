@@ -42,6 +42,7 @@ def detect(
     """
     import pandas as pd
 
+    from kinetoken.persistence.extractors import CELL
     from kinetoken.persistence.online import OnlineDetector
 
     folder = Path(model)
@@ -51,7 +52,7 @@ def detect(
     detector = load_model(folder, "persistence", device=device, tokenizer=coder)
     online = OnlineDetector(detector)
     opened = clips_of(clips)
-    need = ClipNeed(str(folder), detector.network.extractor.side * 8, detector.num_frames, shorter=True)
+    need = ClipNeed(str(folder), detector.network.extractor.side * CELL, detector.num_frames, shorter=True)
     opened.check(need)
     rows: list[dict[str, object]] = []
     for block in opened.blocks(need):

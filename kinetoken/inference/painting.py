@@ -25,7 +25,6 @@ from kinetoken.inference.coding import (
     encoded_blocks,
     encoded_clips,
     fitting_tokenizer,
-    joined_codes,
     open_any,
 )
 from kinetoken.inference.defaults import FPS
@@ -195,16 +194,6 @@ def generate(
 def painted(tokenizer: Tokenizer, codes: Indices, last: int | None = None) -> Pixels:
     """Codes (N, T', H', W') → (N, T, H, W, 3) uint8, or their `last` frames alone."""
     return np.concatenate([to_bytes(frames) for _, frames in decode_in_batches(tokenizer, codes, last)])
-
-
-def joined_clips(parts: Sequence[PaintedClips]) -> PaintedClips:
-    """Blocks of one shape as one, for few enough clips that memory holds them all."""
-    first = parts[0]
-    original = None if first.original is None else np.concatenate([part.original for part in parts])
-    return PaintedClips(
-        np.concatenate([part.name for part in parts]), np.concatenate([part.pixels for part in parts]),
-        joined_codes([part.codes for part in parts]), first.fps, original,
-    )
 
 
 def _whole_clips(given: Saved, tokenizer: Tokenizer, frames: int | None) -> ClipNeed:

@@ -1,5 +1,6 @@
 """What is painted is what the models' own functions give."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,24 @@ from kinetoken.codes import CodesTable, read_codes
 from kinetoken.core.errors import UserError
 from kinetoken.generation.generator import load_generator
 from kinetoken.inference import generate, open_any, open_clips, predict, reconstruct
-from kinetoken.inference.painting import PaintedClips, joined_clips, painted
+from kinetoken.inference.coding import joined_codes
+from kinetoken.inference.painting import PaintedClips, painted
 from kinetoken.prediction.judging import decode_in_batches
 from kinetoken.prediction.network import load_predictor
 from kinetoken.report.samples import psnr_db
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import to_bytes
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer
+
+
+def joined_clips(parts: Sequence[PaintedClips]) -> PaintedClips:
+    """Blocks of one shape as one, for few enough clips that memory holds them all."""
+    first = parts[0]
+    original = None if first.original is None else np.concatenate([part.original for part in parts])
+    return PaintedClips(
+        np.concatenate([part.name for part in parts]), np.concatenate([part.pixels for part in parts]),
+        joined_codes([part.codes for part in parts]), first.fps, original,
+    )
 
 
 @pytest.fixture(scope="module")
