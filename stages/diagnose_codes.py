@@ -20,7 +20,7 @@ from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
-from kinetoken.diagnosis.findings import HEADLINES
+from kinetoken.diagnosis.numbers import HEADLINES
 from kinetoken.diagnosis.history import read_history
 from kinetoken.diagnosis.text import write_verdict
 from kinetoken.training.loop import fabric_device

@@ -8,7 +8,7 @@ from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
 from kinetoken.diagnosis.embedding import embed
-from kinetoken.diagnosis.findings import Readings, examine, information_table, shown_features
+from kinetoken.diagnosis.numbers import Readings, examine, information_table, shown_features
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, halved
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import read_all
