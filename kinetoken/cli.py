@@ -112,6 +112,10 @@ def diagnose(
         metavar="AXES",
         help="Axes of CODES in order, such as B,T,H,W,Q or B,N, where they would be guessed wrongly (docs/doctor.md).",
     )] = None,
+    library: Annotated[str, typer.Option(
+        metavar="NAME", help="Whose words the cures use: pytorch, vector-quantize-pytorch, magvit2-pytorch, diffusers or "
+        "kinetoken."
+    )] = "pytorch",
     out: Annotated[Path | None, typer.Option(
         help="Folder for report.html, report.md, report.json and tables as CSV."
     )] = None,
@@ -132,7 +136,7 @@ def diagnose(
     with watched("diagnose", quiet) as progress:
         found = api.diagnose(
             codes, labels=labels, clips=clips, latents=latents, reconstructions=reconstructions, codebook=codebook,
-            history=history, config=config, layout=layout, out=out, force=force, params=params or api.DEFAULT,
+            history=history, config=config, layout=layout, library=library, out=out, force=force, params=params or api.DEFAULT,
             threads=threads, progress=progress,
         )
         if out is not None:

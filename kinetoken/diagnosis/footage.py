@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
+from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens, still_tokens
 from kinetoken.diagnosis.columns import Column, Source, is_table, is_tar, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.scenes.clips import ClipStore
@@ -143,9 +143,11 @@ TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 @dataclasses.dataclass(frozen=True)
 class FootageMeasures:
-    """What was seen: pixel tokens (N, T', H', W', D), tokens on what moves (N, T', H', W'), reconstructions judged."""
+    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', 18), tokens on what moves
+    (N, T', H', W'), reconstructions judged."""
 
     tokens: Tokens
+    still: Tokens
     mask: NDArray[np.bool_]
     painted: Painted | None
     notes: tuple[str, ...]
@@ -173,6 +175,8 @@ def measure_footage(
         if tokens is None:
             tokens = np.empty((len(rows), *found.shape[1:]), np.float32)
             mask = np.zeros((len(rows), *found.shape[1:4]), bool)
+            still_frame = np.empty((len(rows), 1, *found.shape[2:4], 18), np.float32)
+        still_frame[places] = still_tokens(cut, (1, *found.shape[2:4]))
         tokens[places], mask[places] = found, _cells(moves, found.shape[1:4])
         learned = split[places] == "train"
         total, count = total + cut[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
@@ -184,7 +188,7 @@ def measure_footage(
     if drawn is not None:
         painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))
     assumed = (note for each in (footage, drawn) if each is not None for note in each.notes)
-    return FootageMeasures(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
+    return FootageMeasures(tokens, still_frame, mask, painted, (*_notes(footage, own, mask), *assumed))
 
 
 def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -4,17 +4,18 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.codes import CodesMeta
+from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
-from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
+from kinetoken.diagnosis.chain import STILL, Diagnosis, Tokens, averaged_over_space, even_sample
 from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
 from kinetoken.diagnosis.columns import Column, Source, is_table, load_arrays, open_column
 from kinetoken.diagnosis.footage import UserClips, measure_footage
@@ -25,7 +26,7 @@ from kinetoken.diagnosis.layouts import Known
 from kinetoken.diagnosis.patient import SPLITS, Patient
 from kinetoken.diagnosis.tables import open_table
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.diagnosis.vectors import centroids, fsq_vectors, lfq_vectors, stand_ins
+from kinetoken.diagnosis.vectors import centroids, code_tokens, fsq_vectors, lfq_vectors, stand_ins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,10 +273,8 @@ def _add_vectors(
     vectors, note = _code_vectors(patient, files, coding, seed)
     if len(coding.books) > 1:
         patient.real_vectors = False  # side by side they are no point of the latents' space
-    if (patient.codes < 0).any():  # padding is no vector: the last row, which -1 stands for
-        vectors = np.concatenate([vectors, np.zeros_like(vectors[:1])])
-    tokens = vectors[patient.codes]
-    patient.tokens["codes"] = tokens.reshape(*tokens.shape[:4], -1)  # of several codebooks, one after the other
+    patient.vectors = vectors
+    patient.tokens["codes"] = code_tokens(patient.codes, vectors)
     patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
     patient.notes = (*patient.notes, *note)
 
@@ -305,22 +304,32 @@ def _code_vectors(
     if meta.quantizer == "lfq" and meta.codebook_size & (meta.codebook_size - 1) == 0:
         return np.concatenate([lfq_vectors(meta.codebook_size, book.entries) for book in books]), ()
     learned = patient.split == "train"
-    codes = patient.codes[learned]
-    each = [codes] if len(books) == 1 else [
-        np.where(codes[..., place] < 0, -1, codes[..., place] - start) for place, start in enumerate(coding.starts)
-    ]
     if "latents" in patient.tokens:
         latents = patient.tokens["latents"][learned]
+        each = _each_codebook(patient.codes[learned], coding)
         found = [centroids(one, latents, book.counted) for one, book in zip(each, books, strict=True)]
         return np.concatenate(found), ("No codebook was given: a code's vector is the mean of its latents.",)
     patient.real_vectors = False
-    made = [
-        stand_ins(one, book.counted, seed + place) for place, (one, book) in enumerate(zip(each, books, strict=True))
-    ]
-    return np.concatenate(made), (
+    patient.remade = partial(_made_vectors, coding=coding, learned=learned, seed=seed)
+    return patient.remade(patient.codes), (
         "Neither levels, codebook nor latents were given. So probes use approximate code vectors, made from which "
         "codes occur next to each other, and their accuracy on codes is a lower bound.",
     )
+
+
+def _each_codebook(codes: Indices, coding: Coding) -> list[Indices]:
+    """Codes (n, T', H', W') or (n, T', H', W', Q), those of several codebooks numbered from 0 in each."""
+    if len(coding.books) == 1:
+        return [codes]
+    return [np.where(codes[..., place] < 0, -1, codes[..., place] - start) for place, start in enumerate(coding.starts)]
+
+
+def _made_vectors(codes: Indices, coding: Coding, learned: NDArray[np.bool_], seed: int) -> NDArray[np.float32]:
+    """Approximate vectors (K, D), from which codes (N, …) occur next to each other in the learned clips."""
+    each = _each_codebook(codes[learned], coding)
+    seeds = range(seed, seed + len(each))
+    sizes = [book.counted for book in coding.books]
+    return np.concatenate([stand_ins(*one) for one in zip(each, sizes, seeds, strict=True)])
 
 
 def _given_vectors(patient: Patient, path: Source, coding: Coding) -> NDArray[np.float32]:
@@ -356,7 +365,7 @@ def _add_footage(
     seen = measure_footage(
         beside.clips, beside.reconstructions, rows, patient.split, grid, params.reconstructed_clips
     )
-    patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
+    patient.tokens["pixels"], patient.tokens[STILL], patient.painted = seen.tokens, seen.still, seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"
     if seen.mask.shape[1:] == patient.meta.grid and seen.mask[test].any():

@@ -95,21 +95,31 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats."""
+    """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats.
+
+    share (C,): of each class among the training clips, which the probabilities carry as their prior.
+    """
 
     probe: str
     probabilities: Array
     target: NDArray[np.int64]
     val_cross_entropy: float
+    share: Array
 
-    @property
+    @cached_property
     def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether each test clip was named rightly."""
-        return np.asarray(self.probabilities.argmax(-1) == self.target)
+        """(N,) whether each test clip was named rightly, all classes taken to be equally likely."""
+        return np.asarray((self.probabilities / np.maximum(self.share, 1e-12)).argmax(-1) == self.target)
+
+    @cached_property
+    def scores(self) -> Array:
+        """(N,) whose mean is the accuracy: 1 for a clip named rightly, times N / (classes · clips of its class)."""
+        return np.asarray(self.correct * balancing(self.target))
 
     @property
     def accuracy(self) -> float:
-        return float(self.correct.mean())
+        """Balanced over classes: the mean over classes of the share named rightly (Brodersen et al. 2010)."""
+        return float(self.scores.mean())
 
     @property
     def bits(self) -> Array:
@@ -117,9 +127,25 @@ class ProbeResult:
         return -np.log2(np.maximum(self.probabilities[np.arange(len(self.target)), self.target], 1e-12))
 
 
+def balancing(target: NDArray[np.int64]) -> Array:
+    """(N,) weights of mean 1 that make all classes of labels (N,) weigh the same."""
+    _, place, count = np.unique(target, return_inverse=True, return_counts=True)
+    return np.asarray(len(target) / (len(count) * count[place]), np.float64)
+
+
+def best_guess(target: NDArray[np.int64]) -> float:
+    """Balanced accuracy of always naming one class: one over the number of classes among labels (N,)."""
+    return 1 / len(np.unique(target))
+
+
 def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
     """Every probe of PROBES at one point of the chain; the label names it in progress and curves."""
     return {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
+
+
+def read_linearly(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
+    """The probes that fit in a moment, for tokens that have no time in them."""
+    return {name: PROBES[name](splits, params, context, f"{label}_{name}") for name in ("linear", "knn")}
 
 
 def strongest(readings: Mapping[str, ProbeResult]) -> ProbeResult:
@@ -240,7 +266,8 @@ def _calibrated(probe: str, val: Array, test: Array, splits: Splits) -> ProbeRes
     temperature = fitted_temperature(val, splits.val.target)
     logs = log_softmax(val / temperature)
     entropy = float(-logs[np.arange(len(logs)), splits.val.target].mean())
-    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy)
+    share = np.bincount(splits.train.target, minlength=splits.num_classes) / len(splits.train)
+    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy, share)
 
 
 def _val_cross_entropy(reading: ProbeResult) -> float:
