@@ -92,8 +92,8 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
         rows = rows_by_track(track_id, chosen.track_id)
         found = pixel_tokens(pixels, background, grid)
         tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
-        still = tokens.setdefault(STILL, np.empty((len(chosen), 1, *grid[1:], 18), np.float32))
-        still[rows] = still_tokens(pixels, grid)
+        frame = still_tokens(pixels, grid)
+        tokens.setdefault(STILL, np.empty((len(chosen), *frame.shape[1:]), np.float32))[rows] = frame
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)
         total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
         among = np.isin(rows, shown)
@@ -231,9 +231,10 @@ def pixel_tokens(pixels: Pixels, background: NDArray[np.float32], grid: tuple[in
 
 
 def still_tokens(pixels: Pixels, grid: tuple[int, int, int]) -> Tokens:
-    """Pixels (N, T, H, W, 3) uint8 as tokens of their mean frame on the codes' rows and columns, (N, 1, H', W', 18).
+    """Pixels (N, T, H, W, 3) uint8 as tokens of their mean frame on the codes' rows and columns, (N, 1, H', W', 3 × 6).
 
-    The same six polynomials of each cell as in `pixel_tokens`, for each colour and with the background.
+    The same polynomials of each cell as in `pixel_tokens` (fewer than six in cells of few pixels), for each colour and
+    with the background.
     """
     _, rows, columns = grid
     kernel = _cell_polynomials(pixels.shape[2] // rows, pixels.shape[3] // columns)

@@ -143,7 +143,7 @@ TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 @dataclasses.dataclass(frozen=True)
 class FootageMeasures:
-    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', 18), tokens on what moves
+    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', D), tokens on what moves
     (N, T', H', W'), reconstructions judged."""
 
     tokens: Tokens
@@ -162,6 +162,7 @@ def measure_footage(
     """
     own = grid[0] == grid[1] == 1
     tokens: Tokens | None = None
+    still_frame: Tokens | None = None
     test = np.flatnonzero(split == "test")
     kept = test[np.linspace(0, len(test) - 1, min(shown, len(test))).astype(int)] if drawn else test[:0]
     pixels: dict[int, Pixels] = {}
@@ -175,15 +176,17 @@ def measure_footage(
         if tokens is None:
             tokens = np.empty((len(rows), *found.shape[1:]), np.float32)
             mask = np.zeros((len(rows), *found.shape[1:4]), bool)
-            still_frame = np.empty((len(rows), 1, *found.shape[2:4], 18), np.float32)
-        still_frame[places] = still_tokens(cut, (1, *found.shape[2:4]))
+        frame = still_tokens(cut, (1, *found.shape[2:4]))
+        if still_frame is None:
+            still_frame = np.empty((len(rows), *frame.shape[1:]), np.float32)
+        still_frame[places] = frame
         tokens[places], mask[places] = found, _cells(moves, found.shape[1:4])
         learned = split[places] == "train"
         total, count = total + cut[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
         for place in np.intersect1d(places, kept):
             at = int(np.flatnonzero(places == place)[0])
             pixels[int(place)], moving[int(place)] = cut[at], moves[at]
-    assert tokens is not None
+    assert tokens is not None and still_frame is not None
     painted = None
     if drawn is not None:
         painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))

@@ -34,7 +34,7 @@ def test_the_verdict_as_data() -> None:
     assert (result.cause, result.healthy, result.degree) == ("healthy", True, "none")
     assert result.severity == pytest.approx(0, abs=0.05)
     assert result.measures["probe_codes"] == result.numbers["probe"]["codes"] > 0.95
-    assert any(one.cause == "pooling drops position" for one in result.findings)
+    assert any(one.name == "pooling drops position" for one in result.findings)
     assert "positions" in result.tables and result.to_json()["verdict"]["cause"] == "healthy"
     assert "joined by row order: neither file has ids" in " ".join(result.notes)
     assert result.to_markdown().startswith("# Verdict: healthy") and "numbers" not in repr(result)
