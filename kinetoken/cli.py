@@ -113,8 +113,8 @@ def diagnose(
         help="Axes of CODES in order, such as B,T,H,W,Q or B,N, where they would be guessed wrongly (docs/doctor.md).",
     )] = None,
     library: Annotated[str, typer.Option(
-        metavar="NAME", help="Whose words the cures use: pytorch, vector-quantize-pytorch, magvit2-pytorch, diffusers or "
-        "kinetoken."
+        metavar="NAME",
+        help="Whose words the cures use: pytorch, vector-quantize-pytorch, magvit2-pytorch, diffusers or kinetoken.",
     )] = "pytorch",
     out: Annotated[Path | None, typer.Option(
         help="Folder for report.html, report.md, report.json and tables as CSV."
@@ -136,8 +136,8 @@ def diagnose(
     with watched("diagnose", quiet) as progress:
         found = api.diagnose(
             codes, labels=labels, clips=clips, latents=latents, reconstructions=reconstructions, codebook=codebook,
-            history=history, config=config, layout=layout, library=library, out=out, force=force, params=params or api.DEFAULT,
-            threads=threads, progress=progress,
+            history=history, config=config, layout=layout, library=library, out=out, force=force,
+            params=params or api.DEFAULT, threads=threads, progress=progress,
         )
         if out is not None:
             progress.say(f"written to {out}: report.html, report.md, report.json and tables")

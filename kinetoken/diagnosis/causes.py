@@ -18,6 +18,7 @@ from kinetoken.diagnosis.rules import (
     KEEPING,
     LIMITS,
     THRESHOLDS,
+    UNCERTAIN,
     USES,
     Missing,
     Reasoning,
@@ -147,7 +148,7 @@ def _kept(r: Reasoning) -> Finding:
             return _finding(rule, evidence, max(shares) if r.m.mismatch else lost)
     if not r.read:
         return _cannot("labels", "Without labels there is nothing whose loss could be measured.")
-    if not r.loss_is_sure and (limit := _first(LIMITS[:2], r)):
+    if not r.loss_is_sure and (limit := _first(LIMITS, r)):
         return limit
     if r.pooled and (pooling := _first(USES, r, r.lost())):
         return pooling
@@ -205,7 +206,7 @@ def _not_lost(r: Reasoning) -> Finding:
         return _cannot("videos", f"{comparison(r)} Whether the encoder kept what the videos show is not known.")
     if not missing and (nearly := _first(KEEPING[1:], r, r.lost())):
         return nearly
-    uncertain = _first(LIMITS[2:], r)
+    uncertain = _first(UNCERTAIN, r)
     assert uncertain is not None
     return dataclasses.replace(uncertain, surer=" ".join(filter(None, ("Bring more test clips.", _ask(missing)))))
 
@@ -260,14 +261,14 @@ def _beside(r: Reasoning, kept: Finding) -> list[Finding]:
     if None not in (r.m.probe_codes, r.m.probe_codes_pooled) and not r.pooled:
         if pooling := _first(USES, r, 0.0):
             found.append(pooling)
-    if r.loss_is_sure and LIMITS[0].shows(r):
+    few = _first((LIMITS[0], UNCERTAIN[0]), r, 0.0)
+    if few and (r.loss_is_sure or kept.name == HEALTHY):
         whole, half = r.need("probe_pixels"), r.need("probe_pixels_half")
-        found.append(Finding(
-            LIMITS[0].cause, DATA, 0.0, LIKELY,
+        stands = "The loss is" if r.loss_is_sure else "What is kept is"
+        found.append(dataclasses.replace(few, evidence=(
             f"Probes on pixels reach {half:.1%} with half of the training clips and {whole:.1%} with all of them, so "
-            "every reading may rise with more clips. The fall at the codes is measured on the same clips and stands.",
-            rests_on=LIMITS[0].rests_on,
-        ))
+            f"every reading may rise with more clips. {stands} measured on the same clips and stands."
+        )))
     still, pixels = r.m.probe_still, r.m.probe_pixels
     if still is not None and pixels is not None and r.readable and r.kept(still, pixels) >= r.limit.kept:
         found.append(Finding(

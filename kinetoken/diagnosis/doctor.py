@@ -7,18 +7,19 @@ from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
 from kinetoken.diagnosis.chain import CHAIN, STILL, Diagnosis
-from kinetoken.diagnosis.control import planted
+from kinetoken.diagnosis.control import planted_labels, planted_motion
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
 from kinetoken.diagnosis.embedding import embed
-from kinetoken.diagnosis.measures import FEW_CLIPS, PLANTED, Measures, halved
+from kinetoken.diagnosis.measures import FEW_CLIPS, MOVING, PLANTED, Measures, halved
 from kinetoken.diagnosis.numbers import Readings, examine, information_table, shown_features
 from kinetoken.diagnosis.patient import Patient
-from kinetoken.diagnosis.probes import read_all, read_linearly, strongest
+from kinetoken.diagnosis.probes import best_guess, read_all, read_linearly, strongest
 from kinetoken.diagnosis.statement import Statement, state
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
 LEAST_SHOWN = 8  # clips in a view
 MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
 
@@ -53,8 +54,8 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
             readings = {point: read_all(patient.splits(point), params.probe, context, point) for point in points}
             if "pixels" in points:
                 _read_clips_further(readings, patient, params, context)
-            if _may_be_missed(readings) and (control := planted(patient, params.seed)) is not None:
-                readings[PLANTED] = read_all(control, params.probe, context, PLANTED)
+            if _may_be_missed(readings):
+                _read_planted(readings, patient, params, context)
         context.progress.phase("measuring")
         numbers, measures = examine(patient, readings, params)
         tables = _tables(patient, readings, params)
@@ -73,6 +74,19 @@ def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis,
         half = read_linearly(halved(still), params.probe, context, STILL)
         few |= {f"still_{name}": found for name, found in half.items()}
     readings[FEW_CLIPS] = few
+
+
+def _read_planted(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
+    """How well the probes read what is known to be in codes like these: what moves, if that shows the class at all."""
+    motion = planted_motion(patient, params.seed) if "pixels" in readings else None
+    if motion is not None:
+        moving = read_all(motion[0], params.probe, context, MOVING)
+        floor, shown = best_guess(patient.target[patient.rows("test")]), strongest(readings["pixels"]).accuracy
+        if strongest(moving).accuracy - floor > SHOWS * (shown - floor):
+            readings[MOVING], readings[PLANTED] = moving, read_all(motion[1], params.probe, context, PLANTED)
+            return
+    if (labels := planted_labels(patient, params.seed)) is not None:
+        readings[PLANTED] = read_all(labels, params.probe, context, PLANTED)
 
 
 def _may_be_missed(readings: Readings) -> bool:

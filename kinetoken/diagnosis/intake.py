@@ -369,6 +369,6 @@ def _add_footage(
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"
     if seen.mask.shape[1:] == patient.meta.grid and seen.mask[test].any():
-        patient.mask = seen.mask[test]
+        patient.mask, patient.moving = seen.mask[test], seen.mask
         if patient.tally is not None and patient.codes is not None:
             patient.tally.add_foreground(patient.codes[test], patient.mask)

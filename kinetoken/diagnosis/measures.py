@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from kinetoken.diagnosis.probes import ProbeResult, Splits
 
 FEW_CLIPS = "pixels_half"  # the point of the chain that reads pixels with half the training clips
-PLANTED = "planted"  # labels planted in the codes
+PLANTED = "planted"  # what was planted in the codes: labels, or what moves
+MOVING = "moving"  # what moves, as it was planted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Measures:
     kept_high: float | None = None
     pair_pixels_high: float | None = None  # upper bound of pair_pixels, for as many pairs as there are
     probe_still: float | None = None  # accuracy on the clips' mean frame, in colour
-    planted: float | None = None  # gain of the probes on labels planted in the codes, between guessing and 1
+    planted: float | None = None  # gain of the probes on what was planted in the codes, between guessing and 1
     tokens_a_clip: float | None = None
 
 
@@ -84,9 +85,17 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
         latent_offset=_offset(patient),
         test_clips=float(len(test) ** 2 / (balancing(patient.target[test]) ** 2).sum()) if readings else None,
         probe_still=best[STILL].accuracy if STILL in best else None,
-        planted=_gain(best[PLANTED]) if PLANTED in best else None,
+        planted=_planted(best),
         tokens_a_clip=float(np.prod(patient.meta.grid)), **_kept_interval(best, patient),
     )
+
+
+def _planted(best: Mapping[str, "ProbeResult"]) -> float | None:
+    """The gain on what was planted; where that is the clips' own motion, over the gain on this motion itself."""
+    if PLANTED not in best:
+        return None
+    whole = max(_gain(best[MOVING]), 1e-6) if MOVING in best else 1.0
+    return _gain(best[PLANTED]) / whole
 
 
 def _gain(reading: "ProbeResult") -> float:

@@ -63,6 +63,7 @@ class Patient(PerTrack):
     history: tuple[tuple[float, float], ...] = ()
     late_fall: float | None = None
     real_vectors: bool = True
+    moving: NDArray[np.bool_] | None = None  # (N, T', H', W'), tokens on what moves in all sampled clips
     pooled: bool = False  # are the codes used averaged over space, and to be judged so
     clips_a_class: int | None = None  # for training, of the class that has fewest, before the sample was drawn
     intake: Mapping[str, float] = dataclasses.field(default_factory=dict)  # numbers found while the codes were read
@@ -83,6 +84,11 @@ class Patient(PerTrack):
 
     def splits(self, point: str) -> Splits:
         """Tokens at one point of CHAIN as a probe takes them."""
-        target = self.target
-        train, val, test = (Labelled(self.tokens[point][rows], target[rows]) for rows in map(self.rows, SPLITS))
-        return Splits(train, val, test, len(self.classes))
+        target, tokens = self.target, self.tokens[point]
+        approximate = point == "codes" and self.remade is not None
+        codes = self.codes if approximate else None
+        train, val, test = (
+            Labelled(tokens[rows], target[rows], None if codes is None else codes[rows])
+            for rows in map(self.rows, SPLITS)
+        )
+        return Splits(train, val, test, len(self.classes), approximate)

@@ -36,6 +36,7 @@ COMPONENTS = 96  # principal components that linear and kNN probes read
 STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of the logistic regression, chosen on validation
 NEIGHBOURS = (5, 15, 45)
 LEAST_PROBABILITY = 1e-13  # of a class that a probe never saw
+LEAST_STEPS = 350  # of the moments probe's training: as many as 14 epochs of 1,600 clips
 VALUES = 12  # numbers that each attention head of the moments probe reads beside its position
 
 
@@ -49,10 +50,14 @@ class MomentsParams(TrainingParams):
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Tokens (N, T', H', W', D) of one split and the index of each clip's class (N,)."""
+    """Tokens (N, T', H', W', D) of one split and the index of each clip's class (N,).
+
+    codes: the same as indices (N, T', H', W') or (N, T', H', W', Q), below 0 for padding, where tokens stand for codes.
+    """
 
     tokens: Tokens
     target: NDArray[np.int64]
+    codes: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -60,12 +65,16 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """What a probe is fitted, chosen and scored on."""
+    """What a probe is fitted, chosen and scored on.
+
+    approximate: are the tokens vectors that were made for codes, because the quantizer's own are not known?
+    """
 
     train: Labelled
     val: Labelled
     test: Labelled
     num_classes: int
+    approximate: bool = False
 
     def __post_init__(self) -> None:
         for field in ("train", "val", "test"):
@@ -77,9 +86,8 @@ class Splits:
 
     def map(self, change: Callable[[Tokens], Tokens]) -> "Splits":
         """The same clips with other tokens."""
-        parts = {name: getattr(self, name) for name in ("train", "val", "test")}
-        changed = {name: Labelled(change(part.tokens), part.target) for name, part in parts.items()}
-        return Splits(**changed, num_classes=self.num_classes)
+        train, val, test = (Labelled(change(part.tokens), part.target) for part in (self.train, self.val, self.test))
+        return Splits(train, val, test, self.num_classes)
 
     @cached_property
     def components(self) -> tuple[Tokens, Tokens, Tokens]:
@@ -139,8 +147,48 @@ def best_guess(target: NDArray[np.int64]) -> float:
 
 
 def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
-    """Every probe of PROBES at one point of the chain; the label names it in progress and curves."""
-    return {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
+    """Every probe of PROBES at one point of the chain; the label names it in progress and curves.
+
+    Codes whose vectors are approximate are also read by how rare each is at its place, which needs no vector.
+    """
+    found = {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
+    if splits.approximate:
+        found["rarity"] = moments_probe(rarities(splits), params, context, f"{label}_rarity")
+    return found
+
+
+def rarities(splits: Splits) -> Splits:
+    """The same clips with tokens of two numbers for each codebook: −log2 of a code's share in training, at its place
+    and anywhere.
+
+    Where a code was not seen at its place, its share among all tokens counts, as much as one clip does.
+    """
+    train, val, test = (part.codes for part in (splits.train, splits.val, splits.test))
+    assert train is not None and val is not None and test is not None
+    size = int(max(part.max() for part in (train, val, test))) + 2
+    count = np.bincount(train.ravel() + 1, minlength=size)
+    anywhere = (count + 0.5) / (count.sum() + 0.5 * size)
+    seen, times = np.unique(_placed(train, size), return_counts=True)
+
+    def rarity(codes: NDArray[np.int32]) -> Tokens:
+        cells = _placed(codes, size)
+        at = np.minimum(np.searchsorted(seen, cells), len(seen) - 1)
+        here = np.where(seen[at] == cells, times[at], 0)
+        everywhere = anywhere[codes + 1]
+        share = np.stack([(here + everywhere) / (len(train) + 1), everywhere], -1)
+        return np.asarray(-np.log2(share), np.float32).reshape(*codes.shape[:4], -1)
+
+    learned, seen_first, judged = (
+        Labelled(rarity(codes), part.target)
+        for codes, part in ((train, splits.train), (val, splits.val), (test, splits.test))
+    )
+    return Splits(learned, seen_first, judged, splits.num_classes)
+
+
+def _placed(codes: NDArray[np.int32], size: int) -> NDArray[np.int64]:
+    """Codes (N, …) as one number for each code at each place, padding too."""
+    places = np.arange(codes[0].size, dtype=np.int64).reshape(codes.shape[1:])
+    return np.asarray(places * size + codes + 1)
 
 
 def read_linearly(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
@@ -188,19 +236,27 @@ def moments_probe(splits: Splits, params: MomentsParams, context: Context, label
     torch.manual_seed(params.seed)
     shape = splits.train.tokens.shape
     mean, scale = _channel_scale(splits.train.tokens)
-    scaled = splits.map(lambda tokens: np.ascontiguousarray((tokens - mean) / scale, dtype=np.float32))
-    network = MomentsNetwork(shape[1:4], shape[4], splits.num_classes, params)
-    batches = TensorBatches(
-        tokens=torch.from_numpy(scaled.train.tokens), target=torch.from_numpy(scaled.train.target)
+    train, val, test = (
+        np.ascontiguousarray((part.tokens - mean) / scale, dtype=np.float32)
+        for part in (splits.train, splits.val, splits.test)
     )
+    network = MomentsNetwork(shape[1:4], shape[4], splits.num_classes, params)
+    batches = TensorBatches(tokens=torch.from_numpy(train), target=torch.from_numpy(splits.train.target))
 
     def validate(module: nn.Module) -> dict[str, float]:
-        scores = _scores(module, scaled.val.tokens)
-        return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(scaled.val.target)))}
+        scores = _scores(module, val)
+        return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(splits.val.target)))}
 
-    fit(network, _probe_step, batches, params, context, label=label, validate=validate, monitor="val_loss")
-    val, test = (_scores(network, part.tokens).numpy().astype(np.float64) for part in (scaled.val, scaled.test))
-    return _calibrated("moments", val, test, splits)
+    fit(network, _probe_step, batches, _long_enough(params, len(train)), context, label=label,
+        validate=validate, monitor="val_loss")
+    seen, judged = (_scores(network, part).numpy().astype(np.float64) for part in (val, test))
+    return _calibrated("moments", seen, judged, splits)
+
+
+def _long_enough(params: MomentsParams, clips: int) -> MomentsParams:
+    """With so many epochs that LEAST_STEPS are made: a probe of few clips is not to be weak for want of training."""
+    steps = -(-clips // params.batch_size)
+    return dataclasses.replace(params, epochs=max(params.epochs, -(-LEAST_STEPS // steps)))
 
 
 PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], ProbeResult]] = {

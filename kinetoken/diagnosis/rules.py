@@ -24,11 +24,11 @@ class Thresholds:
     few_clips: int = 100  # for training, of the class that has fewest, below which classes that look alike may not be
     sure_pair: float = 0.9  # accuracy on pixels between two classes, from which few clips were enough
     more_clips: float = 0.08  # accuracy on pixels that the last doubling of the training clips brought
-    enough: float = 0.9  # gain on pixels from which more clips have little to bring
+    enough: float = 0.9  # gain at any point from which clips and labels are good enough to judge by
     kept: float = 0.92  # share of the reference from which nothing further is asked
     nearly_kept: float = 0.87  # the same, below which more is missing than healthy seeds of one tokenizer differ by
     perfect: float = 0.95  # gain from which nothing upstream could show a loss of 5 points
-    planted: float = 0.5  # gain on labels planted in the codes, below which a probe is too weak for them
+    planted: float = 0.5  # gain on what was planted in the codes, below which a probe is too weak for them
     exact: float = 1e-6  # quantization error below which no quantizer ran; of FSQ with 256 levels it is 2e-5
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
     misplaced: float = 0.5  # share of the miscoded clips whose right codes stand elsewhere
@@ -127,6 +127,11 @@ class Reasoning:
         return best - self.m.floor > self.limit.chance * spread
 
     @property
+    def reads_well(self) -> bool:
+        """Is the class read nearly without error anywhere, codes included? Then clips and labels are not at fault."""
+        return self.gain(self.best(*UPSTREAM, "codes")) >= self.limit.enough
+
+    @property
     def kept_interval(self) -> tuple[float, float]:
         """95 % interval of the share that the codes keep of the best reading upstream."""
         low, high = self.m.kept_low, self.m.kept_high
@@ -198,7 +203,7 @@ def _other_tokenizer(r: Reasoning) -> str | None:
 
 def _too_few_clips(r: Reasoning) -> str | None:
     whole, half, count = r.m.probe_pixels, r.m.probe_pixels_half, r.m.clips_a_class
-    if whole is None or half is None or r.gain(whole) >= r.limit.enough:
+    if whole is None or half is None or r.reads_well:
         return None
     pair = r.m.pair_pixels_high if r.m.pair_pixels_high is not None else r.m.pair_pixels
     if count is not None and count < r.limit.few_clips and (pair or 0) < r.limit.sure_pair:
@@ -206,6 +211,13 @@ def _too_few_clips(r: Reasoning) -> str | None:
             f"With {count:.0f} training clips in the smallest class, probes reach {whole:.1%} on pixels, and "
             f"{half:.1%} with half of the clips. With so few clips, a missing class is no proof against the codes."
         )
+    return None
+
+
+def _steep(r: Reasoning) -> str | None:
+    whole, half = r.m.probe_pixels, r.m.probe_pixels_half
+    if whole is None or half is None or r.reads_well:
+        return None
     if whole - half < max(r.limit.more_clips, 2 * r.error(whole)):
         return None
     return (
@@ -238,7 +250,7 @@ def _unreadable(r: Reasoning) -> str | None:
             "what they name."
         )
     pair = r.m.pair_pixels_high if r.m.pair_pixels_high is not None else r.m.pair_pixels
-    if pair is not None and pair < r.limit.pair:
+    if pair is not None and pair < r.limit.pair and not r.reads_well:
         return (
             f"On pixels, probes distinguish two classes in only {r.m.pair_pixels:.1%} of cases; guessing gives 50%."
         )
@@ -439,9 +451,9 @@ def too_weak(r: Reasoning) -> str | None:
     if r.m.planted is None or r.m.planted >= r.limit.planted:
         return None
     return (
-        f"Labels that were planted in an eighth of the tokens are read only {max(r.m.planted, 0):.0%} of the way from "
-        "guessing to without error. With so many different codes and so few clips, these probes could miss a class "
-        "that the codes do hold."
+        f"As a control, what is known was planted in the same codes. The same probes read only "
+        f"{min(max(r.m.planted, 0), 1):.0%} of it. With so many different codes and so few clips, they could miss a "
+        "class that the codes do hold."
     )
 
 
@@ -456,6 +468,9 @@ FACTS = (  # of the table itself; they need no labels
 LIMITS = (  # what clips and labels allow to be said; no tokenizer can mend them
     Rule("too little data", _too_few_clips, ("probe_pixels_half", "clips_a_class", "pair_pixels"), DATA),
     Rule("labels not separable in pixels", _unreadable, ("pair_pixels",), DATA),
+)
+UNCERTAIN = (  # where neither a loss nor that there is none is shown
+    Rule("too little data", _steep, ("probe_pixels_half", "clips_a_class"), DATA),
     Rule("too little data", _few_test_clips, ("test_clips",), DATA),
 )
 KEEPING = (

@@ -52,9 +52,9 @@ def centroids(codes: Indices, latents: Vectors, codebook_size: int) -> Vectors:
 def stand_ins(codes: Indices, codebook_size: int, seed: int) -> Vectors:
     """Vectors (K, 2 × STAND_IN_WIDTH) for indices (N, T', H', W') whose codebook is not known.
 
-    Half tells codes that keep the same company alike: the leading singular vectors of the shifted pointwise
-    mutual information of neighbouring tokens (Levy & Goldberg 2014). Half is random, so that no two codes are
-    the same vector.
+    Half makes codes alike that occur next to the same ones: the leading singular vectors of the shifted pointwise
+    mutual information of neighbouring tokens (Levy & Goldberg 2014). Half is random, so that no two codes are the
+    same vector.
     """
     rng = np.random.default_rng(seed)
     identity = rng.standard_normal((codebook_size, STAND_IN_WIDTH))

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from kinetoken.diagnosis.causes import CANNOT_TELL, Verdict, judge
 from kinetoken.diagnosis.finding import CERTAIN, DATA, KEPT, USE, Finding
 from kinetoken.diagnosis.measures import Measures
-from kinetoken.diagnosis.rules import CAUSES, FACTS, HEALTHY, KEEPING, LIMITS, POOLING, THRESHOLDS, USES, Reasoning
+from kinetoken.diagnosis.rules import (
+    CAUSES,
+    FACTS,
+    HEALTHY,
+    KEEPING,
+    LIMITS,
+    POOLING,
+    THRESHOLDS,
+    UNCERTAIN,
+    USES,
+    Reasoning,
+)
 from kinetoken.diagnosis.statement import READINGS, state
 from kinetoken.diagnosis.text import verdict_page
 
@@ -26,7 +37,10 @@ FAULTS = {
     "codes of other clips": {"mismatch": 0.2, "found_elsewhere": 1.0},
     "tokens out of place": {"mismatch": 0.2, "found_moved": 1.0},
     "codes of another tokenizer": {"mismatch": 0.8, "probe_codes": 0.5},
-    "too little data": {"probe_pixels": 0.6, "probe_pixels_half": 0.4, "probe_latents": 0.58, "probe_codes": 0.59},
+    "too little data": {
+        "probe_pixels": 0.6, "probe_pixels_half": 0.5, "probe_latents": 0.58, "probe_codes": 0.59, "clips_a_class": 40,
+        "pair_pixels": 0.8,
+    },
     "labels not separable in pixels": {"probe_pixels": 0.3, "probe_latents": 0.28, "probe_codes": 0.27},
     "levels too few": {**LOST, "codebook_size": 3, "perplexity_foreground": 2.8, "quantization_error": 0.5},
     "dimensional collapse": {**LOST, "effective_rank_latents": 1.1},
@@ -212,6 +226,13 @@ def test_two_uneven_classes_that_are_read_without_error_are_healthy() -> None:
     assert judge(bare(floor=0.5, probe_pixels=1.0, probe_pixels_half=1.0, probe_codes=1.0, pair_pixels=1.0)).healthy
 
 
+def test_readings_that_would_rise_with_more_clips_are_compared_all_the_same() -> None:
+    steep = bare(probe_pixels=0.84, probe_pixels_half=0.69, probe_codes=0.84)
+    assert judge(steep).healthy and any(one.name == "too little data" for one in judge(steep).others)
+    unsure = dataclasses.replace(steep, probe_codes=0.77, test_clips=300)
+    assert judge(unsure).cause == "too little data" and "15 points" in judge(unsure).evidence
+
+
 def test_many_classes_far_above_chance_are_readable() -> None:
     many = bare(
         floor=1 / 400, probe_pixels=0.14, probe_pixels_half=0.12, probe_codes=0.14, pair_pixels=0.0,
@@ -337,5 +358,5 @@ def test_page_puts_first_what_the_verdict_rests_on() -> None:
 
 def test_rules_rest_on_measures_that_there_are() -> None:
     names = {field.name for field in dataclasses.fields(Measures)}
-    assert all(set(rule.rests_on) <= names for rule in (*FACTS, *LIMITS, *KEEPING, *CAUSES, *USES))
+    assert all(set(rule.rests_on) <= names for rule in (*FACTS, *LIMITS, *UNCERTAIN, *KEEPING, *CAUSES, *USES))
     assert all(rule.rests_on for rule in FACTS) and THRESHOLDS.nearly_kept < THRESHOLDS.kept
