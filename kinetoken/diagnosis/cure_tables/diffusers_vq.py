@@ -25,7 +25,8 @@ with torch.no_grad():
     ),
     "duplicate entries": Cure(
         "Write as many different latents into `vae.quantize.embedding` as it has vectors, or move the copies onto "
-        "other latents, and train on. Codes that were never chosen stay where they started, within ±1/`num_vq_embeddings`.",
+        "other latents, and train on. Codes that were never chosen stay where they started, within "
+        "±1/`num_vq_embeddings`.",
         """\
 codebook = vae.quantize.embedding.weight
 print(len(torch.unique((codebook / codebook.std()).round(decimals=2), dim=0)), "different of", len(codebook))""",

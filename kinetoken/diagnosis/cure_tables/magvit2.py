@@ -136,7 +136,8 @@ trainer = VideoTokenizerTrainer(
     ),
     "first frames not reconstructed": Cure(
         "Give 1 + k·s frames, where s is `time_downsample_factor` (times two for each `'compress_time'`): s − 1 empty "
-        "frames are put before the first. `separate_first_frame_encoding=True` gives the first frame weights of its own.",
+        "frames are put before the first. `separate_first_frame_encoding=True` gives the first frame weights of its "
+        "own.",
         """\
 stride = tokenizer.time_downsample_factor
 kept = 1 + (video.shape[2] - 1) // stride * stride

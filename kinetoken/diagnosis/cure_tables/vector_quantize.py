@@ -15,7 +15,8 @@ LFQ = "vector_quantize_pytorch/lookup_free_quantization.py, lucidrains/vector-qu
 VECTOR_QUANTIZE: Cures = {
     "codebook collapse": Cure(
         "With `VectorQuantize` set `kmeans_init=True` and `threshold_ema_dead_code=2` (its default 0 restarts "
-        "nothing); a small `codebook_dim=16` and `use_cosine_sim=True` also raise usage. Or use `FSQ`, whose codebook is fixed.",
+        "nothing); a small `codebook_dim=16` and `use_cosine_sim=True` also raise usage. Or use `FSQ`, whose codebook "
+        "is fixed.",
         """\
 from vector_quantize_pytorch import FSQ, VectorQuantize
 quantizer = VectorQuantize(
