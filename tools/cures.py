@@ -15,7 +15,7 @@ def sections(question: str) -> str:
     """One section a finding of the question `use`, `kept` or `data`; UserError for another."""
     if question not in MEANINGS:
         raise UserError(f"no question '{question}'; a page of cures has {', '.join(MEANINGS)}")
-    found = MEANINGS[question]  # type: ignore[index]
+    found = MEANINGS[question]
     return "\n\n".join("\n".join(_section(name, meaning)) for name, meaning in found.items())
 
 

@@ -47,6 +47,6 @@ MEANINGS: dict[Question, dict[str, str]] = {
     DATA: {
         "too little data": "With so few labelled clips, errors can be blamed on nothing else.",
         "labels not separable in pixels": "The classes cannot be distinguished in the clips themselves.",
-        "class shows in still frames": "A single frame is enough to tell the class. It costs nothing.",
+        "class shows in still frames": "A single frame is enough to recognize the class. It costs nothing.",
     },
 }

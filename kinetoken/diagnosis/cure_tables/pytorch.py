@@ -270,7 +270,7 @@ with torch.inference_mode():
         sources=(STUDY,),
     ),
     "class shows in still frames": Cure(
-        "Nothing is broken, but these labels say little about motion: a single frame is enough to tell them. For "
+        "Nothing is broken, but these labels say little about motion: a single frame is enough to recognize them. For "
         "motion use labels that need several frames, such as direction, speed or order.",
         sources=("arXiv:1706.04261",),
     ),

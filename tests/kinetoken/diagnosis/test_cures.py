@@ -79,7 +79,7 @@ def test_an_unknown_finding_is_a_programmers_error() -> None:
 
 
 @pytest.mark.parametrize("library", [each for each in libraries() if each != "kinetoken"])
-def test_strangers_are_told_nothing_of_this_projects_pipeline(library: str) -> None:
+def test_cures_of_other_libraries_name_nothing_of_this_project(library: str) -> None:
     words = {"dvc", "kinetoken", *yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))}
     for found in TABLES[library].values():
         said = re.findall(r"\w+", f"{found.text} {found.example}".lower())
