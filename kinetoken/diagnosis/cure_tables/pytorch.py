@@ -107,9 +107,13 @@ print(f"{used.float().mean():.1%} of the codebook in {codes.numel()} tokens")"""
     ),
     "part of the vocabulary unused": Cure(
         "Nothing is broken: these clips do not need the rest. If you train the tokenizer yourself, use a smaller "
-        "codebook; with FSQ, make the levels equally likely with iFSQ's activation, 2·sigmoid(1.6·z) − 1 instead of "
-        "tanh(z), which equals tanh(0.8·z).",
-        "bounded = 2 * torch.sigmoid(1.6 * latents) - 1  # the same as torch.tanh(0.8 * latents)",
+        "codebook; with FSQ, iFSQ's activation 2·sigmoid(1.6·z) − 1 in place of tanh(z), with levels of equal width, "
+        "makes the levels of normal latents about equally likely.",
+        """\
+levels = 5
+bounded = 2 * torch.sigmoid(1.6 * latents) - 1
+indices = ((bounded + 1) / 2 * levels).floor().clamp(max=levels - 1)
+quantized = bounded + ((2 * indices + 1) / levels - 1 - bounded).detach()  # straight through""",
         ("arXiv:2601.17124",),
     ),
     "perplexity depends on the count": Cure(

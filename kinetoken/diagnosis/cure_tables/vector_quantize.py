@@ -104,13 +104,13 @@ used = torch.bincount(quantizer(latents)[1].flatten(), minlength=quantizer.codeb
         (VQ, "issue 2, yfChang-cv/FVQ"),
     ),
     "part of the vocabulary unused": Cure(
-        "Nothing is broken: these clips do not need the rest. With `FSQ`, multiply the latents by 0.8, which turns its "
-        "tanh(z) into iFSQ's activation 2·sigmoid(1.6·z) − 1 and makes the levels of normally distributed latents "
-        "about equally likely; or use fewer `levels`.",
+        "Nothing is broken: these clips do not need the rest. With `FSQ`, use fewer `levels`, or bring each channel to "
+        "deviation 1 (a BatchNorm with `affine=False`), since its tanh crowds larger latents into the outer levels; "
+        "`FSQ` of 0.8·z has iFSQ's activation, but its outer levels stay half as wide as the inner ones.",
         """\
 from vector_quantize_pytorch import FSQ
-quantizer = FSQ(levels=[9, 9, 9])
-quantized, codes = quantizer(0.8 * latents[..., :3])""",
+normalize = torch.nn.BatchNorm1d(3, affine=False)
+quantized, codes = FSQ(levels=[9, 9, 9])(normalize(latents[..., :3].mT).mT)  # .mT: channels second and back""",
         ("arXiv:2601.17124", FSQ),
     ),
     "quantizer bypassed": Cure(

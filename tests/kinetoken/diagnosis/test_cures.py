@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import vector_quantize_pytorch
@@ -248,6 +249,24 @@ def test_facts_that_the_cures_state() -> None:
     assert len(torch.unique(few.codebook, dim=0)) < 80
     dropped = vector_quantize_pytorch.ResidualVQ(dim=8, num_quantizers=4, codebook_size=16, quantize_dropout=True)
     assert (torch.cat([dropped(torch.randn(1, 64, 8))[1] for _ in range(20)]) == -1).any()
+
+
+def test_entropies_of_ifsq_that_the_page_states() -> None:
+    normal = torch.erfinv(2 * (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000 - 1) * 2**0.5
+    latents = normal.float()[None, :, None]
+
+    def entropy(indices: torch.Tensor) -> float:
+        share = torch.bincount(indices.flatten().long(), minlength=5).double() / indices.numel()
+        return float(torch.special.entr(share).sum() / np.log(5))
+
+    space: dict[str, Any] = {"torch": torch, "latents": latents}
+    exec(cure("part of the vocabulary unused").example, space)
+    fsq = vector_quantize_pytorch.FSQ(levels=[5])
+    plain = ((torch.tanh(latents) + 1) / 2 * 5).floor().clamp(max=4)
+    found = [entropy(each) for each in (plain, space["indices"], fsq(latents)[1], fsq(0.8 * latents)[1])]
+    np.testing.assert_allclose(found, [0.990, 0.9997, 0.993, 0.957], atol=5e-4)
+    wide = entropy(fsq(2 * latents)[1])
+    assert wide < 0.95, "larger latents crowd into the outer levels"
 
 
 @pytest.mark.parametrize("forced", [True, False])
