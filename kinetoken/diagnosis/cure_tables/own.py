@@ -1,6 +1,7 @@
-"""Cures for this project's own pipeline, as commands that set its params; the fault-injection study tried them.
+"""Cures for this project's own pipeline, as commands that set its params.
 
-A param that params.yaml does not list is added with `+`.
+Those whose source is the fault-injection study set the params that it retrained with. A param that params.yaml does not
+list is added with `+`: without it DVC refuses.
 """
 
 from kinetoken.diagnosis.cure_tables.entry import Cure, Cures
