@@ -12,7 +12,7 @@ from kinetoken.diagnosis.cure_tables.own import OWN
 from kinetoken.diagnosis.cure_tables.pytorch import PYTORCH
 from kinetoken.diagnosis.cure_tables.vector_quantize import VECTOR_QUANTIZE
 
-__all__ = ["DEFAULT_LIBRARY", "TABLES", "Cure", "cure", "libraries", "names"]
+__all__ = ["DEFAULT_LIBRARY", "TABLES", "Cure", "cure", "libraries", "names", "require_library"]
 
 DEFAULT_LIBRARY = "pytorch"
 TABLES: dict[str, Cures] = {
@@ -34,13 +34,18 @@ def names() -> tuple[str, ...]:
     return tuple(PYTORCH)
 
 
+def require_library(library: str) -> None:
+    """Raises UserError for a library that has no table."""
+    if library not in TABLES:
+        raise UserError(f"no cures are known for the library '{library}'; known are {', '.join(libraries())}")
+
+
 def cure(name: str, library: str = DEFAULT_LIBRARY) -> Cure:
     """What mends the finding of that name.
 
     Raises UserError for an unknown library, ValueError for a name that no finding has.
     """
-    if library not in TABLES:
-        raise UserError(f"no cures are known for the library '{library}'; known are {', '.join(libraries())}")
+    require_library(library)
     if name not in PYTORCH:
         raise ValueError(f"no finding has the name '{name}'")
     return TABLES[library].get(name, PYTORCH[name])
