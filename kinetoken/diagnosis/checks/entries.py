@@ -28,6 +28,8 @@ GROWS = 1.5  # times that perplexity or usage over all tokens exceeds that over 
 TAIL = 2  # rows of code 0 at the file's end
 SCATTERED = 0.01  # of all rows
 ORDINARY = 0.25  # share of code 0 in another row, from which a row of code 0 only is nothing unusual
+ORDINARY_TAIL = 0.75  # the same of all rows of the file's end, where code 0 is rare otherwise
+RARE = 0.15  # share of code 0 in all other rows together: it is no background
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,8 +269,11 @@ def codes_of_nan(facts: Facts) -> Finding | None:
     seen = facts.passage
     tail = seen.rows - seen.tail
     scattered = seen.zero_rows - tail
-    unusual = 0 < seen.other_tokens and seen.most_zeros < ORDINARY and not seen.other_constant_rows
-    if not unusual or (tail < TAIL and scattered < max(SCATTERED * seen.rows, TAIL)):
+    if not seen.other_tokens or seen.other_constant_rows:
+        return None
+    rare = seen.other_zeros < RARE * seen.other_tokens and seen.most_zeros < ORDINARY_TAIL
+    ends = tail >= TAIL and rare
+    if not ends and (seen.most_zeros >= ORDINARY or scattered < max(SCATTERED * seen.rows, TAIL)):
         return None
     where = []
     if tail >= TAIL:
@@ -276,7 +281,7 @@ def codes_of_nan(facts: Facts) -> Finding | None:
     if scattered:
         where.append(f"{scattered:,} {'further ' if where else ''}rows hold nothing but code 0")
     return Finding(
-        "codes of NaN", USE, seen.zero_rows / seen.rows, LIKELY if tail >= TAIL else POSSIBLE,
+        "codes of NaN", USE, seen.zero_rows / seen.rows, LIKELY if ends else POSSIBLE,
         f"{'; '.join(where).capitalize()}. In the other {seen.rows - seen.zero_rows:,} rows code 0 is "
         f"{seen.other_zeros / seen.other_tokens:.2%} of the tokens and never more than {seen.most_zeros:.0%} of a "
         "row's. A nearest-neighbour or sign quantizer gives code 0 for NaN.",
