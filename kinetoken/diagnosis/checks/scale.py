@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 SATURATED = 0.9  # share of tokens with every channel at its first or last level
 LEAST_LEVELS = 4  # of a channel, for its two ends to be unusual
 LEAST_CORNERS = 3  # different codes of such tokens, or one code is all there is
-MOST_TOP = 0.9  # share of the commonest code, from which the codes have collapsed and no more can be said
+MOST_TOP = 0.9  # share of the commonest code, from which codes alone say that they have collapsed, and no more
 FAR = 8.0  # times that latents exceed their code vectors: root mean squares about 0
 HALF = 0.5  # of the latents' values that must lie there, for it to be likely
 DEEP = 4.0  # absolute latents of FSQ or LFQ from which tanh is within 0.1 % of its end
@@ -49,17 +49,18 @@ def scaled_inputs(facts: Facts) -> Finding | None:
 
 
 def _saturated(facts: Facts) -> Finding | None:
-    found = saturation(facts)
-    top = facts.tally.usage(facts.tally.counts).top1_share
-    if found is None or found.share < SATURATED or found.corners < LEAST_CORNERS or top > MOST_TOP:
+    found, usage = saturation(facts), facts.tally.usage(facts.tally.counts)
+    if found is None or found.share < SATURATED:
         return None
-    used, size = np.log2(found.corners), np.log2(facts.tally.size)
     beyond, deep = "", 0.0
     if facts.latents is not None:
         deep = float((np.abs(facts.latents) > DEEP).mean())
         beyond = f" {deep:.0%} of the latents' values lie beyond ±{DEEP:g}, where tanh is at its end."
+    if deep <= HALF and (found.corners < LEAST_CORNERS or usage.top1_share > MOST_TOP):
+        return None
     return Finding(
-        "inputs on another scale", KEPT, float(1 - used / size), LIKELY if deep > HALF else POSSIBLE,
+        "inputs on another scale", KEPT, float(1 - usage.entropy_bits / np.log2(facts.tally.size)),
+        LIKELY if deep > HALF else POSSIBLE,
         f"In {found.share:.1%} of the tokens every channel is at its first or last level ({found.corners} codes); "
         f"evenly used codes would give {found.even:.1%}.{beyond}{_range(facts)} An encoder made for [−1, 1] or [0, 1] "
         "does this with inputs in 0…255, or with weights that have grown too large.",

@@ -11,21 +11,21 @@ NAME, MADE = "inputs on another scale", peer(150)
 LEVELS = [8, 5, 5, 5]
 
 
-def encoded(scale: float) -> np.ndarray:
+def encoded(scale: float, shift: float = 0) -> np.ndarray:
     """Latents of clips by a convolution as it is initialised, for inputs of −1 … 1 times a scale."""
     torch.manual_seed(0)
     layer = torch.nn.Conv3d(3, 4, (2, 4, 4), (2, 4, 4))
     pixels = torch.from_numpy(MADE.clips).float().movedim(-1, 1) / 127.5 - 1
     with torch.no_grad():
-        return layer(pixels * scale if scale == 1 else pixels * scale + scale).movedim(1, -1).numpy()
+        return layer(pixels * scale + shift).movedim(1, -1).numpy()
 
 
 def test_fsq_saturates() -> None:
-    sick, well = encoded(127.5), encoded(1)
+    sick, well = encoded(127.5, 127.5), encoded(1)
     finding = found(quantized(FSQ(LEVELS), sick), {"levels": LEVELS}, latents=sick, clips=MADE.clips)[NAME]
     assert finding.confidence == "likely" and finding.severity is not None and finding.severity > 0.5
     assert "read as [0, 255]" in finding.evidence
-    codes = quantized(FSQ(LEVELS), sick)
+    codes = quantized(FSQ(LEVELS), encoded(400))  # of several corners
     assert found(codes, {"levels": LEVELS})[NAME].confidence == "possible"
     assert use_numbers(facts_of(codes, {"levels": LEVELS}))["saturated_tokens"]["share"] > 0.9
     assert NAME not in found(quantized(FSQ(LEVELS), well), {"levels": LEVELS}, latents=well)
