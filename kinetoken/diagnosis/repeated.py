@@ -29,7 +29,7 @@ class Repeated:
         progress.phase("comparing two extractions", len(first), "clips")
         self.column.settle_as(first)
         if np.array_equal(self.join.rows, np.arange(len(self.column))) and len(first) == len(self.column):
-            return compared(together(_watched(first, progress), self.column.batches()), np.arange(len(first)))
+            return compared(together(_watched(first, progress), self.column.batches()))
         mine, theirs = _picked(first, sample), _picked(self.column, self.join.rows[sample])
         return compared([(mine, theirs)], sample)
 

@@ -23,6 +23,8 @@ NEAR = 1e-3  # distance of two entries, in deviations of the codebook, up to whi
 SPACING = 0.01  # the same, in mean spacings of entries spread evenly: few dimensions hold many entries close together
 REDUNDANT = 0.02  # share of the used entries that must be copies of others
 GAP = 1 / 16  # of the codebook, from which a range that is never used is worth a word
+WELL_COUNTED = 100  # tokens an entry from which it is: of few clips many codes are missing by chance, and together
+MOST_STEPS = 1024  # along the direction in which copies are looked for; further ones of a dense heap are not found
 COUNTED = 10  # tokens an entry from which usage is no longer a question of how many were counted
 GROWS = 1.5  # times that perplexity or usage over all tokens exceeds that over a window of them
 TAIL = 2  # rows of code 0 at the file's end
@@ -161,21 +163,24 @@ def _groups(values: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    direction = np.random.default_rng(0).standard_normal(values.shape[1])
-    along = values @ (direction / np.linalg.norm(direction))
+    directions = np.random.default_rng(0).standard_normal((values.shape[1], 2))
+    along, across = (values @ (directions / np.linalg.norm(directions, axis=0))).T
     order = np.argsort(along, kind="stable")
+    along, across = along[order], across[order]
     left, right = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    candidates, shift = np.arange(len(values) - 1), 1
-    while len(candidates):  # pairs `shift` apart along the direction; of equal vectors the next one is enough
-        first, second = order[candidates], order[candidates + shift]
-        close = along[second] - along[first] <= radius
-        candidates, first, second = candidates[close], first[close], second[close]
-        same = ((values[first] - values[second]) ** 2).sum(1) <= radius**2
-        left.append(first[same])
-        right.append(second[same])
+    first, shift = np.arange(len(values) - 1), 1
+    while len(first) and shift <= MOST_STEPS:  # pairs `shift` apart; of equal ones the next is enough
+        second = first + shift
+        near = along[second] - along[first] <= radius
+        first, second = first[near], second[near]
+        same = np.abs(across[first] - across[second]) <= radius
+        one, two = order[first[same]], order[second[same]]
+        same[same] = ((values[one] - values[two]) ** 2).sum(1) <= radius**2
+        left.append(order[first[same]])
+        right.append(order[second[same]])
         shift += 1
-        candidates = candidates[~same]
-        candidates = candidates[candidates + shift < len(values)]
+        first = first[~same]
+        first = first[first + shift < len(values)]
     rows, columns = np.concatenate(left), np.concatenate(right)
     graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(values), len(values)))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
@@ -208,7 +213,7 @@ def unused_ranges(facts: Facts) -> Finding | None:
     """The longest ranges of codes that never occur, longer than chance would leave them."""
     said, shares = [], []
     for book in books_of(facts.tally):
-        if book.counts.sum() < COUNTED * book.size or not len(book.used):
+        if book.counts.sum() < WELL_COUNTED * book.size or not len(book.used):
             continue
         ends = np.r_[-1, book.used, book.size]
         gaps = np.diff(ends) - 1

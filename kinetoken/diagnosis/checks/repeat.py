@@ -13,6 +13,7 @@ Shares = NDArray[np.float32]
 
 ROUNDING = 0.01  # share of tokens up to which two runs differ by the arithmetic's rounding alone
 LARGEST_BATCH = 512  # that is looked for
+LOOKED = 2**17  # rows in which it is looked for
 SURE = 25.0  # standard deviations by which differences must follow the place in a batch
 EXPLAINED = 0.3  # of the variance of rows' differences
 LEAST_CHANGES = 4  # of rows that differ to rows that do not, for their spacing to mean anything
@@ -22,15 +23,19 @@ RENAMED = 0.95  # share of tokens that a one-to-one renaming of codes explains
 
 @dataclasses.dataclass(frozen=True)
 class Again:
-    """Rows (m,) of the file that were compared, the share of each one's tokens that differ (m,), and pairs of codes.
+    """The share of each row's tokens that differ (m,), and pairs of codes.
 
-    tokens: in each row. pairs (k, 2): the two codes of some tokens of rows that differ, those that agree among them.
+    pairs (k, 2): the two codes of some tokens of rows that differ, those that agree among them; sample (m,): the rows
+    of the file that were compared, None if all were.
     """
 
-    rows: Codes
     differing: Shares
-    tokens: int
     pairs: Codes
+    sample: Codes | None = None
+
+    def row(self, place: int) -> int:
+        """The row of the file at a place among those compared."""
+        return place if self.sample is None else int(self.sample[place])
 
     @property
     def share(self) -> float:
@@ -43,13 +48,12 @@ class Again:
         return float((self.differing > 0).mean())
 
 
-def compared(pairs: Iterable[tuple[Codes, Codes]], rows: Codes) -> Again:
-    """The comparison of batches of codes (n, places, Q) of the same rows, in the order of `rows` (m,)."""
-    differing, kept, held, tokens = [np.empty(0, np.float32)], [np.empty((0, 2), np.int64)], 0, 1
+def compared(pairs: Iterable[tuple[Codes, Codes]], sample: Codes | None = None) -> Again:
+    """The comparison of batches of codes (n, places, Q) of the same rows, in order: all rows, or those of a sample."""
+    differing, kept, held = [np.empty(0, np.float32)], [np.empty((0, 2), np.int64)], 0
     for first, second in pairs:
         there = (first >= 0) | (second >= 0)
         other = (first != second) & there
-        tokens = first[0].size
         share = other.sum((1, 2)) / np.maximum(there.sum((1, 2)), 1)
         differing.append(share.astype(np.float32))
         if held < KEPT_PAIRS and share.any():
@@ -57,7 +61,7 @@ def compared(pairs: Iterable[tuple[Codes, Codes]], rows: Codes) -> Again:
             found = np.stack([first[odd], second[odd]], -1)[there[odd]][: KEPT_PAIRS - held]
             kept.append(found)
             held += len(found)
-    return Again(rows, np.concatenate(differing), tokens, np.concatenate(kept))
+    return Again(np.concatenate(differing), np.concatenate(kept), sample)
 
 
 def together(first: Iterable[Codes], second: Iterable[Codes]) -> Iterator[tuple[Codes, Codes]]:
@@ -78,7 +82,7 @@ def differ_between_runs(again: Again | None) -> Finding | None:
         return None
     counted = (
         f"{again.share:.2%} of the tokens and {again.clips:.1%} of the clips differ between the two extractions of "
-        f"{len(again.rows):,} clips."
+        f"{len(again.differing):,} clips."
     )
     severity = again.share if again.share > ROUNDING else 0.0
     if batch := batch_pattern(again):
@@ -110,20 +114,21 @@ def batch_pattern(again: Again) -> str:
 def _at_the_end(again: Again) -> str:
     """Only the last rows differ, fewer than the largest batch: a remainder."""
     odd = np.flatnonzero(again.differing > 0)
-    if len(odd) == 0 or 2 * odd[0] < len(again.rows):
+    count = len(again.differing)
+    if len(odd) == 0 or 2 * odd[0] < count:
         return ""
-    first, last = int(again.rows[odd[0]]), int(again.rows[-1])
-    most = len(odd) >= 0.5 * (len(again.rows) - odd[0])
+    first, last = again.row(int(odd[0])), again.row(count - 1)
+    most = len(odd) >= 0.5 * (count - odd[0])
     if not most or last - first + 1 > LARGEST_BATCH or len(odd) < 2:
         return ""
-    return (f"They lie in rows {first:,} to {int(again.rows[odd[-1]]):,} of {last + 1:,} only, the file's end, as of a "
+    return (f"They lie in rows {first:,} to {again.row(int(odd[-1])):,} of {last + 1:,} only, the file's end, as of a "
             "last batch that is smaller than the others.")
 
 
 def _whole_batches(again: Again) -> str:
     """Rows that differ and rows that do not change places only at multiples of one number."""
     odd = again.differing > 0
-    if not np.array_equal(again.rows, np.arange(len(again.rows))) or odd.all():
+    if again.sample is not None or odd.all():
         return ""
     changes = np.flatnonzero(odd[1:] != odd[:-1]) + 1
     if len(changes) < LEAST_CHANGES:
@@ -136,13 +141,14 @@ def _whole_batches(again: Again) -> str:
 
 def _every(again: Again) -> str:
     """Differences by the row's remainder modulo some batch size."""
-    values = again.differing.astype(np.float64)
+    values = again.differing[:LOOKED].astype(np.float64)
+    rows = np.arange(len(values)) if again.sample is None else again.sample[:LOOKED]
     spread = values.var()
     if len(values) < 16 or spread == 0:
         return ""
     scores = {}
     for size in range(2, min(LARGEST_BATCH, len(values) // 4) + 1):
-        place = again.rows % size
+        place = rows % size
         count = np.bincount(place, minlength=size)
         mean = np.bincount(place, values, minlength=size) / np.maximum(count, 1)
         between = float((count * (mean - values.mean()) ** 2).sum() / len(values) / spread)
@@ -152,7 +158,7 @@ def _every(again: Again) -> str:
     size = next(size for size, (share, _) in scores.items() if share >= 0.9 * best)
     if scores[size][0] < EXPLAINED or scores[size][1] < SURE:
         return ""
-    place = again.rows % size
+    place = rows % size
     mean = np.bincount(place, values, minlength=size) / np.maximum(np.bincount(place, minlength=size), 1)
     worst = int(mean.argmax())
     return (f"They follow the row's place: of rows {worst}, {worst + size}, {worst + 2 * size}, … {mean[worst]:.1%} of "
@@ -177,4 +183,4 @@ def _renamed(pairs: Codes) -> float:
 
 def again_numbers(again: Again) -> dict[str, float]:
     """again.tokens_differing, again.clips_differing and over how many clips."""
-    return {"tokens_differing": again.share, "clips_differing": again.clips, "clips": len(again.rows)}
+    return {"tokens_differing": again.share, "clips_differing": again.clips, "clips": len(again.differing)}

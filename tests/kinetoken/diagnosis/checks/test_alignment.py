@@ -25,7 +25,8 @@ def test_every_arrangement_is_another_and_covers_all_places() -> None:
 
 
 @pytest.mark.parametrize(("made", "said"), [
-    (lambda codes: codes.transpose(0, 1, 3, 2), "rows and columns exchanged"), (lambda codes: codes[:, ::-1], "time reversed"),
+    (lambda codes: codes.transpose(0, 1, 3, 2), "rows and columns exchanged"),
+    (lambda codes: codes[:, ::-1], "time reversed"),
     (lambda codes: codes[:, :, ::-1], "rows reversed"), (lambda codes: codes[..., ::-1], "columns reversed"),
 ])
 def test_codes_with_axes_exchanged(made: "object", said: str) -> None:

@@ -95,7 +95,7 @@ def test_rows_are_matched_by_id_and_layouts_are_the_first_ones(tmp_path: Path) -
     ids = np.array([f"v{row}" for row in range(200)])
     shuffled = {"codes": codes[order].reshape(200, 2, 4, 4), "video_id": ids[order]}
     facts = facts_of({"codes": codes, "video_id": ids}, {"codebook_size": 100}, again=shuffled)
-    assert facts.again is not None and facts.again.share == 0 and len(facts.again.rows) == 200
+    assert facts.again is not None and facts.again.share == 0 and len(facts.again.differing) == 200
     with pytest.raises(UserError, match="rows of 4 × 8 codes, but those of array 'codes' have 2 × 4 × 4"):
         facts_of(codes, {"codebook_size": 100}, again=codes.reshape(200, 4, 8))
     with pytest.raises(UserError, match="199 rows of the second extraction, but the codes table has 200"):
@@ -106,5 +106,6 @@ def test_rows_are_matched_by_id_and_layouts_are_the_first_ones(tmp_path: Path) -
 
 def test_streams_of_other_batches_are_cut_alike() -> None:
     values = np.arange(50)[:, None, None]
-    pairs = list(together((values[at : at + 7] for at in range(0, 50, 7)), (values[at : at + 4] for at in range(0, 50, 4))))
+    sevens, fours = ((values[at : at + size] for at in range(0, 50, size)) for size in (7, 4))
+    pairs = list(together(sevens, fours))
     assert all(np.array_equal(*pair) for pair in pairs) and sum(len(one) for one, _ in pairs) == 50
