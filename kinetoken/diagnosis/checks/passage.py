@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Places = NDArray[np.int32]
 
+SOME = 7  # places of a row that are looked at first
 AXES = ("time", "rows", "columns")
 
 
@@ -40,19 +41,26 @@ class Passage:
     def add(self, codes: Places) -> None:
         """Rows (n, T', H', W') or (n, T', H', W', Q) as `Coding.places` gives them, below 0 where there is none."""
         deep = codes.reshape(len(codes), *self.grid, len(self.zero))
-        self._constant(deep.reshape(len(deep), -1, len(self.zero)))
+        padded = bool((codes < 0).any())
+        self._constant(deep.reshape(len(deep), -1, len(self.zero)), padded)
         for axis in range(3):
-            equal, pairs = neighbours(deep, axis)
-            self.equal[axis] += equal.sum()
-            self.pairs[axis] += pairs.sum()
+            if padded:
+                equal, pairs = (each.sum() for each in neighbours(deep, axis))
+            else:
+                first, second = _shifted(deep, axis)
+                equal, pairs = np.count_nonzero(first == second), first.size
+            self.equal[axis] += equal
+            self.pairs[axis] += pairs
         self.rows += len(codes)
 
-    def _constant(self, codes: Places) -> None:
-        there = codes >= 0
-        zeros = (codes == np.array(self.zero)) & there
-        count, total = zeros.sum((1, 2)), there.sum((1, 2))
+    def _constant(self, codes: Places, padded: bool) -> None:
+        zeros = (codes == np.array(self.zero, np.int32)) & (codes >= 0)
+        count = np.count_nonzero(zeros, axis=(1, 2))
+        total = np.count_nonzero(codes >= 0, axis=(1, 2)) if padded else np.full(len(codes), codes[0].size)
         zero = count == total
-        same = ((codes == codes[:, :1]) | ~there).all((1, 2)) & ~zero
+        some = codes[:, :: max(codes.shape[1] // SOME, 1)]
+        maybe = np.flatnonzero(((some == codes[:, :1]) | (some < 0)).all((1, 2)) & ~zero)  # few: the rest varies here
+        same = ((codes[maybe] == codes[maybe, :1]) | (codes[maybe] < 0)).all((1, 2))
         if not zero.all():
             self.tail = self.rows + int(np.flatnonzero(~zero)[-1]) + 1
             self.most_zeros = max(self.most_zeros, float((count / total)[~zero].max()))
@@ -72,7 +80,13 @@ def neighbours(codes: Places, axis: int) -> tuple[NDArray[np.int64], NDArray[np.
 
     codes (n, T', H', W', Q) → two of (n, places − 1).
     """
-    first, second = (np.moveaxis(codes, axis + 1, 1)[:, part] for part in (slice(None, -1), slice(1, None)))
+    first, second = (np.moveaxis(part, axis + 1, 1) for part in _shifted(codes, axis))
     there = (first >= 0) & (second >= 0)
     equal = (first == second) & there
     return equal.sum((2, 3, 4)), there.sum((2, 3, 4))
+
+
+def _shifted(codes: Places, axis: int) -> tuple[Places, Places]:
+    """All but the last and all but the first place along an axis 0 … 2 of the grid."""
+    before = (slice(None),) * (axis + 1)
+    return codes[(*before, slice(None, -1))], codes[(*before, slice(1, None))]

@@ -94,3 +94,20 @@ def test_rows_sorted_by_label_do_not_drift() -> None:
     codes = np.random.default_rng(0).integers(0, 20, (600, 2, 4, 4)) + 20 * label[:, None, None, None]
     assert DRIFT not in found(codes, {"codebook_size": 60}, labels=label)
     assert not costly(codes, {"codebook_size": 60})
+
+
+def test_rows_of_one_code_are_counted_whatever_the_padding() -> None:
+    codes = np.random.default_rng(0).integers(0, 9, (30, 2, 3, 3)).astype(np.int32)
+    codes[[3, 28, 29]] = 0
+    codes[[5, 6]] = 4
+    for padded in (False, True):
+        if padded:
+            codes[3:12, 1, 2:] = -1
+            codes[6, 0, 1:] = codes[6, 1] = -1
+        seen = Passage((2, 3, 3), (0,))
+        for start in range(0, 30, 8):
+            seen.add(codes[start : start + 8])
+        assert (seen.zero_rows, seen.other_constant_rows, seen.tail) == (3, 2, 28)
+        kept = np.delete(np.arange(30), [3, 28, 29])
+        assert seen.other_zeros == (codes[kept] == 0).sum() and seen.other_tokens == (codes[kept] >= 0).sum()
+        assert seen.pairs[0] == ((codes[:, 0] >= 0) & (codes[:, 1] >= 0)).sum()
