@@ -104,7 +104,12 @@ def diagnose(
         help="An array like that of the clips, as decoded from the codes."
     )] = None,
     codebook: Annotated[Path | None, typer.Option(help="NPY with one vector a code.")] = None,
-    history: Annotated[Path | None, typer.Option(help="CSV or JSON with epoch and val_loss.")] = None,
+    history: Annotated[Path | None, typer.Option(
+        help="CSV or JSON with epoch and val_loss, usage or perplexity of the training."
+    )] = None,
+    again: Annotated[Path | None, typer.Option(
+        help="Codes of the same clips, extracted a second time: are they the same?"
+    )] = None,
     config: Annotated[Path | None, typer.Option(
         help="YAML or JSON: grid, codebook_size, levels, quantizer, pooling, foreground_weight."
     )] = None,
@@ -136,7 +141,7 @@ def diagnose(
     with watched("diagnose", quiet) as progress:
         found = api.diagnose(
             codes, labels=labels, clips=clips, latents=latents, reconstructions=reconstructions, codebook=codebook,
-            history=history, config=config, layout=layout, library=library, out=out, force=force,
+            history=history, config=config, layout=layout, again=again, library=library, out=out, force=force,
             params=params or api.DEFAULT, threads=threads, progress=progress,
         )
         if out is not None:

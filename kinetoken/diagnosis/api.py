@@ -20,7 +20,7 @@ from kinetoken.diagnosis.columns import Array, Given, Source
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, require_library
 from kinetoken.diagnosis.doctor import Report
 from kinetoken.diagnosis.formats import padded
-from kinetoken.diagnosis.history import LOSS_NAMES, STEP_NAMES, History
+from kinetoken.diagnosis.history import Curves, curves_of
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.probes import MomentsParams
 from kinetoken.diagnosis.statement import Said, Statement
@@ -147,7 +147,7 @@ def diagnose(
     codes: Data | CodesTable, *, labels: Data | None = None, clips: Data | ClipStore | None = None,
     latents: Data | None = None, reconstructions: Data | None = None, codebook: Data | None = None,
     history: Data | None = None, config: str | Path | Mapping[str, Any] | None = None, layout: str | None = None,
-    library: str = DEFAULT_LIBRARY, out: str | Path | None = None, force: bool = False,
+    again: Data | None = None, library: str = DEFAULT_LIBRARY, out: str | Path | None = None, force: bool = False,
     params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads, progress: Progress | None = None,
 ) -> DiagnosisResult:
     """Find out whether video codes kept what the videos show, where it was lost, and what brings it back.
@@ -161,9 +161,10 @@ def diagnose(
     latents: what was quantized, on the codes' grid, channels first or last.
     reconstructions: like the clips, as decoded from the codes.
     codebook: (K, D), a vector a code.
-    history: validation losses, or columns `epoch` and `val_loss`.
+    history: validation losses, or columns `epoch` and `val_loss`, `usage` or `perplexity`.
     config: grid, codebook_size, levels, quantizer, pooling, foreground_weight; any of them.
     layout: the axes of the codes in order, such as "B,T,H,W,Q", where they would be guessed wrongly.
+    again: codes of the same clips, extracted a second time.
     library: whose words the cures use: `pytorch`, `vector-quantize-pytorch`, … (`kinetoken.diagnosis.cures.libraries`).
     out: a folder for the report; one that holds anything is refused unless `force`.
     params: how many clips are read and how probes are trained; or a parameter file with section diagnose_codes.
@@ -190,7 +191,7 @@ def diagnose(
         codes=_codes(codes), labels=_source(labels, "labels", "label"), latents=_source(latents, "latents"),
         clips=_clips(clips), reconstructions=_source(reconstructions, "reconstructions", "clips"),
         codebook=_source(codebook, "codebook"), history=_history(history), config=_config(codes, config),
-        layout=layout,
+        layout=layout, again=_source(again, "again", "codes"),
     )
     hardware = dataclasses.replace(CPU, threads=threads)
     context = Context(progress or Progress.silent(), hardware)
@@ -277,25 +278,19 @@ def _text(value: object) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _history(history: Data | None) -> Path | History | None:
-    """A path, or epochs with their losses. Raises UserError for losses that are missing or no numbers."""
+def _history(history: Data | None) -> Path | Curves | None:
+    """A path, or curves. Raises UserError for values that are missing or no numbers."""
     if history is None or isinstance(history, Path):
         return history
     if isinstance(history, str):
         return Path(history)
+    import pandas as pd
+
     given = _required(history, "history", "val_loss")
     assert isinstance(given, Given)
-    loss = next((given.arrays[name] for name in LOSS_NAMES if name in given.arrays), None)
-    if loss is None:
-        raise UserError(f"{given}: no column val_loss; it holds {', '.join(given.arrays)}")
-    step = next((given.arrays[name] for name in STEP_NAMES if name in given.arrays), np.arange(1, len(loss) + 1))
-    if loss.ndim != 1 or len(step) != len(loss) or not _finite(loss) or not _finite(step):
-        raise UserError(f"{given}: expected one finite loss an epoch")
-    return tuple(zip(step.astype(float).tolist(), loss.astype(float).tolist(), strict=True))
-
-
-def _finite(values: Array) -> bool:
-    return values.size > 0 and np.issubdtype(values.dtype, np.number) and bool(np.isfinite(values).all())
+    if len({len(values) for values in given.arrays.values()}) > 1 or any(v.ndim != 1 for v in given.arrays.values()):
+        raise UserError(f"{given}: expected one value an epoch in each column")
+    return curves_of(pd.DataFrame(dict(given.arrays)), given)
 
 
 def _config(

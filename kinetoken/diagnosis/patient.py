@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.per_track import Ids, PerTrack
 from kinetoken.diagnosis.chain import Painted, Tokens
+from kinetoken.diagnosis.checks.facts import Facts
 from kinetoken.diagnosis.finding import Finding
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
@@ -72,6 +73,7 @@ class Patient(PerTrack):
     found: tuple[Finding, ...] = ()
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
+    facts: Facts | None = None  # what the checks read; of a user's own files only
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
 
     def rows(self, split: str) -> NDArray[np.int64]:
