@@ -7,6 +7,7 @@ from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
 from kinetoken.diagnosis.chain import CHAIN, STILL, Diagnosis
+from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.control import planted_labels, planted_motion
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
 from kinetoken.diagnosis.embedding import embed
@@ -58,8 +59,11 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
                 _read_planted(readings, patient, params, context)
         context.progress.phase("measuring")
         numbers, measures = examine(patient, readings, params)
+        seen = None if patient.facts is None else checked(patient.facts)
+        if seen is not None:
+            numbers |= seen.numbers
         tables = _tables(patient, readings, params)
-    verdict = judge(measures, pooled=patient.pooled, over=patient.over, found=patient.found)
+    verdict = judge(measures, pooled=patient.pooled, over=patient.over, found=() if seen is None else seen.findings)
     return Report(verdict, measures, numbers, tables, patient.notes + _unmeasured(patient))
 
 

@@ -15,7 +15,6 @@ from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.per_track import Ids, PerTrack
 from kinetoken.diagnosis.chain import Painted, Tokens
 from kinetoken.diagnosis.checks.facts import Facts
-from kinetoken.diagnosis.finding import Finding
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
 
@@ -46,8 +45,7 @@ class Patient(PerTrack):
     codebook, below 0 where a row has ended; None if the table holds numbers that were never quantized, and then there
     is no tally either; mask (test clips, T', H', W'): tokens on what moves; recoded (N, T', H', W'): what the tokenizer
     itself makes of the clips; late_fall: see Measures; history: epochs and validation losses; real_vectors: are the
-    tokens of codes the quantizer's own vectors, or made here or vectors of several codebooks side by side; found: what
-    checks of the files themselves brought.
+    tokens of codes the quantizer's own vectors, or made here or vectors of several codebooks side by side.
     """
 
     meta: CodesMeta
@@ -70,7 +68,6 @@ class Patient(PerTrack):
     intake: Mapping[str, float] = dataclasses.field(default_factory=dict)  # numbers found while the codes were read
     vectors: NDArray[np.float32] | None = None  # (K, D) of all codes that are counted
     remade: Callable[[Indices], NDArray[np.float32]] | None = None  # the vectors of other codes, if made from codes
-    found: tuple[Finding, ...] = ()
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
     facts: Facts | None = None  # what the checks read; of a user's own files only
