@@ -53,7 +53,7 @@ def quantized(quantizer: torch.nn.Module, latents: NDArray[np.float32]) -> NDArr
     return indices.reshape(*latents.shape[:4], *indices.shape[2:])
 
 
-def trained(quantizer: torch.nn.Module, latents: NDArray[np.float32], steps: int = 40) -> torch.nn.Module:
+def trained(quantizer: torch.nn.Module, latents: NDArray[np.float32], steps: int = 12) -> torch.nn.Module:
     """The same after so many batches have moved its codebook."""
     flat = torch.from_numpy(latents.reshape(len(latents), -1, latents.shape[-1]))
     quantizer.train()

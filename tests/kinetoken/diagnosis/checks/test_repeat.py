@@ -106,6 +106,6 @@ def test_rows_are_matched_by_id_and_layouts_are_the_first_ones(tmp_path: Path) -
 
 def test_streams_of_other_batches_are_cut_alike() -> None:
     values = np.arange(50)[:, None, None]
-    sevens, fours = ((values[at : at + size] for at in range(0, 50, size)) for size in (7, 4))
+    sevens, fours = ([values[at : at + size] for at in range(0, 50, size)] for size in (7, 4))
     pairs = list(together(sevens, fours))
     assert all(np.array_equal(*pair) for pair in pairs) and sum(len(one) for one, _ in pairs) == 50
