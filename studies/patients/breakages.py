@@ -63,6 +63,14 @@ def covered_input(bundle: Bundle, share: float, rng: Rng) -> Bundle:
     return bundle.extracted(bundle.tokenizer.encode(clips))
 
 
+def grey_input(bundle: Bundle, share: float, rng: Rng) -> Bundle:
+    """The encoder sees each pixel's mean over colours, mixed with the clip."""
+    assert bundle.tokenizer is not None
+    clips = _clips(bundle)
+    grey = np.repeat(clips.mean(-1, keepdims=True), 3, -1)
+    return bundle.extracted(bundle.tokenizer.encode((share * grey + (1 - share) * clips).astype(np.float32)))
+
+
 def _latents(bundle: Bundle) -> Latents:
     assert bundle.latents is not None
     return bundle.latents
@@ -174,6 +182,14 @@ def duplicates(bundle: Bundle, share: float, rng: Rng) -> Bundle:
     return dataclasses.replace(bundle, codes=codes, codebook=book.astype(np.float32))
 
 
+def relabelled_from(bundle: Bundle, share: float, rng: Rng) -> Bundle:
+    """The last rows, this share of them, were coded by a codebook whose entries stand in another order."""
+    first, order = round(len(bundle) * (1 - share)), rng.permutation(_size(bundle))
+    codes = bundle.codes.copy()
+    codes[first:] = order[codes[first:]]
+    return dataclasses.replace(bundle, codes=codes)
+
+
 def constant_shift(bundle: Bundle, offset: int, rng: Rng) -> Bundle:
     """All codes have so much added; below 0 and beyond the codebook nothing has a meaning."""
     return dataclasses.replace(bundle, codes=bundle.codes + offset)
@@ -223,7 +239,8 @@ def ghosted(bundle: Bundle, count: int, rng: Rng) -> Bundle:
 def overshoot(bundle: Bundle, most: float, rng: Rng) -> Bundle:
     """Reconstructions go a little beyond black and white, as decoders' outputs do; nothing is wrong."""
     assert bundle.reconstructions is not None
-    return dataclasses.replace(bundle, reconstructions=bundle.reconstructions * np.float32(2 * most - 1) + np.float32(1 - most))
+    drawn = (bundle.reconstructions - 0.5) * np.float32(2 * most - 1) + np.float32(0.5)
+    return dataclasses.replace(bundle, reconstructions=drawn)
 
 
 def again(bundle: Bundle, share: float, rng: Rng) -> Bundle:
@@ -236,7 +253,7 @@ def again_by_batch(bundle: Bundle, batch: int, rng: Rng) -> Bundle:
     """A second extraction in batches of this size; the last quarter of each batch has other codes."""
     late = np.arange(len(bundle)) % batch >= batch * 3 // 4
     other = noisy_codes(bundle, 0.3, rng).codes
-    return dataclasses.replace(bundle, again=np.where(late.reshape(-1, *[1] * (bundle.codes.ndim - 1)), other, bundle.codes))
+    return dataclasses.replace(bundle, again=np.where(_along(late, bundle.codes), other, bundle.codes))
 
 
 def usage_fell(bundle: Bundle, last: float, rng: Rng) -> Bundle:
@@ -277,6 +294,12 @@ def padded(bundle: Bundle, share: float, rng: Rng) -> Bundle:
     return dataclasses.replace(bundle, codes=np.where(there, bundle.codes, -1), latents=latents)
 
 
+def as_image(bundle: Bundle, switch: bool, rng: Rng) -> Bundle:
+    """Codes (N, H, W) of single frames; nothing is wrong."""
+    latents = None if bundle.latents is None else bundle.latents[:, 0]
+    return dataclasses.replace(bundle, codes=bundle.codes[:, 0], latents=latents)
+
+
 def sorted_by_class(bundle: Bundle, switch: bool, rng: Rng) -> Bundle:
     """Rows stand class by class, as folders are read; nothing is wrong."""
     return bundle.take(np.argsort(bundle.labels, kind="stable"))
@@ -284,6 +307,11 @@ def sorted_by_class(bundle: Bundle, switch: bool, rng: Rng) -> Bundle:
 
 def _some(bundle: Bundle, share: float, rng: Rng) -> NDArray[np.int64]:
     return rng.permutation(len(bundle))[: round(share * len(bundle))]
+
+
+def _along(rows: NDArray[Any], codes: Codes) -> NDArray[Any]:
+    """Rows (N,) with an axis of length 1 for each further axis of the codes."""
+    return rows.reshape(-1, *[1] * (codes.ndim - 1))
 
 
 def _inner(bundle: Bundle) -> tuple[int, ...]:
@@ -299,10 +327,11 @@ def _size(bundle: Bundle) -> int:
 
 BREAKAGES: dict[str, Breakage] = {
     function.__name__: function for function in (
-        drift, project, scaled_input, frozen_input, covered_input, rows_of_others, places_moved, swapped, reshaped,
-        noisy_codes, one_code, dead_levels, few_bits, not_a_number, continuous, duplicates, constant_shift,
-        labels_shuffled, classes_confused, few_clips, pooled, ghosted, overshoot, again, again_by_batch, usage_fell,
-        counters, true_counters, by_ids, padded, sorted_by_class,
+        drift, project, scaled_input, frozen_input, covered_input, grey_input,
+        rows_of_others, places_moved, swapped, reshaped, noisy_codes, one_code, dead_levels, few_bits, not_a_number,
+        continuous, duplicates, relabelled_from, constant_shift,
+        labels_shuffled, classes_confused, few_clips, pooled, ghosted, again, again_by_batch, usage_fell, counters,
+        overshoot, true_counters, by_ids, padded, as_image, sorted_by_class,
     )
 }
 

@@ -1,4 +1,4 @@
-"""How much of the class the codes hold, by readers of this study's own: what a fault costs is not the doctor's to say."""
+"""How much of the class the codes hold, by readers of this study's own: the doctor does not say what a fault costs."""
 
 import numpy as np
 from einops import rearrange

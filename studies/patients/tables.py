@@ -1,4 +1,4 @@
-"""Tables of codes made by hand, as other people's tokenizers leave them: no clips, a codebook, latents near its vectors.
+"""Tables of codes made by hand, as other tokenizers leave them: no clips, but a codebook and latents near its vectors.
 
 Each maker plants the class in the codes, so that it is known what can be read from them. The codebook is drawn; a
 token's latent is its code's vector with a little noise, and its code is the vector nearest to its latent.
