@@ -138,7 +138,7 @@ class ConvTokenizer:
 
 def conv(
     seed: int, *, scene: str, quantizer: str, options: dict[str, Any], channels: int = 16, latent: int = 6,
-    layers: int = 1, steps: int = 240, rate: float = 3e-3, foreground: float = 0.0, look: dict[str, Any] | None = None,
+    layers: int = 1, steps: int = 160, rate: float = 3e-3, foreground: float = 0.0, look: dict[str, Any] | None = None,
     other: bool = False, fitted: int = 600, commitment: float = 0.1,
 ) -> Bundle:
     """Codes of a trained 3-D autoencoder; foreground: further weight of pixels that differ from the clip's median.

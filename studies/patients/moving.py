@@ -40,6 +40,7 @@ class Film:
     shapes: NDArray[np.int64]
 
 
+RED, GREEN = np.array([2, -1, -1]) / 6**0.5, np.array([0, 1, -1]) / 2**0.5  # directions in colour of no brightness
 SHAPES = ("blob", "square", "wide bar", "tall bar")
 
 
@@ -118,12 +119,22 @@ def hues(look: Look, rng: np.random.Generator) -> tuple[Film, NDArray[np.str_]]:
     """Four classes of hue, all of one mean brightness; the body moves anywhere."""
     which = _classes(look.count, 4, rng)
     turn = which * np.pi / 2 + rng.uniform(-0.3, 0.3, look.count)
-    red, green = np.array([2, -1, -1]) / 6**0.5, np.array([0, 1, -1]) / 2**0.5  # of no brightness
-    colours = 0.6 + 0.4 * (np.cos(turn)[:, None] * red + np.sin(turn)[:, None] * green)
+    colours = 0.6 + 0.4 * (np.cos(turn)[:, None] * RED + np.sin(turn)[:, None] * GREEN)
     film = _start(look.count, look, rng, colours)
     step = rng.uniform(-0.4, 0.4, (look.count, 1, 2)) * np.linspace(-1, 1, look.frames)[None, :, None]
     film.places += step + rng.uniform(-0.3, 0.3, (look.count, 1, 2))
     return film, np.array(["red", "green", "cyan", "violet"])[which]
+
+
+def courses(look: Look, rng: np.random.Generator) -> tuple[Film, NDArray[np.str_]]:
+    """Eight classes: the four of `directions`, each by a warm or a cold body of no fixed brightness."""
+    film, way = directions(look, rng)
+    cold = _classes(look.count, 2, rng)
+    turn = np.pi * cold + rng.uniform(-0.5, 0.5, look.count)
+    film.colours = rng.uniform(0.5, 0.7, (look.count, 1)) + 0.36 * (
+        np.cos(turn)[:, None] * RED + np.sin(turn)[:, None] * GREEN
+    )
+    return film, np.char.add(np.array(["warm ", "cold "])[cold], way)
 
 
 def still(look: Look, rng: np.random.Generator) -> tuple[Film, NDArray[np.str_]]:
@@ -144,7 +155,7 @@ def places(look: Look, rng: np.random.Generator) -> tuple[Film, NDArray[np.str_]
 
 
 SCENES: dict[str, Callable[[Look, np.random.Generator], tuple[Film, NDArray[np.str_]]]] = {
-    "directions": directions, "motions": motions, "hues": hues, "still": still, "places": places,
+    "directions": directions, "motions": motions, "hues": hues, "courses": courses, "still": still, "places": places,
 }
 
 
