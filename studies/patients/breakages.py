@@ -344,7 +344,7 @@ def stale(bundle: Bundle, other: Bundle, share: float, rng: Rng) -> Bundle:
     return dataclasses.replace(bundle, codes=codes)
 
 
-def stale_from(bundle: Bundle, other: Bundle, share: float) -> Bundle:
+def stale_from(bundle: Bundle, other: Bundle, share: float, rng: Rng) -> Bundle:
     """The last rows, this share of them, hold the codes of another tokenizer, as when a checkpoint changed midway."""
     first = round(len(bundle) * (1 - share))
     return dataclasses.replace(bundle, codes=np.concatenate([bundle.codes[:first], other.codes[first:]]))

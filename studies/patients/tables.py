@@ -15,6 +15,7 @@ from studies.patients.quantizing import nearest
 
 Array = NDArray[np.float64]
 
+APART = 1.5  # how far the codes of body and ground lie on either side of 0
 NEAR = 0.1  # deviation of latents about their code's vector, whose numbers have deviation 1
 
 
@@ -56,14 +57,18 @@ def track(
     size: int = 256, dim: int = 6, still: int = 12, body: int = 0, low: int = 0, other: bool = False,
     lfq: bool = False,
 ) -> Bundle:
-    """A body walks over a still ground; each class has a direction of its own.
+    """A body of 2 × 2 tokens walks over a still ground; each class has a direction of its own.
 
-    still: codes of the ground, of which each clip has its own few; body: codes of the body, by default all others;
+    still: codes of the ground, of which each clip has its own few; body: codes of the body, by default all others (of
+    LFQ those with the highest bit). As in a real latent space the two lie apart, in the first channel.
     low: the least code, for vocabularies that begin elsewhere; lfq: the vectors are corners (±1) and size is 2^dim.
     """
     rng = np.random.default_rng(seed)
     book = _corners(dim) if lfq else np.random.default_rng(seed + 5000 * other).normal(size=(size, dim))
     size = len(book)
+    if not lfq:
+        book[:still, 0] -= APART
+        book[still:, 0] += APART
     which = classes_of(count, classes, rng)
     number = int(which.max()) + 1
     slices, rows, columns = grid
@@ -74,9 +79,11 @@ def track(
     reach = 0.33 * np.array([rows, columns])
     way = np.linspace(-1, 1, slices) if slices > 1 else np.ones(1)
     place = np.array([rows, columns]) / 2 + reach * along[:, None] * way[None, :, None]
-    place = np.clip(np.floor(place + rng.uniform(-0.5, 0.5, (count, 1, 2))), 0, [rows - 1, columns - 1]).astype(int)
-    drawn = rng.integers(still, still + body if body else size, (count, slices))
-    codes[np.arange(count)[:, None], np.arange(slices), place[..., 0], place[..., 1]] = drawn
+    place = np.clip(np.floor(place + rng.uniform(-1.5, 0.5, (count, 1, 2))), 0, [rows - 2, columns - 2]).astype(int)
+    first, end = size // 2 if lfq else still, still + body if body else size
+    for down, right in np.ndindex(2, 2):
+        where = np.arange(count)[:, None], np.arange(slices), place[..., 0] + down, place[..., 1] + right
+        codes[where] = rng.integers(first, end, (count, slices))
     return _table(codes, [f"way {one}" for one in which], book, rng, low, "lfq" if lfq else "vq")
 
 
