@@ -72,9 +72,12 @@ def vectors_of(bundle: Bundle) -> NDArray[np.float32]:
 
 
 def _own_vectors(bundle: Bundle, codes: Codes) -> NDArray[np.float32] | None:
-    book, quantizer = bundle.codebook, getattr(bundle.tokenizer, "quantizer", None)
-    if codes.min() < 0:
+    """The vectors of the tokenizer that made the codes, wherever their numbers begin; None where it has none for some."""
+    quantizer = getattr(bundle.tokenizer, "quantizer", None)
+    book = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
+    size = quantizer.size if quantizer is not None else len(book) if book is not None and book.ndim == 2 else 0
+    if codes.min() >= size:
+        codes = codes - codes.min()
+    if codes.min() < 0 or codes.max() >= size:
         return None
-    if quantizer is not None and codes.max() < quantizer.size:
-        return np.asarray(quantizer.vectors(codes))
-    return book[codes] if book is not None and book.ndim == 2 and codes.max() < len(book) else None
+    return np.asarray(quantizer.vectors(codes) if quantizer is not None else book[codes])
