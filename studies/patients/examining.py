@@ -66,6 +66,7 @@ def examined(case: Case, params: Diagnosis, threads: int = 1) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="patients-") as folder:
         given = hand_in(bundle, Path(folder), **handed)
         row |= verdict(given, params, threads)
+        row["evidence"] = row["evidence"].replace(f"{folder}/", "")  # the same in every run
     judged = time.perf_counter()
     row["reading"] = reading(bundle) if "labels" in handed["give"] else None
     return row | {

@@ -104,9 +104,9 @@ def directions(look: Look, rng: np.random.Generator) -> tuple[Film, NDArray[np.s
 
 
 def motions(look: Look, rng: np.random.Generator) -> tuple[Film, NDArray[np.str_]]:
-    """Five classes: at rest, swaying, bobbing, orbiting, or growing in place."""
+    """Five classes: at rest, swaying, bobbing, orbiting, or growing in place; all begin near the same phase."""
     which, film = _classes(look.count, 5, rng), _start(look.count, look, rng)
-    angle = 2 * np.pi * np.arange(look.frames) / look.frames + rng.uniform(0, 2 * np.pi, (look.count, 1))
+    angle = 2 * np.pi * np.arange(look.frames) / look.frames + rng.uniform(-0.5, 0.5, (look.count, 1))
     reach = rng.uniform(0.4, 0.5, (look.count, 1))
     film.places[..., 0] += reach * np.cos(angle) * np.isin(which, (1, 3))[:, None]
     film.places[..., 1] += reach * np.sin(angle) * np.isin(which, (2, 3))[:, None]
