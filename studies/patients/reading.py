@@ -72,7 +72,7 @@ def vectors_of(bundle: Bundle) -> NDArray[np.float32]:
 
 
 def _own_vectors(bundle: Bundle, codes: Codes) -> NDArray[np.float32] | None:
-    """The vectors of the tokenizer that made the codes, whose numbers may begin above 0; None if it has none for some."""
+    """The vectors of the tokenizer that made the codes, which may begin above 0; None if it has none for some."""
     quantizer = getattr(bundle.tokenizer, "quantizer", None)
     book = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
     size = quantizer.size if quantizer is not None else len(book) if book is not None and book.ndim == 2 else 0
