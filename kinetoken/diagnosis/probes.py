@@ -254,9 +254,14 @@ def moments_probe(splits: Splits, params: MomentsParams, context: Context, label
 
 
 def _long_enough(params: MomentsParams, clips: int) -> MomentsParams:
-    """With so many epochs that LEAST_STEPS are made: a probe of few clips is not to be weak for want of training."""
-    steps = -(-clips // params.batch_size)
-    return dataclasses.replace(params, epochs=max(params.epochs, -(-LEAST_STEPS // steps)))
+    """With so many epochs that LEAST_STEPS are made: a probe of few clips is not to be weak for want of training.
+
+    Then training also ends where the validation loss has long been rising.
+    """
+    epochs = -(-LEAST_STEPS // -(-clips // params.batch_size))
+    if epochs <= params.epochs:
+        return params
+    return dataclasses.replace(params, epochs=epochs, patience=params.patience or max(epochs // 4, params.epochs))
 
 
 PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], ProbeResult]] = {
