@@ -37,8 +37,11 @@ def recoded(latents: Vectors, codes: Indices, vectors: Vectors, levels: tuple[in
 
 
 def _belonging(made: Indices, codes: Indices) -> float:
-    """Share of clips whose codes agree."""
-    return float(((made == codes).reshape(len(codes), -1).mean(1) >= AGREE).mean())
+    """Share of clips whose codes agree, at their places or as a multiset: chance does neither."""
+    first, second = made.reshape(len(codes), -1), codes.reshape(len(codes), -1)
+    same = np.maximum((first == second).mean(1), (np.sort(first, 1) == np.sort(second, 1)).mean(1))
+    varied = np.ptp(second, axis=1) > 0  # where a clip is one code, agreement of the two says little
+    return float(((same >= AGREE) & varied).mean())
 
 
 def nearest(points: Vectors, vectors: Vectors) -> NDArray[np.int32]:

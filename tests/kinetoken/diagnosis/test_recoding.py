@@ -41,6 +41,9 @@ def test_clips_that_differ_among_many_that_agree_are_shown_and_strangers_are_lef
     mixed[:20] = CODES[20:]
     found = recoded(LATENTS, mixed, VECTORS, ())
     assert found is not None and (found == CODES).all()
+    moved = RNG.permuted(CODES.reshape(40, -1), axis=1).reshape(CODES.shape)
+    found = recoded(LATENTS, moved, VECTORS, ())
+    assert found is not None and (found == CODES).all()
     other = RNG.standard_normal(LATENTS.shape).astype(np.float32)
     assert recoded(other, CODES, VECTORS, ()) is None
     assert recoded(LATENTS[..., :4], CODES, VECTORS, ()) is None
