@@ -94,7 +94,8 @@ def facts_of(
         called,
         _given(read, "size", size, LEAST_SIZE), _given(read, "frames", frames, 2),
         read.number("fps", fps), read.value_range(),
-        math.prod(levels) if levels else codebook_size, levels, read.text("quantizer") or ("fsq" if levels else "unknown"),
+        math.prod(levels) if levels else codebook_size, levels,
+        read.text("quantizer") or ("fsq" if levels else "unknown"),
         read.text("layout"), bool(getattr(tokenizer, "quantized", True)), library or read.text("library"),
         read.text("device") or "cpu", read.whole("batch_size", least=1, default=16) or 16,
     )
@@ -169,4 +170,4 @@ _EXAMPLES = {"size": "64", "frames": "16", "fps": "16", "value_range": "(-1, 1)"
 
 
 def _is_number(value: object) -> bool:
-    return hasattr(value, "__float__") and not isinstance(value, str) and math.isfinite(float(value))  # type: ignore[arg-type]
+    return hasattr(value, "__float__") and not isinstance(value, str) and math.isfinite(float(value))

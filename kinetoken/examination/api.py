@@ -18,10 +18,10 @@ from kinetoken.examination.adapter import TokenizerFacts, VideoTokenizer, facts_
 from kinetoken.examination.behaviour import behaviour
 from kinetoken.examination.card import POINTS, CardNumber, CardVerdict, MotionCard, SetFacts
 from kinetoken.examination.checking import CheckedTokenizer
-from kinetoken.examination.kept import Reading, image_motion, read_motion
+from kinetoken.examination.kept import Bound, Reading, image_motion, quantities, read_motion, upper_bounds
 from kinetoken.examination.loading import load_adapter
 from kinetoken.examination.measuring import Reconstructed, Storage, encode_all, reconstruct, storage
-from kinetoken.examination.motion_set import DEFAULT_CLIPS, MotionSet, Request, open_motion_set
+from kinetoken.examination.motion_set import DEFAULT_CLIPS, MotionSet, SetRequest, open_motion_set
 from kinetoken.examination.verdict import diagnosed
 
 TRIED = 2  # clips on which facts are checked before the long work
@@ -69,7 +69,7 @@ def examine(
     with naming_extras():
         adapter = load_adapter(str(tokenizer)) if isinstance(tokenizer, str | Path) else tokenizer
         facts = facts_of(adapter, name, size=size, frames=frames, fps=fps, library=library)
-        request = Request.of(facts, clips)
+        request = SetRequest.of(facts, clips)
         context = Context(progress or Progress.silent(), dataclasses.replace(CPU, threads=threads))
         with tempfile.TemporaryDirectory() as spare:
             folder = Path(spare) / "motion_set" if motion_set is None else Path(motion_set)
@@ -91,10 +91,14 @@ def _examined(tokenizer: CheckedTokenizer, motion: MotionSet, params: Diagnosis,
     encoded = encode_all(tokenizer, motion, progress)
     drawn = reconstruct(tokenizer, motion, encoded.codes, params.seed, progress)
     verdict = diagnosed(tokenizer, motion, encoded, drawn.painted, params, context)
-    wanted = {key: values[verdict.rows] for key, values in image_motion(motion).items()}
-    kept = read_motion(verdict.tokens, motion.tracks.split[verdict.rows], wanted, params.seed)
+    true = image_motion(motion)
+    kept = read_motion(
+        verdict.tokens, motion.tracks.split[verdict.rows], {key: values[verdict.rows] for key, values in true.items()},
+        params.seed,
+    )
+    bounds = upper_bounds(quantities(drawn.tracked), {key: values[tests] for key, values in true.items()})
     numbers = {
-        **_reconstruction(drawn), **_motion(kept), **_reading(verdict.result.numbers),
+        **_reconstruction(drawn), **_motion(kept, bounds), **_reading(verdict.result.numbers),
         **_cost(storage(tokenizer, encoded.codes), tokenizer),
     }
     return MotionCard(
@@ -116,20 +120,16 @@ def _reconstruction(drawn: Reconstructed) -> dict[str, CardNumber]:
     return _present({f"reconstruction.{name}": CardNumber.of(drawn.numbers, name) for name in names})
 
 
-def _motion(kept: dict[str, dict[str, Reading]]) -> dict[str, CardNumber]:
-    """Readings of latents and codes have that of pixels as their upper bound."""
-    found: dict[str, CardNumber | None] = {}
+def _motion(kept: dict[str, dict[str, Reading]], bounds: dict[str, Bound]) -> dict[str, CardNumber]:
+    found: dict[str, CardNumber] = {}
     for quantity, readings in kept.items():
-        pixels = readings.get("pixels")
+        bound = bounds[quantity]
         for point, one in readings.items():
-            ends = [None, None] if pixels is None or point == "pixels" else [pixels.r2, pixels.error]
-            rows = {
-                "r2": (one.r2, 0.0, ends[0], *one.r2_interval), "error_px": (one.error, one.baseline, ends[1], *one.error_interval),
-            }
-            for kind, (value, floor, ceiling, low, high) in rows.items():
-                numbers = {"x": value, "x_floor": floor, "x_ceiling": ceiling, "x_ci95_low": low, "x_ci95_high": high}
-                found[f"{quantity}_{kind}.{point}"] = CardNumber.of(numbers, "x")
-    return _present(found)
+            found[f"{quantity}_r2.{point}"] = CardNumber.rounded(one.r2, 0.0, bound.r2, *one.r2_interval)
+            found[f"{quantity}_error_px.{point}"] = CardNumber.rounded(
+                one.error, one.baseline, bound.error, *one.error_interval
+            )
+    return found
 
 
 def _reading(numbers: dict[str, Any]) -> dict[str, CardNumber]:
@@ -181,12 +181,16 @@ def _notes(tokenizer: CheckedTokenizer, motion: MotionSet) -> tuple[str, ...]:
         f"Motion set {motion.request.version}: {counts['train']} training, {counts['val']} validation and "
         f"{counts['test']} test clips of {facts.frames} frames of {facts.size} × {facts.size} pixels at {facts.fps:g} "
         "frames a second.",
-        f"Speed was measured on {facts.device} with {torch.get_num_threads()} threads and {facts.batch_size} clips a call.",
+        f"Speed was measured on {facts.device} with {torch.get_num_threads()} threads and {facts.batch_size} clips a "
+        "call.",
     ]
     if tokenizer.clipped:
-        notes.append(f"Up to {tokenizer.clipped:.1%} of the values of a decoded batch lay far beyond black and white and "
-                     "were clipped.")
+        notes.append(
+            f"Up to {tokenizer.clipped:.1%} of the values of a decoded batch lay far beyond black and white; they were "
+            "clipped."
+        )
     if facts.quantized and not tokenizer.has_latents:
-        notes.append("The adapter has no method latents, so a loss in the encoder and one in the quantizer are not told "
-                     "apart.")
+        notes.append(
+            "The adapter has no method latents, so a loss in the encoder cannot be told from one in the quantizer."
+        )
     return tuple(notes)

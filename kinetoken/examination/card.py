@@ -55,13 +55,16 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
     ),
     "Motion kept": (
         *_along("position_r2", "position R²", "", "higher",
-                "ridge regression of the ball's place in each frame; baseline 0: the mean of the training clips"),
-        *_along("position_error_px", "position error", "px", "lower", "of the same regression, mean over frames"),
-        *_along("velocity_r2", "velocity R²", "", "higher", "ridge regression of the mean velocity in the image"),
-        *_along("velocity_error_px", "velocity error", "px a frame", "lower", "of the same regression"),
+                "linear reading (ridge regression) of the ball's place in each frame; baseline: the mean of the "
+                "training clips; upper bound: the ball tracked in the original clips"),
+        *_along("position_error_px", "position error", "px", "lower", "of the same reading, mean over frames"),
+        *_along("velocity_r2", "velocity R²", "", "higher",
+                "linear reading of the mean velocity in the image, with the same bounds"),
+        *_along("velocity_error_px", "velocity error", "px a frame", "lower", "of the same reading"),
     ),
     "Law of motion (four classes)": _along(
-        "class", "class accuracy", "%", "higher", "of the strongest probe; baseline: the most frequent class"
+        "class", "class accuracy", "%", "higher",
+        "of the strongest probe; baseline: the most frequent class; upper bound: the best reading of an earlier point",
     ),
     "Codes": (
         Measure("codes.usage", "usage", "%", "neither", "share of the codebook that occurs"),
@@ -98,9 +101,17 @@ class CardNumber:
         return None if found[0] is None else cls(found[0], *found[1:])
 
 
-def _finite(value: object) -> float | None:
-    number = float(value) if isinstance(value, int | float) or hasattr(value, "__float__") else math.nan  # type: ignore[arg-type]
-    return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
+    @classmethod
+    def rounded(cls, value: float, *ends: float) -> "CardNumber":
+        """To six significant digits; ends in the order of the fields."""
+        return cls(_finite(value) or 0.0, *(_finite(end) for end in ends))
+
+
+def _finite(value: float | None) -> float | None:
+    """To six significant digits; None for what JSON cannot hold."""
+    if value is None or not math.isfinite(float(value)):
+        return None
+    return float(f"{float(value):.{DIGITS}g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,18 +144,20 @@ class SetFacts:
 class MotionCard:
     """What an examination found.
 
-    tokenizer: its facts; codes_shape: of one clip's codes; numbers: by the keys of docs/examine.md, one that could not be
-    measured being absent; checks: causal, batch_independent, repeatable; findings: what stands beside the verdict;
-    diagnosis: the doctor's whole report as in its report.json; result: the same as an object, None for a card that was
-    read from a file.
+    tokenizer: its facts; codes_shape: of one clip's codes; numbers: by the keys of docs/examine.md, one that could not
+    be measured being absent; checks: causal, batch_independent, repeatable; findings: what stands beside the verdict;
+    diagnosis: the doctor's whole report as in its report.json; result: the same as an object, None for a card that
+    was read from a file.
 
     >>> import kinetoken
-    >>> card = kinetoken.examine("models/tokenizer", clips=40, size=32, frames=8)
-    >>> card.tokenizer.name, sorted(check.name for check in card.checks)
-    ('tokenizer', ['batch_independent', 'causal', 'repeatable'])
-    >>> card.numbers["reconstruction.psnr_db"].baseline is not None
+    >>> kinetoken.MotionCard.__name__
+    'MotionCard'
+    >>> card = kinetoken.examine("models/tokenizer")  # doctest: +SKIP
+    >>> card.verdict.cause, card.numbers["class.codes"].value  # doctest: +SKIP
+    ('healthy', 0.918)
+    >>> card.write("my_card")  # doctest: +SKIP
+    >>> kinetoken.MotionCard.read("my_card") == card  # doctest: +SKIP
     True
-    >>> card.write("my_card")  # card.html, card.md, card.json and the diagnosis
     """
 
     tokenizer: TokenizerFacts
@@ -158,6 +171,11 @@ class MotionCard:
     diagnosis: dict[str, Any] = dataclasses.field(repr=False)
     result: "DiagnosisResult | None" = dataclasses.field(default=None, repr=False, compare=False)
     samples: tuple[Sample, ...] = dataclasses.field(default=(), repr=False, compare=False)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "MotionCard":
+        """The card of a card.json, or of the folder that holds one; UserError as `read_card` raises it."""
+        return read_card(Path(path))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in card.json."""

@@ -172,8 +172,8 @@ class CheckedTokenizer:
         if not self.layout and self.facts.quantized:
             if codes.ndim not in (2, TALL):
                 raise self._error(
-                    f"encode returned shape {list(codes.shape)}, whose axes could be read in several ways; declare layout, "
-                    "such as layout = 'B,T,H,W,Q' for Q codebooks"
+                    f"encode returned shape {list(codes.shape)}, whose axes could be read in several ways; declare "
+                    "layout, such as layout = 'B,T,H,W,Q' for Q codebooks"
                 )
             self.layout = ("B", "T", "H", "W") if codes.ndim == TALL else ("B", "N")
         elif self.layout and len(self.layout) != codes.ndim:
@@ -183,15 +183,15 @@ class CheckedTokenizer:
             self.layout = ("B", "D", "T", "H", "W") if codes.ndim == TALL + 1 else ("B",)
 
     def _check_channels(self, latents: Array) -> None:
-        """Latents on the codes' grid, with as many channels as FSQ's or LFQ's codes have numbers."""
-        grid = tuple(size for size, axis in zip(self.shape, self.layout[1:], strict=True) if axis in "THW")
-        if len(grid) != TALL - 1 or self.facts.levels == () and self.facts.quantizer != "lfq":
+        """Latents of one FSQ or LFQ on the codes' grid, with as many channels as a code has numbers."""
+        if self.layout != ("B", "T", "H", "W") or not (self.facts.levels or self.facts.quantizer == "lfq"):
             return
+        grid = self.shape
         wanted = len(self.facts.levels) or (self.facts.codebook_size or 2).bit_length() - 1
         if latents.shape[1:] not in ((*grid, wanted), (wanted, *grid)):
             raise self._error(
-                f"latents returned shape {list(latents.shape)}, expected {[len(latents), *grid, wanted]}: what the quantizer "
-                "rounds, after its projection, on the codes' grid"
+                f"latents returned shape {list(latents.shape)}, expected {[len(latents), *grid, wanted]}: what the "
+                "quantizer rounds, after its projection, on the codes' grid"
             )
 
     def _error(self, text: str) -> UserError:

@@ -14,13 +14,13 @@ commands = typer.Typer(rich_markup_mode=None)
 def examine(
     tokenizer: Annotated[str, typer.Argument(
         metavar="TOKENIZER",
-        help="module:attribute of an adapter, imported from the current folder (my_module:tokenizer); or the folder of a "
-        "tokenizer of this project, of a pair encoder.jit and decoder.jit, or of a VQModel saved by diffusers.",
+        help="module:attribute of an adapter, imported from the current folder (my_module:tokenizer); or the folder of "
+        "a tokenizer of this project, of a pair encoder.jit and decoder.jit, or of a VQModel saved by diffusers.",
     )],
     out: Annotated[Path | None, typer.Option(
         help="Folder for card.html, card.md, card.json and the diagnosis."
     )] = None,
-    clips: Annotated[int, typer.Option(help="Clips that are rendered and encoded, at least 40.")] = 800,
+    clips: Annotated[int, typer.Option(help="Clips that are rendered and encoded, at least 40.")] = 1200,
     motion_set: Annotated[Path | None, typer.Option(
         "--set", metavar="FOLDER", help="Keep the rendered clips there, or read them if they are there already."
     )] = None,
@@ -28,14 +28,15 @@ def examine(
     size: Annotated[int | None, typer.Option(help="Pixels a side. Default: as the adapter says.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames of a clip. Default: as the adapter says.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second. Default: as the adapter says.")] = None,
-    library: Annotated[str | None, typer.Option(help="Library that the tokenizer is built with, for the cures.")] = None,
+    library: Annotated[str | None, typer.Option(help="Library that the tokenizer is built with.")] = None,
     params: Annotated[Path | None, typer.Option(help="Parameter file with a section diagnose_codes.")] = None,
     threads: Threads = 2, force: Force = False, as_json: Json = False, quiet: Quiet = False,
 ) -> None:
     """Examine a video tokenizer on rendered motion.
 
-    Renders the standard motion set at the tokenizer's size, encodes and decodes it, diagnoses the codes, and prints the
-    motion card. An adapter is ten lines (docs/examine.md). The exit code is 0 when a card was made, whatever the verdict.
+    Renders the standard motion set at the tokenizer's size, encodes and decodes it, diagnoses the codes, and prints
+    the motion card. An adapter is ten lines (docs/examine.md). The exit code is 0 when a card was made, whatever the
+    verdict.
 
     \b
     Example:

@@ -38,7 +38,7 @@ def _imported(module: str) -> object:
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise UserError(f"{module}: no such module in the current folder or among the installed packages") from None
-        raise UserError(f"{module}: it imports {error.name}, which is not installed; install it beside kinetoken") from error
+        raise UserError(f"{module}: it imports {error.name}, which is not installed; install it too") from error
     except Exception as error:
         raise UserError(f"{module}: importing it failed: {described(error)}") from error
     finally:
@@ -70,8 +70,8 @@ def _of_folder(folder: Path) -> object:
     if (folder / "model.safetensors").is_file() and (folder / "config.json").is_file():
         return own.from_folder(folder)
     raise UserError(
-        f"{folder}: neither a tokenizer of this project (model.safetensors, config.json), nor a pair {cosmos.ENCODER} and "
-        f"{cosmos.DECODER}, nor a VQModel saved by diffusers; write an adapter and give {SPELLED.partition(',')[0]}"
+        f"{folder}: neither a tokenizer of this project (model.safetensors, config.json), nor a pair {cosmos.ENCODER} "
+        f"and {cosmos.DECODER}, nor a VQModel saved by diffusers; write an adapter and give {SPELLED.partition(',')[0]}"
     )
 
 

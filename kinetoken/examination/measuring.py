@@ -32,10 +32,14 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructed:
-    """numbers: each measure with `_floor`, `_ceiling` and interval; painted: the same for the diagnosis."""
+    """numbers: each measure with `_floor`, `_ceiling` and interval; painted: the same for the diagnosis.
+
+    tracked (n, T, 2): where the ball is found in the original test clips, px.
+    """
 
     numbers: dict[str, float]
     painted: Painted
+    tracked: NDArray[np.float64]
     samples: tuple[Sample, ...]
 
 
@@ -59,6 +63,7 @@ def reconstruct(
     progress.phase("decoding", motion.counts["test"], "clips")
     parts: dict[str, list[ClipScores]] = {"reconstruction": [], "floor": [], "ceiling": []}
     samples: dict[str, Sample] = {}
+    tracked = []
     for rows, clips in _batches(motion, tokenizer.facts.batch_size):
         tested = split[rows] == "test"
         if not tested.any():
@@ -67,6 +72,7 @@ def reconstruct(
         drawn = tokenizer.decode(codes[rows])
         original = pixels.astype(np.float32) / np.float32(255)
         originals = Originals.of(original, motion.scene, motion.tracks.points[rows])
+        tracked.append(np.stack([originals.tracked.u, originals.tracked.v], -1))
         for name, frames in (("reconstruction", drawn), ("floor", mean), ("ceiling", original)):
             parts[name].append(score_clips(frames, originals))
         for place, label in enumerate(motion.tracks.label[rows]):
@@ -79,7 +85,7 @@ def reconstruct(
         numbers["psnr_db"], numbers["psnr_db_floor"], numbers["foreground_psnr_db"],
         numbers["foreground_psnr_db_floor"], _background(scores["reconstruction"]), _background(scores["floor"]),
     )
-    return Reconstructed(numbers, painted, tuple(samples[label] for label in sorted(samples)))
+    return Reconstructed(numbers, painted, np.concatenate(tracked), tuple(samples[label] for label in sorted(samples)))
 
 
 def _background(scores: ClipScores) -> float:

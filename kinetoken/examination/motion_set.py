@@ -28,7 +28,7 @@ SECONDS = 15 / 16  # from the first frame to the last, at which the bands below 
 SPEED, GRAVITY = (1.4, 2.1), (3.0, 6.0)  # m/s along the path, m/s²
 PATH_RADIUS, PITCH = (0.2, 0.35), (0.6, 1.0)  # m; m a turn
 SHARES = {"train": 0.6, "val": 0.1, "test": 0.3}
-LEAST_CLIPS, DEFAULT_CLIPS = 40, 800  # below 40, a split would have less than one clip of each law
+LEAST_CLIPS, DEFAULT_CLIPS = 40, 1200  # below 40, a split would have less than one clip of each law
 SHADOW = 0.09
 SHARD_BYTES, MOST_SHARD_CLIPS = 1 << 26, 500  # of pixels in one shard
 CHUNK = 16  # clips drawn at once
@@ -36,7 +36,7 @@ DESCRIPTION = "motion_set.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class SetRequest:
     """Which set: what a cached folder is recognized by."""
 
     size: int  # px a side
@@ -47,7 +47,7 @@ class Request:
     version: int = VERSION
 
     @classmethod
-    def of(cls, facts: TokenizerFacts, clips: int) -> "Request":
+    def of(cls, facts: TokenizerFacts, clips: int) -> "SetRequest":
         """UserError for fewer clips than a comparison needs."""
         if clips < LEAST_CLIPS:
             raise UserError(f"--clips {clips}: at least {LEAST_CLIPS}, so that each split has clips of each law")
@@ -63,7 +63,7 @@ class Request:
 class MotionSet:
     """Clips in a store, and the tracks that they show, in the same order."""
 
-    request: Request
+    request: SetRequest
     store: ClipStore
     tracks: Tracks
 
@@ -77,7 +77,7 @@ class MotionSet:
         return {split: int((self.tracks.split == split).sum()) for split in SHARES}
 
 
-def trajectories(request: Request) -> Trajectories:
+def trajectories(request: SetRequest) -> Trajectories:
     """The parameters of the tracks: the dataset `motion` at this duration."""
     world = World(floor_y=-1.15, ball_radius=0.2, fps=request.fps, num_frames=request.frames)
     bands = Bands(_scaled(SPEED, request.stretch), PATH_RADIUS, _scaled(GRAVITY, request.stretch**2))
@@ -93,7 +93,7 @@ def _scaled(band: tuple[float, float], by: float) -> tuple[float, float]:
     return band[0] * by, band[1] * by
 
 
-def open_motion_set(request: Request, folder: Path, progress: Progress) -> MotionSet:
+def open_motion_set(request: SetRequest, folder: Path, progress: Progress) -> MotionSet:
     """The set in `folder`: drawn there if the folder is absent or empty, else read back.
 
     Raises UserError for a folder that holds another set, or something else.
@@ -109,20 +109,24 @@ def open_motion_set(request: Request, folder: Path, progress: Progress) -> Motio
     return MotionSet(request, store, tracks)
 
 
-def _require_same(request: Request, folder: Path) -> None:
+def _require_same(request: SetRequest, folder: Path) -> None:
     path = folder / DESCRIPTION
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{folder}: no motion set ({DESCRIPTION} is not there or damaged); choose an empty folder") from None
+        raise UserError(
+            f"{folder}: no motion set ({DESCRIPTION} is not there or damaged); choose an empty folder"
+        ) from None
     wanted = dataclasses.asdict(request)
     if differs := sorted(key for key in wanted if not isinstance(held, dict) or held.get(key) != wanted[key]):
         key = differs[0]
         there = held.get(key) if isinstance(held, dict) else None
-        raise UserError(f"{folder}: this motion set has {key} {there}, {wanted[key]} is asked for; choose another folder")
+        raise UserError(
+            f"{folder}: this motion set has {key} {there}, {wanted[key]} is asked for; choose another folder"
+        )
 
 
-def _draw(request: Request, folder: Path, progress: Progress) -> None:
+def _draw(request: SetRequest, folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True)
     tracks = draw_tracks(trajectories(request))
     write_tracks(tracks, folder / "trajectories.parquet", folder / "track_params.parquet")

@@ -11,7 +11,7 @@ from kinetoken.examination.card import GROUPS, POINTS, CardNumber, Measure, Moti
 from kinetoken.examination.compare import ComparedRow, Comparison
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLUMNS = ("value", "baseline", "best known", "95 % interval")
+COLUMNS = ("value", "baseline", "upper bound", "95 % interval")
 READINGS = "Law of motion (four classes)"  # drawn as bars too
 
 
@@ -93,7 +93,8 @@ def card_markdown(card: MotionCard) -> str:
 
 
 def _cells(number: CardNumber, unit: str) -> list[str]:
-    return [*(shown(value, unit) for value in (number.value, number.baseline, number.upper_bound)), _interval(number, unit)]
+    values = (number.value, number.baseline, number.upper_bound)
+    return [*(shown(value, unit) for value in values), _interval(number, unit)]
 
 
 def card_html(card: MotionCard) -> str:
@@ -170,6 +171,12 @@ def _heads(comparison: Comparison) -> list[Line]:
     return lines
 
 
+def _cell(number: CardNumber | None, unit: str, best: bool) -> Cell:
+    if number is None:
+        return Cell("")
+    return Cell(shown(number.value, unit) + (" ●" if best else ""), _interval(number, unit))
+
+
 def comparison_html(comparison: Comparison) -> str:
     """One page that needs no network."""
     names: Sequence[str] = comparison.names
@@ -177,9 +184,7 @@ def comparison_html(comparison: Comparison) -> str:
     for title, rows in comparison.groups.items():
         lines = [
             Line(_named(row.measure), [
-                Cell("" if number is None else shown(number.value, row.measure.unit) + (" ●" if place in row.best else ""),
-                     "" if number is None else _interval(number, row.measure.unit))
-                for place, number in enumerate(row.numbers)
+                _cell(number, row.measure.unit, place in row.best) for place, number in enumerate(row.numbers)
             ]) for row in rows
         ]
         tables.append(Table(title, names, lines))

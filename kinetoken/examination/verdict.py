@@ -22,7 +22,7 @@ from kinetoken.examination.motion_set import MotionSet
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class DiagnosedCodes:
     """The doctor's result, and the sampled clips at every point of the chain with their rows of the motion set."""
 
     result: DiagnosisResult
@@ -33,7 +33,7 @@ class Verdict:
 def diagnosed(
     tokenizer: CheckedTokenizer, motion: MotionSet, encoded: Encoded, painted: Painted, params: Diagnosis,
     context: Context,
-) -> Verdict:
+) -> DiagnosedCodes:
     """The doctor on the codes of the motion set, with clips, latents, reconstructions and tracks."""
     tracks, facts = motion.tracks, tokenizer.facts
     ids = {"track_id": tracks.track_id.astype(np.int64)}
@@ -48,7 +48,7 @@ def diagnosed(
     patient.motion = Motion(tracks.points[rows], tracks.world.fps, tracks.drawn.iloc[rows])
     patient.painted = painted
     report = doctor.diagnose(patient, params, context)
-    return Verdict(DiagnosisResult.of(report, facts.name), patient.tokens, rows)
+    return DiagnosedCodes(DiagnosisResult.of(report, facts.name), patient.tokens, rows)
 
 
 def _config(tokenizer: CheckedTokenizer) -> dict[str, Any]:

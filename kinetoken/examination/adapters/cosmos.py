@@ -1,10 +1,11 @@
 """NVIDIA Cosmos tokenizers: a pair of TorchScript files, encoder.jit and decoder.jit.
 
-The interface is that of NVIDIA/Cosmos-Tokenizer (`video_lib.py`): videos (B, 3, T, H, W) in [−1, 1], T one more than a
-multiple of the temporal stride. A discrete encoder returns the indices (B, T', H', W') first, then their code vectors; a
-continuous one returns the latents (B, 16, T', H', W') first. The decoder takes indices or latents.
+The interface is that of NVIDIA/Cosmos-Tokenizer (`video_lib.py`): videos (B, 3, T, H, W) in [−1, 1], T one more than
+a multiple of the temporal stride. A discrete encoder returns the indices (B, T', H', W') first, then their code
+vectors; a continuous one returns the latents (B, 16, T', H', W') first. The decoder takes indices or latents.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,16 @@ class CosmosTokenizer:
 
     def decode(self, codes: Tensor) -> Tensor:
         """Indices or latents → (B, 3, T, H, W)."""
-        found: Any = self.decoder(codes if self.quantized else codes.to(self.dtype))
-        return found[0] if isinstance(found, tuple) else found
+        return _first_of(self.decoder(codes if self.quantized else codes.to(self.dtype)))
 
     @torch.no_grad()
     def _first(self, video: Tensor) -> Tensor:
-        found: Any = self.encoder(video.to(self.dtype))
-        return found[0] if isinstance(found, tuple) else found
+        return _first_of(self.encoder(video.to(self.dtype)))
+
+
+def _first_of(found: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple that begins with one
+    tensor: Tensor = found[0] if isinstance(found, tuple) else found
+    return tensor
 
 
 def from_folder(folder: Path) -> CosmosTokenizer:
@@ -63,6 +67,7 @@ def _loaded(path: Path) -> torch.nn.Module:
     if not path.is_file():
         raise UserError(f"{path}: no such file; a Cosmos tokenizer is a pair {ENCODER} and {DECODER}")
     try:
-        return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # that other formats are to come
+            return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return]
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{path}: no TorchScript module: {str(error).splitlines()[0]}") from None

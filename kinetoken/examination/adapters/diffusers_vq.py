@@ -46,7 +46,8 @@ class DiffusersVQ:
         if self.looks_up:
             images = self.model.decode(flat, force_not_quantize=True, shape=shape).sample
         else:
-            images = self.model.decode(self.model.quantize.get_codebook_entry(flat, shape), force_not_quantize=True).sample
+            vectors = self.model.quantize.get_codebook_entry(flat, shape)
+            images = self.model.decode(vectors, force_not_quantize=True).sample
         video: Tensor = rearrange(images, "(b t) c h w -> b c t h w", b=len(indices))
         return video
 

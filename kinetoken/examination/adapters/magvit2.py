@@ -1,8 +1,8 @@
 """Tokenizers of magvit2-pytorch: its class VideoTokenizer.
 
-The interface (0.5.x): `tokenize(video)` for (B, 3, T, H, W), T one more than a multiple of `time_downsample_factor`, gives
-indices (B, T', H', W'); `decode_from_code_indices` takes them back; `encode(video)` gives what enters `quantizers`, LFQ or
-FSQ of vector-quantize-pytorch.
+The interface: `tokenize(video)` for (B, 3, T, H, W), T one more than a multiple of `time_downsample_factor`, gives
+indices (B, T', H', W'); `decode_from_code_indices` takes them back; `encode(video)` gives what enters `quantizers`,
+LFQ or FSQ of vector-quantize-pytorch.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Magvit2Tokenizer:
-    """A model of magvit2-pytorch, loaded by its own `VideoTokenizer.init_and_load_from(path)` or taken from a trainer."""
+    """A model of magvit2-pytorch, from its own `VideoTokenizer.init_and_load_from(path)` or from a trainer."""
 
     library = "magvit2-pytorch"
 

@@ -1,7 +1,7 @@
 """Autoencoders around a quantizer of vector-quantize-pytorch: any of its classes that take (B, N, D).
 
-Known by their class names: VectorQuantize, ResidualVQ, FSQ, ResidualFSQ, LFQ, ResidualLFQ, SimVQ, ResidualSimVQ. In each,
-the call gives the indices second, and `get_output_from_indices` or `indices_to_codes` takes them back.
+Known by their class names: VectorQuantize, ResidualVQ, FSQ, ResidualFSQ, LFQ, ResidualLFQ, SimVQ, ResidualSimVQ. In
+each, the call gives the indices second, and `get_output_from_indices` or `indices_to_codes` takes them back.
 """
 
 from collections.abc import Callable
@@ -29,13 +29,15 @@ class VectorQuantizeAutoencoder:
     library = "vector-quantize-pytorch"
 
     def __init__(
-        self, encoder: nn.Module, quantizer: nn.Module, decoder: nn.Module, *, size: int, frames: int, fps: float = 16.0,
-        value_range: tuple[float, float] = (0.0, 1.0), name: str = "autoencoder", batch_size: int = 16,
+        self, encoder: nn.Module, quantizer: nn.Module, decoder: nn.Module, *, size: int, frames: int,
+        fps: float = 16.0, value_range: tuple[float, float] = (0.0, 1.0), name: str = "autoencoder",
+        batch_size: int = 16,
     ) -> None:
         kind = type(quantizer).__name__
         if kind not in KINDS:
-            raise UserError(f"{kind} is no quantizer that this adapter knows: {', '.join(KINDS)}; write an adapter of your "
-                            "own")
+            raise UserError(
+                f"{kind} is no quantizer that this adapter knows ({', '.join(KINDS)}); write an adapter of your own"
+            )
         self.encoder, self.quantizer_module, self.decoder = encoder.eval(), quantizer.eval(), decoder.eval()
         self.size, self.frames, self.fps, self.value_range = size, frames, fps, value_range
         self.name, self.batch_size, self.quantizer = name, batch_size, KINDS[kind]
@@ -60,17 +62,26 @@ class VectorQuantizeAutoencoder:
         """Indices → (B, 3, T, H, W)."""
         grid = dict(zip("thw", indices.shape[1:4], strict=True))
         pattern = "b t h w q -> b (t h w) q" if self.depth > 1 else "b t h w -> b (t h w)"
-        module: Any = self.quantizer_module
-        back: Callable[[Tensor], Tensor] = getattr(module, "get_output_from_indices", None) or module.indices_to_codes
-        vectors = back(rearrange(indices, pattern))  # (B, N, D)
+        vectors = self._vectors(rearrange(indices, pattern))  # (B, N, D)
         video: Tensor = self.decoder(rearrange(vectors, "b (t h w) d -> b d t h w", **grid))
         return video
+
+    def _vectors(self, indices: Tensor) -> Tensor:
+        """Indices (B, N) or (B, N, Q) → what the quantizer gives for them, (B, N, D)."""
+        module: Any = self.quantizer_module
+        if self.quantizer == "vq" and self.depth > 1 and module.codebook.ndim == 2:
+            # heads that share one codebook: the library's own way back leaves them apart
+            found: Tensor = module.project_out(module.codebook[indices].flatten(-2))
+            return found
+        back: Callable[[Tensor], Tensor] = getattr(module, "get_output_from_indices", None) or module.indices_to_codes
+        return back(indices)
 
     def latents(self, video: Tensor) -> Tensor:
         """(B, T', H', W', D) as the quantizer compares them, after its projection."""
         latents = rearrange(self.encoder(video), "b d t h w -> b t h w d")
         project = getattr(self.quantizer_module, "project_in", None)
-        return latents if project is None else project(latents)
+        projected: Tensor = latents if project is None else project(latents)
+        return projected
 
 
 def _depth(module: Any) -> int:  # noqa: ANN401
