@@ -68,15 +68,16 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
     ),
     "Codes": (
         Measure("codes.usage", "usage", "%", "neither", "share of the codebook that occurs"),
-        Measure("codes.perplexity", "perplexity", "codes", "neither", "codes in even use that are as hard to guess"),
-        Measure("codes.perplexity_foreground", "perplexity, foreground", "codes", "neither",
+        Measure("codes.perplexity", "perplexity", "", "neither", "codes in even use that are as hard to guess"),
+        Measure("codes.perplexity_foreground", "perplexity, foreground", "", "neither",
                 "the same over tokens where something moves"),
     ),
     "Cost": (
         Measure("cost.tokens", "tokens a clip", "", "lower", "numbers that a clip is stored as"),
-        Measure("cost.bits", "bits a clip", "bits", "lower",
+        Measure("cost.bits", "size of a clip", "bits", "lower",
                 "each code at a fixed length (latents: 16 bits a number); baseline: 8-bit RGB"),
-        Measure("cost.entropy_bits", "entropy a clip", "bits", "lower", "at the frequencies of the codes, each alone"),
+        Measure("cost.entropy_bits", "entropy of a clip", "bits", "lower",
+                "at the frequencies of the codes, each alone"),
         Measure("speed.encode", "encoding", "clips/s", "higher", "on the machine of the examination"),
         Measure("speed.decode", "decoding", "clips/s", "higher", "on the machine of the examination"),
     ),
@@ -108,10 +109,11 @@ class CardNumber:
 
 
 def _finite(value: float | None) -> float | None:
-    """To six significant digits; None for what JSON cannot hold."""
+    """To six significant digits, whole numbers in full; None for what JSON cannot hold."""
     if value is None or not math.isfinite(float(value)):
         return None
-    return float(f"{float(value):.{DIGITS}g}")
+    number = float(value)
+    return number if number.is_integer() else float(f"{number:.{DIGITS}g}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,7 +41,7 @@ def diagnosed(
     latents = None if encoded.latents is None else Given("latents", {"latents": encoded.latents, **ids})
     files = Files(
         codes=codes, clips=motion.store.folder, latents=latents, codebook=_codebook(tokenizer),
-        config=_config(tokenizer), layout=facts.layout if facts.quantized else None,
+        config=_config(tokenizer), layout=",".join(tokenizer.layout) if facts.quantized else None,
     )
     patient = take_in(files, params, context.progress)
     rows = rows_by_track(patient.track_id, tracks.track_id)
