@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
-from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
 
 import kinetoken
 from kinetoken.core.errors import UserError
-from kinetoken.examination.adapters.vector_quantize import VectorQuantizeAutoencoder
 from kinetoken.examination.card import KIND, MEASURES, SCHEMA, MotionCard, read_card
 from kinetoken.examination.compare import compare_cards, compared
 from kinetoken.examination.motion_set import MotionSet
 from kinetoken.examination.page import comparison_html, comparison_markdown
 from tests.kinetoken.diagnosis.test_doctor import PARAMS
-from tests.support.tokenizers import Constant, Continuous, Lossless, Toy, small_decoder, small_encoder
+from tests.support.tokenizers import Constant, Continuous, Lossless, Toy
 
 QUICK = dataclasses.replace(PARAMS, probe=dataclasses.replace(PARAMS.probe, epochs=2))
 
@@ -87,37 +83,6 @@ def test_a_continuous_tokenizer_gets_a_card_that_says_so(continuous: MotionCard)
     assert continuous.numbers["cost.bits"].value == 16 * 3 * 2 * 4 * 4
     assert continuous.numbers["position_r2.codes"].value > 0.5
     assert "continuous latents, never quantized" in continuous.to_markdown()
-
-
-class Flat(Toy):
-    """A row of codes a clip, with no grid."""
-
-    def encode(self, video: Tensor) -> Tensor:
-        return super().encode(video).flatten(1)  # type: ignore[no-any-return]
-
-    def decode(self, indices: Tensor) -> Tensor:
-        return super().decode(indices.unflatten(1, (4, 16, 16)))  # type: ignore[no-any-return]
-
-
-def autoencoder(quantizer: nn.Module) -> VectorQuantizeAutoencoder:
-    torch.manual_seed(0)
-    return VectorQuantizeAutoencoder(small_encoder(6), quantizer, small_decoder(6), size=16, frames=4)
-
-
-@pytest.mark.parametrize(("make", "shape"), [
-    (Flat, (1024,)),
-    (lambda: autoencoder(ResidualVQ(dim=6, codebook_size=16, num_quantizers=3)), (2, 4, 4, 3)),
-    (lambda: autoencoder(LFQ(dim=6, codebook_size=2**18)), (2, 4, 4)),
-    (lambda: autoencoder(FSQ([8, 5], dim=6)), (2, 4, 4)),
-    (lambda: autoencoder(SimVQ(dim=6, codebook_size=32)), (2, 4, 4)),
-], ids=["flat", "rvq", "lfq", "fsq", "simvq"])
-def test_every_kind_of_codes_gets_a_card(make: Any, shape: tuple[int, ...], toy_set: MotionSet) -> None:
-    card = card_of(make(), toy_set)
-    assert card.codes_shape == shape and {"class.codes", "position_r2.codes", "codes.usage"} <= set(card.numbers)
-    assert card.numbers["reconstruction.psnr_db"].baseline is not None
-    json.dumps(card.to_json(), allow_nan=False)
-    if len(shape) > 1:
-        assert "class.latents" in card.numbers
 
 
 def test_the_card_is_written_whole_and_read_back(lossless: MotionCard, tmp_path: Path) -> None:
