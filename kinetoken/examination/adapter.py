@@ -31,13 +31,15 @@ class VideoTokenizer(Protocol):
     channels first or last.
 
     >>> import kinetoken, torch
-    >>> class Halves:  # a pixel is one of two codes
+    >>> from torch.nn.functional import avg_pool3d, interpolate
+    >>> class Bright:  # is a block of 2 × 4 × 4 pixels bright?
     ...     size, frames, fps, value_range, codebook_size = 16, 4, 4, (0, 1), 2
     ...     def encode(self, video):
-    ...         return (video.mean(1) > 0.5).long()
+    ...         return (avg_pool3d(video, (2, 4, 4)).mean(1) > 0.3).long()
     ...     def decode(self, indices):
-    ...         return indices[:, None].expand(-1, 3, -1, -1, -1).float()
-    >>> isinstance(Halves(), kinetoken.VideoTokenizer)
+    ...         video = interpolate(indices[:, None].float(), scale_factor=(2, 4, 4))
+    ...         return video.expand(-1, 3, -1, -1, -1)
+    >>> isinstance(Bright(), kinetoken.VideoTokenizer)
     True
     """
 

@@ -49,16 +49,18 @@ def examine(
 
     Raises UserError for an adapter that lacks a method or a fact, raises, or answers otherwise than its facts say.
 
-    >>> import kinetoken
-    >>> class Halves:  # a pixel is one of two codes
+    >>> import kinetoken, torch
+    >>> from torch.nn.functional import avg_pool3d, interpolate
+    >>> class Bright:  # is a block of 2 × 4 × 4 pixels bright?
     ...     size, frames, fps, value_range, codebook_size = 16, 4, 4, (0, 1), 2
     ...     def encode(self, video):
-    ...         return (video.mean(1) > 0.5).long()
+    ...         return (avg_pool3d(video, (2, 4, 4)).mean(1) > 0.3).long()
     ...     def decode(self, indices):
-    ...         return indices[:, None].expand(-1, 3, -1, -1, -1).float()
-    >>> card = kinetoken.examine(Halves(), clips=40)
-    >>> card.numbers["cost.bits"].value  # 4 × 16 × 16 codes of one bit
-    1024.0
+    ...         video = interpolate(indices[:, None].float(), scale_factor=(2, 4, 4))
+    ...         return video.expand(-1, 3, -1, -1, -1)
+    >>> card = kinetoken.examine(Bright(), clips=40)
+    >>> card.numbers["cost.bits"].value  # 2 × 4 × 4 codes of one bit
+    32.0
     >>> [check.answer for check in card.checks]
     ['yes', 'yes', 'yes']
     """

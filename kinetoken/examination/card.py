@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
                 "same for the original clips"),
         Measure("reconstruction.radius_error_px", "radius error", "px", "lower", "of the ball's apparent radius"),
         Measure("reconstruction.missed_rate", "ball missed", "%", "lower",
-                "share of frames whose reconstruction shows under a tenth of the ball"),
+                "share of frames whose reconstruction shows under a tenth of the ball; read it with the centroid error"),
     ),
     "Motion kept": (
         *_along("position_r2", "position R²", "", "higher",
@@ -76,7 +76,7 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
         Measure("cost.tokens", "tokens a clip", "", "lower", "numbers that a clip is stored as"),
         Measure("cost.bits", "size of a clip", "bits", "lower",
                 "each code at a fixed length (latents: 16 bits a number); baseline: 8-bit RGB"),
-        Measure("cost.entropy_bits", "entropy of a clip", "bits", "lower",
+        Measure("cost.entropy_bits", "entropy of a clip", "bits", "neither",
                 "at the frequencies of the codes, each alone"),
         Measure("speed.encode", "encoding", "clips/s", "higher", "on the machine of the examination"),
         Measure("speed.decode", "decoding", "clips/s", "higher", "on the machine of the examination"),

@@ -47,7 +47,8 @@ def headline(card: MotionCard) -> str:
     """The verdict's cause with its severity, as a title."""
     verdict = card.verdict
     title = verdict.cause[:1].upper() + verdict.cause[1:]
-    lost = "" if verdict.severity is None or verdict.healthy else f" ({verdict.degree}: {verdict.severity:.0%} lost)"
+    known = verdict.severity is not None and verdict.degree not in ("none", "unknown")
+    lost = f" ({verdict.degree}: {verdict.severity:.0%} lost)" if known and not verdict.healthy else ""
     return f"{title}{lost}"
 
 
