@@ -26,6 +26,7 @@ Tokens = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 CHAIN = ("pixels", "latents", "codes", "codes_pooled")
+STILL = "pixels_still"  # the clips' mean frame in colour: what can be read without motion
 CHUNK = 16  # clips turned into numbers at once: small enough for the cache
 
 
@@ -91,6 +92,8 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
         rows = rows_by_track(track_id, chosen.track_id)
         found = pixel_tokens(pixels, background, grid)
         tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
+        frame = still_tokens(pixels, grid)
+        tokens.setdefault(STILL, np.empty((len(chosen), *frame.shape[1:]), np.float32))[rows] = frame
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)
         total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
         among = np.isin(rows, shown)
@@ -224,6 +227,24 @@ def pixel_tokens(pixels: Pixels, background: NDArray[np.float32], grid: tuple[in
         parts.append(
             rearrange(found.numpy(), "(n t f) k h w -> n t h w (f k)", t=slices, f=pixels.shape[1] // slices)
         )
+    return np.concatenate(parts)
+
+
+def still_tokens(pixels: Pixels, grid: tuple[int, int, int]) -> Tokens:
+    """Pixels (N, T, H, W, 3) uint8 as tokens of their mean frame on the codes' rows and columns, (N, 1, H', W', 3 × 6).
+
+    The same polynomials of each cell as in `pixel_tokens` (fewer than six in cells of few pixels), for each colour and
+    with the background.
+    """
+    _, rows, columns = grid
+    kernel = _cell_polynomials(pixels.shape[2] // rows, pixels.shape[3] // columns)
+    parts = []
+    for start in range(0, len(pixels), CHUNK):
+        mean = rearrange(pixels[start : start + CHUNK].mean(1, dtype=np.float32), "n h w c -> (n c) h w 1")
+        found = torch.nn.functional.conv2d(
+            _channels_first(mean), kernel[:, :1] * 3, stride=(kernel.shape[-2], kernel.shape[-1])
+        )
+        parts.append(rearrange(found.numpy(), "(n c) k h w -> n 1 h w (c k)", c=pixels.shape[-1]))
     return np.concatenate(parts)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from kinetoken.charts.page import render
 from kinetoken.charts.parts import Figure, Link, NumberRow, Vital, number_rows
 from kinetoken.diagnosis import figures
+from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
 from kinetoken.diagnosis.doctor import Report
+from kinetoken.diagnosis.statement import Said
 from kinetoken.diagnosis.text import verdict_page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,19 +39,27 @@ class Drawings:
     classes: Sequence[str]
 
 
-def to_json(report: Report) -> dict[str, Any]:
-    """The verdict's fields, every number, the measures behind the verdict, and the notes."""
-    verdict = dataclasses.asdict(report.verdict) | {"degree": report.verdict.degree}
+def to_json(report: Report, library: str = DEFAULT_LIBRARY) -> dict[str, Any]:
+    """The verdict with its findings, every number, the measures behind the verdict, and the notes (docs/doctor.md)."""
+    statement = report.statement(library)
     measures = dataclasses.asdict(report.measures)
     return {
+        "schema": statement.schema,
+        "library": statement.library,
         "verdict": {
-            **verdict, "remarks": [str(remark) for remark in report.verdict.remarks],
+            "cause": statement.cause, "healthy": statement.healthy, **_flattened(statement.headline),
             "rests_on": list(report.verdict.rests_on),
         },
+        "kept": _flattened(statement.kept),
+        "findings": [_flattened(one) for one in statement.findings],
         "numbers": _plain(report.numbers),
         "measures": _plain({name: value for name, value in measures.items() if value is not None}),
         "notes": list(report.notes),
     }
+
+
+def _flattened(one: Said) -> dict[str, Any]:
+    return dataclasses.asdict(one) | {"sources": list(one.sources)}
 
 
 def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,9 +86,9 @@ def _flat(node: Mapping[str, Any], where: str) -> Iterator[tuple[str, float]]:
             yield f"{where}{key}", float(value)
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: Report, library: str = DEFAULT_LIBRARY) -> str:
     """The verdict, what was assumed, and every number beside its floor, ceiling and interval."""
-    lines = [verdict_page(report.statement), "## What was assumed, and what could not be measured", ""]
+    lines = [verdict_page(report.statement(library)), "## What was assumed, and what could not be measured", ""]
     lines += [*(f"- {note}" for note in report.notes), "" if report.notes else "Nothing.\n"]
     lines += ["## Every number", "", "| | value | baseline | upper bound | 95 % interval |", "|---|---|---|---|---|"]
     for row in rows_of(_plain(report.numbers)):
@@ -88,9 +98,9 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_html(report: Report, name: str) -> str:
+def to_html(report: Report, name: str, library: str = DEFAULT_LIBRARY) -> str:
     """One page with the verdict, what it rests on, the plots, and folded away every measure and number."""
-    verdict = report.statement
+    verdict = report.statement(library)
     return render(TEMPLATES, "doctor.html.j2", {
         "name": name, "verdict": verdict, "rows": rows_of(_plain(report.numbers)),
         "deciding": [Vital(one.name, one.shown) for one in verdict.deciding],
@@ -122,13 +132,13 @@ def drawings(report: Report) -> list[Drawings]:
     return found
 
 
-def write_report(folder: Path, report: Report, name: str) -> None:
+def write_report(folder: Path, report: Report, name: str, library: str = DEFAULT_LIBRARY) -> None:
     """report.md, report.json, report.html and the tables as CSV."""
     from kinetoken.core.artifacts import write_csv, write_json
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(to_markdown(report), encoding="utf-8")
-    (folder / "report.html").write_text(to_html(report, name), encoding="utf-8")
-    write_json(folder / "report.json", to_json(report))
+    (folder / "report.md").write_text(to_markdown(report, library), encoding="utf-8")
+    (folder / "report.html").write_text(to_html(report, name, library), encoding="utf-8")
+    write_json(folder / "report.json", to_json(report, library))
     for title, table in report.tables.items():
         write_csv(folder / f"{title}.csv", table)

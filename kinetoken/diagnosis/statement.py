@@ -10,28 +10,40 @@ from typing import TYPE_CHECKING
 from kinetoken.core.artifacts import write_json
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
+from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, Cure, cure
+from kinetoken.diagnosis.finding import USE, Finding
 
 if TYPE_CHECKING:
     from kinetoken.diagnosis.causes import Verdict
     from kinetoken.diagnosis.measures import Measures
 
+SCHEMA = 2  # of verdict.json and report.json
 SHOWN = {"floor": "guessing (baseline)", "probe_codes_pooled": "probe averaged codes"}  # names for a reader
 READINGS = ("floor", "probe_pixels", "probe_latents", "probe_codes", "probe_codes_pooled")  # every verdict rests on
 
 
 @dataclasses.dataclass(frozen=True)
-class Remark:
-    """What stands beside a verdict: one more cause with its evidence and cure, or a limit of the judgement.
+class Said:
+    """A finding as a reader gets it: what was found, and what to do about it in the words of their library.
 
-    cause and cure are empty where evidence states a limit.
+    question: use, kept or data; degree: the severity in a word; confidence: certain, likely or possible; surer: what to
+    bring so that more can be said; cure: what to do, with a line of code or a command in `example` and its `sources`;
+    these may be empty.
     """
 
+    name: str
+    question: str
+    severity: float | None
+    degree: str
+    confidence: str
     evidence: str
-    cause: str = ""
-    cure: str = ""
+    surer: str
+    cure: str
+    example: str
+    sources: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.cause.capitalize()}. {self.evidence} {self.cure}" if self.cause else self.evidence
+        return f"{self.name.capitalize()}. {' '.join(filter(None, (self.evidence, self.cure)))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,29 +66,35 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Statement:
-    """The verdict with what it rests on, all else that was measured, and what was assumed.
+    """The headline, the answer to what the codes kept, all else that was found, and what they rest on.
 
-    severity: share of what can be read that is lost, in [0, 1], and in a word `degree`; beside: remarks;
-    rests_on: the readings along the chain, then the measures that decided.
+    schema: version of these fields; library: whose words the cures use; kept: the answer to *what did the codes keep?*,
+    also where it is not the headline; findings: all but the headline, costliest first; rests_on: the readings along the
+    chain, then the measures that decided; others: the other measures; notes: what was assumed or not measured.
     """
 
-    cause: str
+    schema: int
+    library: str
     healthy: bool
-    severity: float | None
-    degree: str
-    evidence: str
-    cure: str
-    beside: tuple[Remark, ...]
+    headline: Said
+    kept: Said
+    findings: tuple[Said, ...]
     rests_on: tuple[Measured, ...]
     others: tuple[Measured, ...]
     notes: tuple[str, ...]
 
     @property
+    def cause(self) -> str:
+        """The headline's name."""
+        return self.headline.name
+
+    @property
     def lost(self) -> str:
         """The severity as a sentence; empty where it is not known."""
-        if self.severity is None:
+        if self.headline.severity is None:
             return ""
-        return f"Lost: {self.severity:.0%} of the accuracy above guessing (severity: {self.degree})."
+        what = "of the codes" if self.headline.question == USE else "of what can be read"
+        return f"Cost: {self.headline.severity:.0%} {what} (severity: {self.headline.degree})."
 
     @property
     def deciding(self) -> tuple[Measured, ...]:
@@ -84,19 +102,39 @@ class Statement:
         return tuple(one for one in self.rests_on if one.measure not in READINGS)
 
 
-def state(verdict: "Verdict", measures: "Measures", notes: Sequence[str] = ()) -> Statement:
+def state(
+    verdict: "Verdict", measures: "Measures", notes: Sequence[str] = (), library: str = DEFAULT_LIBRARY
+) -> Statement:
     """The statement of a verdict on its measures; `notes` say what was assumed or could not be measured."""
     values = {
         field.name: None if (value := getattr(measures, field.name)) is None else float(value)
         for field in dataclasses.fields(measures)
     }
-    severity = None if verdict.severity is None else float(verdict.severity)
-    first = tuple(dict.fromkeys((*READINGS, *verdict.rests_on)))
+    measured = tuple(name for name in verdict.rests_on if name in values)
+    first = tuple(dict.fromkeys((*READINGS, *measured)))
     others = tuple(name for name in values if name not in first)
     rests_on, rest = (tuple(Measured(name, values[name]) for name in names) for names in (first, others))
     return Statement(
-        verdict.cause, verdict.healthy, severity, verdict.degree, verdict.evidence, verdict.cure,
-        verdict.remarks, rests_on, rest, tuple(notes),
+        SCHEMA, library, verdict.healthy, said(verdict.headline, library), said(verdict.kept, library),
+        tuple(said(one, library) for one in verdict.others), rests_on, rest, tuple(notes),
+    )
+
+
+def said(finding: Finding, library: str) -> Said:
+    """A finding with its cure in the words of a library."""
+    from kinetoken.diagnosis.causes import CANNOT_TELL, degree
+    from kinetoken.diagnosis.rules import HEALTHY
+
+    if finding.name == HEALTHY:
+        mend = Cure("None needed.")
+    elif finding.name.startswith(CANNOT_TELL):
+        mend = Cure(finding.surer)
+    else:
+        mend = cure(finding.name, library)
+    severity = None if finding.severity is None else float(finding.severity)
+    return Said(
+        finding.name, finding.question, severity, degree(severity), finding.confidence, finding.evidence,
+        finding.surer, mend.text, mend.example, mend.sources,
     )
 
 

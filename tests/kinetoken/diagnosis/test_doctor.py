@@ -64,7 +64,7 @@ def test_sound_codes_are_healthy_and_what_averaging_loses_is_measured(folder: Pa
     assert probe["codes"] > 0.95 and probe["codes_pooled"] < 0.7 and probe["codes_ceiling"] == probe["pixels"] > 0.95
     assert report.numbers["foreground"]["token_share"] == pytest.approx(1 / 8)
     assert report.numbers["foreground"]["perplexity"] == pytest.approx(1)
-    assert any(remark.cause == POOLING for remark in report.verdict.remarks)
+    assert any(one.name == POOLING for one in report.verdict.others)
 
 
 def test_a_user_who_pools_is_told_so(folder: Path) -> None:
