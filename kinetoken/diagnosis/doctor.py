@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
-from kinetoken.diagnosis.chain import CHAIN, STILL, Diagnosis
+from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis
 from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.control import planted_labels, planted_motion
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
@@ -69,17 +69,19 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
 
 
 def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
-    """Also what mean frames show, which counts as read from pixels; and where much is misread, pixels and mean frames
-    with half of the training clips."""
-    if STILL in patient.tokens:
-        readings[STILL] = read_linearly(patient.splits(STILL), params.probe, context, STILL)
-        readings["pixels"] |= {f"still_{name}": found for name, found in readings[STILL].items()}
+    """Also what mean frames and mean motion show, which counts as read from pixels; and where much is misread, all of
+    them with half of the training clips."""
+    for point in (STILL, FLOW):
+        if point in patient.tokens:
+            readings[point] = read_linearly(patient.splits(point), params.probe, context, point)
+            readings["pixels"] |= {f"{point}_{name}": found for name, found in readings[point].items()}
     if strongest(readings["pixels"]).accuracy >= ENOUGH:
         return
     few = read_all(halved(patient.splits("pixels")), params.probe, context, FEW_CLIPS)
-    if STILL in patient.tokens:
-        half = read_linearly(halved(patient.splits(STILL)), params.probe, context, STILL)
-        few |= {f"still_{name}": found for name, found in half.items()}
+    for point in (STILL, FLOW):
+        if point in patient.tokens:
+            half = read_linearly(halved(patient.splits(point)), params.probe, context, point)
+            few |= {f"{point}_{name}": found for name, found in half.items()}
     readings[FEW_CLIPS] = few
 
 

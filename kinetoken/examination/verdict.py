@@ -14,6 +14,7 @@ from kinetoken.diagnosis import doctor
 from kinetoken.diagnosis.api import DiagnosisResult
 from kinetoken.diagnosis.chain import Diagnosis, Painted, Tokens
 from kinetoken.diagnosis.columns import Given
+from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, libraries
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.patient import Motion
 from kinetoken.examination.checking import CheckedTokenizer
@@ -48,7 +49,8 @@ def diagnosed(
     patient.motion = Motion(tracks.points[rows], tracks.world.fps, tracks.drawn.iloc[rows])
     patient.painted = painted
     report = doctor.diagnose(patient, params, context)
-    return DiagnosedCodes(DiagnosisResult.of(report, facts.name), patient.tokens, rows)
+    library = facts.library if facts.library in libraries() else DEFAULT_LIBRARY
+    return DiagnosedCodes(DiagnosisResult(report, facts.name, library), patient.tokens, rows)
 
 
 def _config(tokenizer: CheckedTokenizer) -> dict[str, Any]:

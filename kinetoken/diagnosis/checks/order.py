@@ -17,6 +17,7 @@ Grid = tuple[int, int, int]
 
 CLIPS = 512  # of the sample that orders are tried on
 SURE = 5.0  # standard errors over clips that a difference must exceed
+SMOOTH = 0.1  # correlation of neighbours that another order must reach
 SMOOTHER = 0.05  # correlation of neighbours by which another order must exceed the one that the codes have
 FLAT = 1e-9  # variance of a map without any pattern
 LEAST_CLIPS = 16
@@ -218,7 +219,8 @@ def flattened_otherwise(facts: Facts) -> Finding | None:
         if len(gain) < LEAST_CLIPS or _agreement(np.asarray(order.read(codes), np.int32)) < equal:
             continue
         error = float(gain.std() / np.sqrt(len(gain)))
-        if gain.mean() > max(SMOOTHER, SURE * error) and (best is None or gain.mean() > best[0]):
+        smooth = float(np.nanmean(plain)) + gain.mean() > SMOOTH
+        if smooth and gain.mean() > max(SMOOTHER, SURE * error) and (best is None or gain.mean() > best[0]):
             best = float(gain.mean()), error, order, _moved(order.places(grid))
     if best is None:
         return None

@@ -73,8 +73,8 @@ def _latents_far(facts: Facts) -> Finding | None:
     if facts.latents is None or facts.code_vectors is None or facts.levels or "lfq" in facts.quantizer.lower():
         return None
     ours, theirs = (_size(values) for values in (facts.latents, facts.code_vectors))
-    if theirs <= 0 or ours < FAR * theirs:
-        return None
+    if theirs <= 0 or ours < FAR * theirs or facts.tally.usage(facts.tally.counts).top1_share > MOST_TOP:
+        return None  # where one code is left, its size says nothing
     return Finding(
         "inputs on another scale", KEPT, float(1 - theirs**2 / ours**2), LIKELY,
         f"The latents' values are {ours:.3g} (root mean square), those of their codes {theirs:.3g}: "
