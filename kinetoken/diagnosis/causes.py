@@ -112,7 +112,10 @@ def judge(
     uses = [*found, *_usage_alone(r, kept)]
     spoiling = sorted((one for one in uses if (one.severity or 0) >= SPOILED), key=_cost, reverse=True)
     headline = kept
-    if spoiling and not _is_fact(kept):
+    telling = [one for one in found if one.name in MORE_THAN_NOTHING]
+    if telling and not spoiling and kept.name.startswith(CANNOT_TELL):
+        headline = telling[0]
+    elif spoiling and not _is_fact(kept):
         headline = _explaining(spoiling[0], kept)
     elif more := [one for one in spoiling if (kept.name, one.name) in MORE_EXACT]:
         headline = dataclasses.replace(more[0], severity=max(more[0].severity or 0.0, kept.severity or 0.0))
@@ -121,6 +124,9 @@ def judge(
 
 
 MORE_EXACT = {("tokens out of place", "axes swapped")}  # a fact of the table, and a finding that says more of it
+
+
+MORE_THAN_NOTHING = ("training counters differ", "drift over the file")  # peculiar, and no fault of sound codes
 
 
 def _cost(finding: Finding) -> float:

@@ -31,6 +31,8 @@ TAIL = 2  # rows of code 0 at the file's end
 SCATTERED = 0.01  # of all rows
 ORDINARY = 0.25  # share of code 0 in another row, from which a row of code 0 only is nothing unusual
 ORDINARY_TAIL = 0.75  # the same of all rows of the file's end, where code 0 is rare otherwise
+MANY = 0.05  # share of rows of code 0 only that no clips explain where no other row is of one code
+LEAST_MANY = 8
 RARE = 0.15  # share of code 0 in all other rows together: it is no background
 
 
@@ -278,7 +280,8 @@ def codes_of_nan(facts: Facts) -> Finding | None:
         return None
     rare = seen.other_zeros < RARE * seen.other_tokens and seen.most_zeros < ORDINARY_TAIL
     ends = tail >= TAIL and rare
-    if not ends and (seen.most_zeros >= ORDINARY or scattered < max(SCATTERED * seen.rows, TAIL)):
+    many = seen.zero_rows >= max(MANY * seen.rows, LEAST_MANY) and seen.other_zeros < RARE * seen.other_tokens
+    if not ends and not many and (seen.most_zeros >= ORDINARY or scattered < max(SCATTERED * seen.rows, TAIL)):
         return None
     where = []
     if tail >= TAIL:

@@ -251,6 +251,20 @@ def test_dead_codebooks_are_the_headline_though_the_class_is_kept() -> None:
     assert remark.healthy and remark.others[0].name == "dead codebooks"
 
 
+def test_what_is_peculiar_is_said_first_only_where_nothing_can_be_compared() -> None:
+    drift = Finding("drift over the file", USE, 0.0, CERTAIN, "The last rows differ.")
+    assert judge(bare(), found=[drift]).healthy
+    blind = bare(probe_codes=None, probe_codes_pooled=None, probe_pixels=None, probe_pixels_half=None)
+    verdict = judge(blind, found=[drift])
+    assert verdict.cause == "drift over the file" and verdict.kept.name == "cannot tell without labels"
+
+
+def test_axes_that_are_swapped_say_more_than_that_tokens_are_out_of_place() -> None:
+    swapped = Finding("axes swapped", KEPT, 0.8, CERTAIN, "Rows and columns.")
+    moved = dataclasses.replace(SOUND, mismatch=0.8, found_moved=1.0)
+    assert judge(moved).cause == "tokens out of place" and judge(moved, found=[swapped]).cause == "axes swapped"
+
+
 def test_still_frames_that_show_the_class_are_said_so() -> None:
     assert any(one.name == "class shows in still frames" for one in judge(bare(probe_still=0.96)).others)
     assert not any(one.name == "class shows in still frames" for one in judge(bare(probe_still=0.4)).others)
