@@ -52,8 +52,9 @@ def _height(gain: float) -> float:
 
 
 def _level(gain: float, name: str) -> Markup:
-    level = Markup('<path class="grid" d="M{} {:.1f}H{}"/><text x="{}" y="{:.1f}" dy=".32em" text-anchor="end">{}</text>')
-    return level.format(LEFT, _height(gain), WIDTH - RIGHT, LEFT - 8, _height(gain), name)
+    y = _height(gain)
+    level = Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, y, WIDTH - RIGHT)
+    return level + Markup('<text x="{}" y="{:.1f}" dy=".32em" text-anchor="end">{}</text>').format(LEFT - 8, y, name)
 
 
 def _point(one: Gain, x: float) -> Markup:

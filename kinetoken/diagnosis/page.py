@@ -182,8 +182,9 @@ def codebook_maps(report: Report) -> Maps | None:
         if (width := int(part["entries"].max())) > 1:
             caption += f" A cell is {width:,} entries in a row."
         found.append(Figure(title, cell_map(mean[part.index].tolist(), shades, f"{title}: {caption}"), caption))
-    left_out = f" The first {MOST_MAPS} of {books} codebooks are drawn; entries.csv has all." if books > MOST_MAPS else ""
-    return Maps(found, shades, [shades.opacity(step) for step in range(1, STEPS + 1)], left_out)
+    left_out = f" The first {MOST_MAPS} of {books} codebooks are drawn; entries.csv has all."
+    opacities = [shades.opacity(step) for step in range(1, STEPS + 1)]
+    return Maps(found, shades, opacities, left_out if books > MOST_MAPS else "")
 
 
 def drawings(report: Report) -> list[Drawings]:

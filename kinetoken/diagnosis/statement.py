@@ -25,7 +25,7 @@ COSTS = {  # what a severity is a share of, by the finding's name; of others: of
     "codebook collapse": "of the bits that a token could carry", "dead codebooks": "of the codebooks",
     "duplicate entries": "of the entries in use", "indices rounded by low precision": "of the codebook's entries",
     "codes of NaN": "of the clips", "codes differ between runs": "of the tokens",
-    "codes depend on the batch": "of the tokens", "usage fell during training": "of the usage that training had reached",
+    "codes depend on the batch": "of the tokens", "usage fell during training": "of the usage that it had reached",
     "axes swapped": "of the tokens", "tokens out of place": "of the tokens",
     "inputs on another scale": "of what the codes could hold", "first frames not reconstructed": "of the frames",
 }
