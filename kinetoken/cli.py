@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
+from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import Force, Json, Quiet, Threads, commands
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ app = typer.Typer(
 actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders of action videos.")
 app.add_typer(actions, name="actions")
 app.add_typer(commands)
+app.add_typer(examination)
 
 
 def show(content: object, text: str, as_json: bool) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
+ENOUGH = 0.95  # accuracy on pixels from which it is not asked what more clips would bring
 LEAST_SHOWN = 8  # clips in a view
 MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
 
@@ -69,14 +70,16 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
 
 
 def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
-    """Also what mean frames show, which counts as read from pixels, and both with half of the training clips."""
-    whole = patient.splits("pixels")
-    few = read_all(halved(whole), params.probe, context, FEW_CLIPS)
+    """Also what mean frames show, which counts as read from pixels; and where much is misread, pixels and mean frames
+    with half of the training clips."""
     if STILL in patient.tokens:
-        still = patient.splits(STILL)
-        readings[STILL] = read_linearly(still, params.probe, context, STILL)
+        readings[STILL] = read_linearly(patient.splits(STILL), params.probe, context, STILL)
         readings["pixels"] |= {f"still_{name}": found for name, found in readings[STILL].items()}
-        half = read_linearly(halved(still), params.probe, context, STILL)
+    if strongest(readings["pixels"]).accuracy >= ENOUGH:
+        return
+    few = read_all(halved(patient.splits("pixels")), params.probe, context, FEW_CLIPS)
+    if STILL in patient.tokens:
+        half = read_linearly(halved(patient.splits(STILL)), params.probe, context, STILL)
         few |= {f"still_{name}": found for name, found in half.items()}
     readings[FEW_CLIPS] = few
 

@@ -25,6 +25,7 @@ from kinetoken.diagnosis.joining import Join, Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
 from kinetoken.diagnosis.layouts import Known
 from kinetoken.diagnosis.patient import SPLITS, Patient
+from kinetoken.diagnosis.recoding import recoded
 from kinetoken.diagnosis.repeated import Repeated
 from kinetoken.diagnosis.tables import open_table
 from kinetoken.diagnosis.tally import Tally
@@ -300,6 +301,8 @@ def _add_vectors(
     if len(coding.books) > 1:
         patient.real_vectors = False  # side by side they are no point of the latents' space
     patient.vectors = vectors
+    if patient.real_vectors and "latents" in patient.tokens and (files.codebook is not None or patient.meta.levels):
+        patient.recoded = recoded(patient.tokens["latents"], patient.codes, vectors, patient.meta.levels)
     patient.tokens["codes"] = code_tokens(patient.codes, vectors)
     patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
     patient.notes = (*patient.notes, *note)

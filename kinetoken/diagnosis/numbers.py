@@ -146,7 +146,8 @@ def _probe_numbers(readings: Readings, floor: float, seed: int) -> Numbers:
         if point in probe and (known := [probe[one] for one in earlier if one in probe]):
             probe[f"{point}_ceiling"] = max(known)
     numbers: Numbers = {"probe": probe, "probes": {
-        name: {point: found[name].accuracy for point, found in readings.items()} for name in probes.PROBES
+        name: {point: found[name].accuracy for point, found in readings.items() if name in found}
+        for name in probes.PROBES
     }}
     for key, point in (("label_information_bits", "codes"), ("label_information_bits_pooled", "codes_pooled")):
         best = probes.strongest(readings[point])
@@ -205,6 +206,6 @@ def information_table(patient: Patient, readings: Readings, seed: int) -> "pd.Da
         rows.append({
             "point": point, "probe": best.probe, **with_interval("accuracy", best.scores, seed),
             "accuracy_floor": _floor(patient), "bits": probes.label_information_bits(best),
-            **{name: found[name].accuracy for name in probes.PROBES},
+            **{name: found[name].accuracy for name in probes.PROBES if name in found},
         })
     return pd.DataFrame(rows)
