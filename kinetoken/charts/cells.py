@@ -9,6 +9,7 @@ from markupsafe import Markup
 STEPS = 8
 FAINTEST = 0.16
 MOST_COLUMNS = 64
+WIDEST, LEAST_WIDTH = 28, 140  # pixels of one cell, and of a map
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,8 @@ def cell_map(values: Sequence[float], shades: Shades, label: str) -> Markup:
     ]
     seams = "".join(f"M{x} 0V{rows}" for x in range(1, columns)) + "".join(f"M0 {y}H{columns}" for y in range(1, rows))
     drawn.append(Markup('<path class="seams" stroke-width="{}" d="{}"/>').format(columns / 640, seams))
-    return Markup('<svg class="cells" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        columns, rows, label, Markup("").join(drawn)
-    )
+    frame = Markup('<svg class="cells" viewBox="0 0 {} {}" style="max-width:{}px" role="img" aria-label="{}">{}</svg>')
+    return frame.format(columns, rows, max(columns * WIDEST, LEAST_WIDTH), label, Markup("").join(drawn))
 
 
 def _runs(line: Sequence[int]) -> list[tuple[int, int, int]]:

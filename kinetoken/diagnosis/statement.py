@@ -53,15 +53,21 @@ class Said:
     sources: tuple[str, ...]
 
     @property
+    def title(self) -> str:
+        """The name with a capital."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
     def meaning(self) -> str:
         """What the finding's name means, as part of a sentence; empty of a name that needs no explanation."""
         from kinetoken.diagnosis.cure_tables.findings import MEANINGS
 
-        parts = MEANINGS.get(self.question, {}).get(self.name, "").rstrip(".").split(". ")  # type: ignore[call-overload]
+        known = {name: meaning for names in MEANINGS.values() for name, meaning in names.items()}
+        parts = known.get(self.name, "").rstrip(".").split(". ")
         return "; ".join(part[:1].lower() + part[1:] for part in parts if not part.startswith("It costs nothing"))
 
     def __str__(self) -> str:
-        return f"{self.name.capitalize()}. {' '.join(filter(None, (self.evidence, self.cure)))}"
+        return f"{self.title}. {' '.join(filter(None, (self.evidence, self.cure)))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Statement:
         from kinetoken.diagnosis.causes import CANNOT_TELL
         from kinetoken.diagnosis.rules import HEALTHY
 
-        head, name = self.headline, self.headline.name.capitalize()
+        head, name = self.headline, self.headline.title
         if head.name == HEALTHY:
             return f"{name}: the codes keep what the labels describe; {head.severity or 0:.0%} {READ} is lost."
         if head.name.startswith(CANNOT_TELL):

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from kinetoken.diagnosis.causes import CANNOT_TELL
+from kinetoken.diagnosis.rules import HEALTHY
 from kinetoken.diagnosis.statement import Measured, Said, Statement, cost_of, write_statement
 
 HOW_USED, WHAT_KEPT = "How are the codes used?", "What did they keep?"  # the two questions that every verdict answers
@@ -41,12 +43,16 @@ def explained(statement: Statement) -> tuple[Said, ...]:
 
 
 def kept_answer(statement: Statement) -> str:
-    """The answer to what the codes kept: its name, what is lost, and where nothing can be said, what to bring."""
+    """The answer to what the codes kept: what is lost and why, or where nothing can be said, what to bring."""
     kept = statement.kept
-    lost = "" if kept.severity is None else f" ({cost_of(kept, statement.rests_on)} lost)"
-    bring = f" {kept.surer}" if kept.severity is None and kept.surer else ""
-    also = "".join(f" Also: {noted(one)}." for one in statement.beside)
-    return f"{kept.name.capitalize()}{lost}.{bring}{also}"
+    if kept.name.startswith(CANNOT_TELL):
+        said = f"{kept.title}. {kept.surer}"
+    elif kept.severity is None:
+        said = f"Cannot tell: {kept.name}. {kept.surer}".rstrip()
+    else:
+        cost = cost_of(kept, statement.rests_on)
+        said = f"Healthy: {cost} is lost." if kept.name == HEALTHY else f"Lost: {cost} ({kept.name})."
+    return f"{said}{''.join(f' Also: {noted(one)}.' for one in statement.beside)}"
 
 
 def noted(one: Said) -> str:
@@ -67,7 +73,7 @@ def used_answer(statement: Statement) -> str:
 
 
 def _finding(one: Said, statement: Statement) -> Iterator[str]:
-    yield f"## {one.name.capitalize()}"
+    yield f"## {one.title}"
     yield ""
     cost = statement.lost if one == statement.headline else ""
     yield " ".join(filter(None, (one.evidence, cost, f"Confidence: {one.confidence}.")))

@@ -68,7 +68,7 @@ def test_every_finding_is_shown_with_its_sentence_evidence_and_cure(question: An
     finding = Finding(name, question, 0.4, CERTAIN, f"Evidence of {name}.", "Bring more of it.")
     report = report_of(finding, finding if question == KEPT else SOUND)
     statement = report.statement()
-    assert statement.sentence.startswith(f"{name.capitalize()}: ") and "it costs 40% of" in statement.sentence
+    assert statement.sentence.startswith(f"{name[:1].upper()}{name[1:]}: ") and "it costs 40% of" in statement.sentence
     assert statement.sentence.count(". ") == 0 and statement.sentence.endswith(".")
     for page in (text_of(to_html(report, "x")), to_markdown(report)):
         assert statement.sentence in page and finding.evidence in page and "Bring more of it." in page

@@ -33,7 +33,7 @@ def test_words_say_what_the_data_hold() -> None:
         "# Verdict: codebook collapse", "",
         "Codebook collapse: one or a few codes carry nearly all tokens; it costs 33% of what can be read.", "",
         "**How are the codes used?** The codes were not counted, so nothing can be said about their use.", "",
-        "**What did they keep?** Codebook collapse (33% of what can be read lost). "
+        "**What did they keep?** Lost: 33% of what can be read (codebook collapse). "
         "Also: pooling drops position (worth knowing).", "",
         "## Codebook collapse", "",
         "Few codes. Cost: 33% of what can be read (severity: mild). Confidence: likely.", "",
