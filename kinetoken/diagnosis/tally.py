@@ -168,9 +168,9 @@ def by_entry(tally: Tally) -> "pd.DataFrame":
     import pandas as pd
 
     most = min(MOST_BINS, max(MOST_ROWS // tally.depth, LEAST_BINS))
-    parts, end = [], 0
+    parts, end, every = [], 0, tally.counts
     for book, (counted, declared) in enumerate(zip(tally.sizes, tally.declared, strict=True)):
-        counts, codes = (values[end : end + counted] for values in (tally.counts, tally.codes))
+        counts, codes = (values[end : end + counted] for values in (every, tally.codes))
         end += counted
         width = -(-declared // most)
         bins = -(-declared // width)
