@@ -47,7 +47,8 @@ class DiagnosisResult:
 
     statement: the headline with its cure, the answer to what the codes kept, and all else that was found.
     numbers: every number, nested, with its baseline (`*_floor`), upper bound (`*_ceiling`) and 95 % interval.
-    tables: usage by position and level, information along the chain, embedding and training curve, where known.
+    tables: how often each entry occurs, usage by position and level, information along the chain, embedding and
+    training curve, where known.
     measures: what the verdict rests on, by name; a measure that could not be taken is absent.
 
     >>> import kinetoken, numpy as np

@@ -30,8 +30,9 @@ MISSED = 0.02  # accuracy that codes lack from which it is asked whether the pro
 class Report:
     """What the doctor found.
 
-    numbers: nested, numbers only, for metrics; tables: positions, levels, position_levels, information, history
-    and embedding, a table that could not be made being absent; notes: what was assumed or could not be measured.
+    numbers: nested, numbers only, for metrics; tables: entries, codebooks, positions, levels, position_levels,
+    information, history and embedding, a table that could not be made being absent; notes: what was assumed or could
+    not be measured.
     """
 
     verdict: Verdict
@@ -112,6 +113,7 @@ def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str
 
     tables = {}
     if patient.tally is not None:
+        tables["entries"] = tally.by_entry(patient.tally)
         if patient.tally.depth > 1:
             tables["codebooks"] = tally.by_codebook(patient.tally)
         tables["positions"] = tally.by_position(patient.tally)

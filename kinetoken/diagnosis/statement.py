@@ -12,14 +12,24 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, Cure, cure
 from kinetoken.diagnosis.finding import USE, Finding
+from kinetoken.diagnosis.plain import measure_named
 
 if TYPE_CHECKING:
     from kinetoken.diagnosis.causes import Verdict
     from kinetoken.diagnosis.measures import Measures
 
 SCHEMA = 2  # of verdict.json and report.json
-SHOWN = {"floor": "guessing (baseline)", "probe_codes_pooled": "probe averaged codes"}  # names for a reader
 READINGS = ("floor", "probe_pixels", "probe_latents", "probe_codes", "probe_codes_pooled")  # every verdict rests on
+SPOILED = 0.05  # severity from which a loss belongs into the sentence about another finding
+COSTS = {  # what a severity is a share of, by the finding's name; of others: of what can be read
+    "codebook collapse": "of the bits that a token could carry", "dead codebooks": "of the codebooks",
+    "duplicate entries": "of the entries in use", "indices rounded by low precision": "of the codebook's entries",
+    "codes of NaN": "of the clips", "codes differ between runs": "of the tokens",
+    "codes depend on the batch": "of the tokens", "usage fell during training": "of the usage that it had reached",
+    "axes swapped": "of the tokens", "tokens out of place": "of the tokens",
+    "inputs on another scale": "of what the codes could hold", "first frames not reconstructed": "of the frames",
+}
+READ = "of what can be read"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +52,22 @@ class Said:
     example: str
     sources: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """The name with a capital."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def meaning(self) -> str:
+        """What the finding's name means, as part of a sentence; empty of a name that needs no explanation."""
+        from kinetoken.diagnosis.cure_tables.findings import MEANINGS
+
+        known = {name: meaning for names in MEANINGS.values() for name, meaning in names.items()}
+        parts = known.get(self.name, "").rstrip(".").split(". ")
+        return "; ".join(part[:1].lower() + part[1:] for part in parts if not part.startswith("It costs nothing"))
+
     def __str__(self) -> str:
-        return f"{self.name.capitalize()}. {' '.join(filter(None, (self.evidence, self.cure)))}"
+        return f"{self.title}. {' '.join(filter(None, (self.evidence, self.cure)))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +80,12 @@ class Measured:
     @property
     def name(self) -> str:
         """As a reader sees it."""
-        return SHOWN.get(self.measure, self.measure.replace("_", " "))
+        return measure_named(self.measure).words
 
     @property
     def shown(self) -> str:
-        """The value to four significant digits."""
-        return "not measured" if self.value is None else f"{self.value:.4g}"
+        """The value with its unit."""
+        return "not measured" if self.value is None else measure_named(self.measure).shown(self.value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,17 +113,71 @@ class Statement:
         return self.headline.name
 
     @property
+    def use(self) -> tuple[Said, ...]:
+        """What was found about the codes' use, costliest first."""
+        return tuple(one for one in (self.headline, *self.findings) if one.question == USE)
+
+    @property
+    def beside(self) -> tuple[Said, ...]:
+        """What else was found about what the codes kept, or about clips and labels."""
+        return tuple(one for one in (self.headline, *self.findings) if one.question != USE and one != self.kept)
+
+    @property
+    def cost(self) -> str:
+        """What the headline costs, such as `65% of what can be read`; empty where that is not known."""
+        return cost_of(self.headline, self.rests_on, self.kept)
+
+    @property
     def lost(self) -> str:
-        """The severity as a sentence; empty where it is not known."""
-        if self.headline.severity is None:
-            return ""
-        what = "of the codes" if self.headline.question == USE else "of what can be read"
-        return f"Cost: {self.headline.severity:.0%} {what} (severity: {self.headline.degree})."
+        """The cost as a sentence; empty where it is not known."""
+        return f"Cost: {self.cost} (severity: {self.headline.degree})." if self.cost else ""
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one sentence, with what it costs."""
+        from kinetoken.diagnosis.causes import CANNOT_TELL
+        from kinetoken.diagnosis.rules import HEALTHY
+
+        head, name = self.headline, self.headline.title
+        if head.name == HEALTHY:
+            return f"{name}: the codes keep what the labels describe; {head.severity or 0:.0%} {READ} is lost."
+        if head.name.startswith(CANNOT_TELL):
+            why = LACKING.get(head.name.removeprefix(CANNOT_TELL), "there is nothing to compare the codes with")
+            return f"{name}: {why}, so it is not known what the codes kept."
+        found = f"{name}: {head.meaning}" if head.meaning else name
+        if not self.cost:
+            return f"{found}; what it costs is not known."
+        also = ""
+        if head.question == USE and (self.kept.severity or 0) >= SPOILED and READ not in self.cost:
+            also = f", and the codes lost {self.kept.severity:.0%} {READ}"
+        return f"{found}; it costs {self.cost}{also}."
 
     @property
     def deciding(self) -> tuple[Measured, ...]:
         """What the verdict rests on beside the readings along the chain."""
         return tuple(one for one in self.rests_on if one.measure not in READINGS)
+
+
+LACKING = {
+    "labels": "no labels say what the codes should keep",
+    "videos": "no videos were given that the codes could be compared with",
+}
+
+
+def cost_of(one: Said, rests_on: Sequence[Measured] = (), kept: Said | None = None) -> str:
+    """A severity with what it is a share of; empty where it is not known.
+
+    rests_on: a severity that equals the share of miscoded tokens is one of tokens; kept: a severity of a finding about
+    use that equals that of what was kept is what the codes lost.
+    """
+    if one.severity is None:
+        return ""
+    what = READ if one.question != USE and one.name == "codebook collapse" else COSTS.get(one.name, READ)
+    if any(each.measure == "mismatch" and each.value == one.severity for each in rests_on):
+        what = "of the tokens"
+    elif one.question == USE and kept is not None and kept.severity == one.severity:
+        what = READ
+    return f"{one.severity:.0%} {what}"
 
 
 def state(

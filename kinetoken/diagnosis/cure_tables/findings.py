@@ -45,7 +45,7 @@ MEANINGS: dict[Question, dict[str, str]] = {
         "probe too weak": "Labels planted in the codes are not found by these probes, so nothing can be said.",
     },
     DATA: {
-        "too little data": "With so few labelled clips, errors can be blamed on nothing else.",
+        "too little data": "The labelled clips are too few to say whether the codes lost anything.",
         "labels not separable in pixels": "The classes cannot be distinguished in the clips themselves.",
         "class shows in still frames": "A single frame is enough to recognize the class. It costs nothing.",
     },

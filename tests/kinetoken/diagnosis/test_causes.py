@@ -359,7 +359,8 @@ def test_page_states_cause_evidence_cure_and_every_measure_once() -> None:
     verdict = judge(measures)
     page = verdict_page(state(verdict, measures))
     assert page.startswith("# Verdict: healthy\n") and verdict.evidence in page and "None needed." in page
-    assert "| probe codes | 0.94 |" in page and "| mismatch | not measured |" in page
+    assert "| labels read from codes | 94.0 % |" in page
+    assert "| tokens that the tokenizer codes otherwise than the table | not measured |" in page
     assert page.count("\n| ") == len(dataclasses.fields(Measures)) + 2
 
 
@@ -367,7 +368,8 @@ def test_page_puts_first_what_the_verdict_rests_on() -> None:
     measures = dataclasses.replace(SOUND, **FAULTS["codebook collapse"])  # type: ignore[arg-type]
     first, rest = verdict_page(state(judge(measures), measures)).split("## Other measures")
     assert first.count("\n| ") == 1 + len(READINGS) + 2
-    assert "| perplexity foreground | 2 |" in first and "| latent offset | 0.3 |" in rest
+    assert "| perplexity, tokens on what moves | 2 entries in effective use |" in first
+    assert "| latents' mean from the codebook's centre, on what moves | 0.3 deviations |" in rest
 
 
 def test_rules_rest_on_measures_that_there_are() -> None:

@@ -29,15 +29,23 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_words_say_what_the_data_hold() -> None:
     page = verdict_page(STATEMENT).splitlines()
-    assert page[:14] == [
-        "# Verdict: codebook collapse", "", "Few codes. Cost: 33% of what can be read (severity: mild).", "",
-        "**What to do:** Train longer.", "", "```", "x = 1", "```", "", "**What would make it surer:** Bring more.", "",
-        "**Also found:** Pooling drops position. Reading falls. Keep the grid.", "",
+    assert page[:27] == [
+        "# Verdict: codebook collapse", "",
+        "Codebook collapse: one or a few codes carry nearly all tokens; it costs 33% of what can be read.", "",
+        "**How are the codes used?** The codes were not counted, so nothing can be said about their use.", "",
+        "**What did they keep?** Lost: 33% of what can be read (codebook collapse). "
+        "Also: pooling drops position (worth knowing).", "",
+        "## Codebook collapse", "",
+        "Few codes. Cost: 33% of what can be read (severity: mild). Confidence: likely.", "",
+        "**What to do:** Train longer.", "", "```python", "x = 1", "```", "", "Sources: a.", "",
+        "**What would make it surer:** Bring more.", "",
+        "## Pooling drops position", "", "Reading falls. Confidence: likely.", "", "**What to do:** Keep the grid.",
     ]
-    assert "| probe pixels | not measured |" in page and "| codebook size | 1.024e+04 |" in page
-    assert page.index("| top1 share | 0.1429 |") < page.index("## Other measures")
+    assert "| labels read from pixels | not measured |" in page and "| entries of the codebook | 10,240 |" in page
+    most = "| tokens with the most frequent entry | 14.3 % |"
+    assert page.index(most) < page.index("## Other measures")
     unknown = dataclasses.replace(STATEMENT, headline=dataclasses.replace(COLLAPSE, severity=None))
-    assert unknown.lost == "" and "Few codes." in verdict_page(unknown).splitlines()
+    assert unknown.lost == "" and "Few codes. Confidence: likely." in verdict_page(unknown).splitlines()
     assert [one.measure for one in STATEMENT.deciding] == ["top1_share"]
 
 
