@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.finding import KEPT, LIKELY, Finding
 
 Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ def _gap(level: Array, count: int) -> tuple[float, Array]:
     return float(mean[count:].min() - mean[:count].max()), level[:, count:].mean(1) - level[:, :count].mean(1)
 
 
-def first_not_reconstructed(facts: Facts) -> Finding | None:
+def first_not_reconstructed(facts: CodeFacts) -> Finding | None:
     """The first frames of reconstructions clearly worse than the rest."""
     sight = facts.sight
     if sight is None or sight.errors is None or sight.energy is None:
