@@ -1,7 +1,7 @@
 """Checks that answer by name what people ask about their codes: each a function from plain data to a finding or None.
 
-`CodeFacts` holds what they read; `checked` asks them all and has the numbers for the report. All are silent on sound codes;
-what costs nothing and is worth knowing has severity 0.
+`CodeFacts` holds what they read; `checked` asks them all and has the numbers for the report. All are silent on sound
+codes; what costs nothing and is worth knowing has severity 0.
 """
 
 import dataclasses
