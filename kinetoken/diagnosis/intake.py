@@ -16,7 +16,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import FLOW, STILL, Diagnosis, Tokens, averaged_over_space, even_sample
-from kinetoken.diagnosis.checks import Facts, Holes, Passage, Sight
+from kinetoken.diagnosis.checks import CodeFacts, Holes, Passage, Sight
 from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
 from kinetoken.diagnosis.columns import Column, Source, is_table, load_arrays, open_column
 from kinetoken.diagnosis.footage import UserClips, measure_footage
@@ -107,7 +107,7 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     patient.history, patient.late_fall = beside.curves.losses, beside.curves.late_fall
     if passage is not None and patient.tally is not None and patient.codes is not None:
         own = "latents" in patient.tokens and patient.real_vectors
-        patient.facts = Facts(
+        patient.facts = CodeFacts(
             patient.tally, passage, rows, patient.codes, np.asarray(patient.label, np.str_), config.levels,
             config.quantizer, _tables(files, coding), patient.tokens.get("latents"),
             patient.tokens["codes"] if own else None, holes, beside.curves.usage,
