@@ -25,10 +25,11 @@ from studies.patients.examining import (
 )
 from studies.patients.moving import SCENES, SHAPES, Look, filmed
 from studies.patients.plan import HEALTHY, SOUND, Case, Patients, cases, tree
-from studies.patients.quantizing import fitted_quantizer
+from studies.patients.quantizing import fitted_quantizer, nearest
 from studies.patients.reading import reading
 from studies.patients.run_cases import finished, run_twin
 from studies.patients.score import accepted, judged, numbers
+from studies.patients.tables import NearestVector
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "studies/patients/params.yaml"
@@ -222,6 +223,17 @@ def test_duplicates_are_in_the_codebook_and_in_use() -> None:
     away = ((found.codebook[:, None] - found.codebook[None]) ** 2).sum(-1) + 9 * np.eye(64)
     assert (away.min(1) < 1e-6).mean() > 0.5
     assert len(np.unique(found.codes)) > 40
+
+
+def test_collapsed_codes_are_those_of_the_codebook_that_is_handed_in() -> None:
+    whole = bundle()
+    found = breakages.one_code(whole, 0.998, rng())
+    assert found.latents is not None and found.codebook is not None
+    assert (nearest(found.latents, found.codebook) == found.codes).mean() > 0.99
+    deep = MAKERS["residual"](1, count=40, length=12)
+    dead = breakages.dead_levels(deep, [1, 2, 3], rng())
+    assert dead.latents is not None and dead.codebook is not None and (dead.codes[..., 1:] == 0).all()
+    assert (NearestVector(dead.codebook).quantize(dead.latents) == dead.codes).mean() > 0.95
 
 
 def test_second_extractions_differ_where_they_are_said_to() -> None:
