@@ -160,7 +160,7 @@ def _array_file(stem: Path, values: np.ndarray, form: str) -> Path:
     if form == "npy":
         np.save(path, values)
     elif form == "npz":
-        np.savez_compressed(path, **{stem.name: values})
+        np.savez_compressed(path, allow_pickle=False, **{stem.name: values})
     elif form == "pt":
         import torch
 
