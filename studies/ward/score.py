@@ -1,9 +1,10 @@
 """Were the faults named right, were healthy tokenizers left alone, and did the prescribed cures help?
 
 A fault counts where it costs at least COST of probe accuracy against its healthy twin, on the codes, or on the
-pooled codes where those are what is used. Thresholds are set on the cases of the half `setting`; `scoring` holds
-other severities, quantizers and seeds. Cured runs have seeds of their own and are held against all the scoring
-half's healthy runs of their quantizer: one run by itself, and the mean of a severity's runs with its interval.
+pooled codes where those are what is used. Thresholds are set on the half `setting` and on seeds that were scored before
+(docs/notes/0006-ward.md); `scoring` holds new seeds, and mostly other severities and quantizers. Cured runs have seeds
+of their own and are held against all the scoring half's healthy runs of their quantizer: one run by itself, and the
+mean of a severity's runs with its interval.
 
 Reads    section ward.faults of the study's params; the measures of all cases
 Writes   in the study's folder metrics.json; plots/ the cases, the confusion of causes, each measure's range, the cures
@@ -16,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from kinetoken.charts.figures import figure_style, new_figure, save_png
 from kinetoken.core.artifacts import write_csv, write_metrics
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.diagnosis.causes import judge
 from kinetoken.diagnosis.measures import Measures
+from studies.scoring import draw_confusion, share
 from studies.ward.plan import HALVES, HEALTHY, Ward
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COST = 0.05  # of accuracy, from which a fault counts
-PLAIN = {"savefig.dpi": 110}  # the picture's style: matplotlib's own
 CURED = 0.02  # of accuracy: a cure brings the codes back to within this of the twins
 
 
@@ -58,7 +58,7 @@ def run(params: Ward, paths: Paths, context: Context) -> None:
     write_csv(paths.confusion, scored[["cause", "named", "name"]])
     write_csv(paths.margins, margins(table))
     write_csv(paths.cures, cures(table))
-    draw_confusion(paths.picture, scored)
+    draw_confusion(paths.picture, scored, HEALTHY)
 
 
 def judged(rows: list[dict[str, Any]]) -> "pd.DataFrame":
@@ -98,15 +98,15 @@ def ward_numbers(table: "pd.DataFrame") -> dict[str, Any]:
         healthy, faults = part[part["cause"] == HEALTHY], part[part["cause"] != HEALTHY]
         counted = faults[faults["counted"]]
         numbers[half] = {
-            "healthy": _share(int((~healthy["right"]).sum()), len(healthy), "false_alarms"),
+            "healthy": share(int((~healthy["right"]).sum()), len(healthy), "false_alarms"),
             "faults": {
                 "cases": len(faults), "causes": int(faults["cause"].nunique()),
                 "causes_counted": int(counted["cause"].nunique()),
-                **_share(int(counted["right"].sum()), len(counted), "named_right"),
+                **share(int(counted["right"].sum()), len(counted), "named_right"),
             },
         }
         numbers[half]["cause"] = {
-            str(cause).replace(" ", "_"): _share(int(own["right"].sum()), len(own), "named_right")
+            str(cause).replace(" ", "_"): share(int(own["right"].sum()), len(own), "named_right")
             for cause, own in counted.groupby("cause")
         }
     return numbers | {"cures": _cures(table)}
@@ -116,8 +116,8 @@ def _cures(table: "pd.DataFrame") -> dict[str, Any]:
     """How many cured runs, and how many severities by the mean of their runs, came back to within CURED."""
     single, means = _cured_runs(table), cures(table)
     found = {
-        "run": _share(int((single["cost"] <= CURED).sum()), len(single), "within_2_points"),
-        "severity": _share(int((means["missing"] <= CURED).sum()), len(means), "within_2_points"),
+        "run": share(int((single["cost"] <= CURED).sum()), len(single), "within_2_points"),
+        "severity": share(int((means["missing"] <= CURED).sum()), len(means), "within_2_points"),
     }
     if len(means) > 1:
         found["severity"] |= {
@@ -168,23 +168,6 @@ def welch(left: "np.ndarray", right: "np.ndarray") -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def _share(count: int, total: int, name: str) -> dict[str, Any]:
-    low, high = clopper_pearson(count, total)
-    return {
-        "runs": total, name: count, f"{name}_share": count / total if total else 0.0,
-        f"{name}_share_ci95_low": low, f"{name}_share_ci95_high": high,
-    }
-
-
-def clopper_pearson(count: int, total: int) -> tuple[float, float]:
-    """Exact 95 % interval of a share (Clopper & Pearson 1934); (0, 1) of nothing."""
-    from scipy.stats import beta
-
-    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
-    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
-    return low, high
-
-
 NUMERIC = (
     "probe_pixels", "pixels_gain", "pair_pixels", "kept", "perplexity_foreground", "perplexity_share",
     "top1_share_foreground", "directions", "quantization_error", "mismatch", "foreground_gain_db", "background_gain_db",
@@ -210,26 +193,6 @@ def margins(table: "pd.DataFrame") -> "pd.DataFrame":
                 rows.append({"measure": name, "half": half, "cause": cause, "least": values.min(),
                              "median": values.median(), "most": values.max()})
     return pd.DataFrame(rows).sort_values(["measure", "half", "cause"])
-
-
-@figure_style(PLAIN)
-def draw_confusion(path: Path, scored: "pd.DataFrame") -> None:
-    """True causes down, named ones across, counts in the cells."""
-    names = [HEALTHY, *sorted(set(scored["cause"]) - {HEALTHY})]
-    across = [*names, *sorted(set(scored["named"]) - set(names))]
-    counts = [[int(((scored["cause"] == a) & (scored["named"] == b)).sum()) for b in across] for a in names]
-    figure = new_figure(figsize=(1.5 + 0.55 * len(across), 2.2 + 0.4 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow([[count / max(sum(row), 1) for count in row] for row in counts], cmap="Blues", vmin=0, vmax=1.3)
-    for row, values in enumerate(counts):
-        for column, count in enumerate(values):
-            if count:
-                axes.text(column, row, str(count), ha="center", va="center")
-    axes.set_xticks(range(len(across)), across, rotation=50, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("cause named")
-    axes.set_ylabel("fault injected")
-    save_png(figure, path)
 
 
 def main() -> int:

@@ -15,9 +15,10 @@ from kinetoken.core.stage import Context
 from kinetoken.diagnosis.rules import RULES, USE_RULES
 from kinetoken.scenes.motion import Trajectories
 from kinetoken.scenes.rendering import Rendering
+from studies.scoring import clopper_pearson
 from studies.ward import breakages
 from studies.ward.plan import HEALTHY, Case, Halves, Ward, changed, fault_cases, healthy_cases, split_changes
-from studies.ward.score import clopper_pearson, cures, judged, ward_numbers, welch
+from studies.ward.score import cures, judged, ward_numbers, welch
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "studies/ward/params.yaml"
