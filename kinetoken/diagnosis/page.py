@@ -155,12 +155,11 @@ def chain(report: Report) -> Markup:
     """What can be read at each point along the way, as gains; empty if nothing could be read."""
     if "information" not in report.tables:
         return Markup("")
-    points = [
-        Gain(POINTS[row["point"]], *(
-            gain_of(row[f"accuracy{end}"], row["accuracy_floor"]) for end in ("", "_ci95_low", "_ci95_high")
-        ))
-        for row in report.tables["information"].to_dict("records")
-    ]
+    points = []
+    for row in report.tables["information"].to_dict("records"):
+        ends = ("accuracy", "accuracy_ci95_low", "accuracy_ci95_high")
+        value, low, high = (gain_of(row[end], row["accuracy_floor"]) for end in ends)
+        points.append(Gain(POINTS[row["point"]], value, low, high))
     if (planted := report.measures.planted) is not None:
         points.append(Gain("planted control", min(max(planted, 0.0), 1.0), control=True))
     return gain_chart(points)
