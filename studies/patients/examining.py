@@ -160,7 +160,8 @@ def _array_file(stem: Path, values: np.ndarray, form: str) -> Path:
     if form == "npy":
         np.save(path, values)
     elif form == "npz":
-        np.savez_compressed(path, **{stem.name: values})
+        arrays: dict[str, Any] = {stem.name: values}
+        np.savez_compressed(path, **arrays)
     elif form == "pt":
         import torch
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from studies.patients.bundle import Codes, Latents
 
@@ -23,7 +23,7 @@ def nearest(latents: Latents, book: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.concatenate(parts).reshape(latents.shape[:-1]).astype(np.int64)
 
 
-def library_quantizer(kind: str, dim: int, options: dict[str, Any]) -> nn.Module:
+def library_quantizer(kind: str, dim: int, options: dict[str, Any]) -> Any:  # noqa: ANN401 - a torch module
     """A module of vector-quantize-pytorch by its class's name in lower case.
 
     start: how far from 0 every channel of a learned codebook begins, instead of near it.
@@ -51,7 +51,7 @@ class LibraryQuantizer:
     def __init__(self, kind: str, dim: int, seed: int, options: dict[str, Any]) -> None:
         torch.manual_seed(seed)
         self.kind, self.dim = kind, dim
-        self.module = library_quantizer(kind, dim, options)
+        self.module: Any = library_quantizer(kind, dim, options)
 
     def fit(self, latents: Latents, passes: int = 4, rate: float = 0.01) -> "LibraryQuantizer":
         """Learn the codebook on latents that stay as they are: by moving averages, or by gradients where it has some.

@@ -41,7 +41,7 @@ def features_of(bundle: Bundle) -> Features:
     from sklearn.decomposition import PCA
 
     tokens = vectors_of(bundle)  # (N, T', H', W', D)
-    mean = rearrange(tokens.mean((2, 3)), "n t d -> n (t d)")
+    mean: Features = rearrange(tokens.mean((2, 3)), "n t d -> n (t d)")
     if bundle.config.get("pooling") == "space":
         return mean
     rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) if size > 1 else np.zeros(1, np.float32)
@@ -75,9 +75,11 @@ def _own_vectors(bundle: Bundle, codes: Codes) -> NDArray[np.float32] | None:
     """The vectors of the tokenizer that made the codes, which may begin above 0; None if it has none for some."""
     quantizer = getattr(bundle.tokenizer, "quantizer", None)
     book = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
-    size = quantizer.size if quantizer is not None else len(book) if book is not None and book.ndim == 2 else 0
+    if quantizer is None and (book is None or book.ndim > 2):
+        return None
+    size: int = len(book) if quantizer is None else quantizer.size
     if codes.min() >= size:
         codes = codes - codes.min()
     if codes.min() < 0 or codes.max() >= size:
         return None
-    return np.asarray(quantizer.vectors(codes) if quantizer is not None else book[codes])
+    return np.asarray(book[codes] if quantizer is None else quantizer.vectors(codes))
