@@ -112,10 +112,21 @@ def judge(
     uses = [*found, *_usage_alone(r, kept)]
     spoiling = sorted((one for one in uses if (one.severity or 0) >= SPOILED), key=_cost, reverse=True)
     headline = kept
-    if spoiling and not _is_fact(kept):
+    telling = [one for one in found if one.name in MORE_THAN_NOTHING]
+    if telling and not spoiling and kept.name.startswith(CANNOT_TELL):
+        headline = telling[0]
+    elif spoiling and not _is_fact(kept):
         headline = _explaining(spoiling[0], kept)
+    elif more := [one for one in spoiling if (kept.name, one.name) in MORE_EXACT]:
+        headline = dataclasses.replace(more[0], severity=max(more[0].severity or 0.0, kept.severity or 0.0))
     rest = [one for one in (kept, *uses, *_beside(r, kept)) if one.name != headline.name]
     return Verdict(headline, kept, tuple(sorted(rest, key=_cost, reverse=True)))
+
+
+MORE_EXACT = {("tokens out of place", "axes swapped")}  # a fact of the table, and a finding that says more of it
+
+
+MORE_THAN_NOTHING = ("training counters differ", "drift over the file")  # peculiar, and no fault of sound codes
 
 
 def _cost(finding: Finding) -> float:
@@ -194,16 +205,14 @@ def _where(r: Reasoning) -> str:
 
 def _not_lost(r: Reasoning) -> Finding:
     """No loss beyond the interval: healthy if a comparison shows it, else what the comparison lacks."""
-    for rule in KEEPING[:1]:
-        if evidence := rule.shows(r):
-            return _finding(rule, evidence, r.lost())
+    if kept := _first(KEEPING[:1], r, r.lost()):
+        ask = "" if r.m.probe_pixels is not None else f"Whether the encoder kept it: bring {WORDS['probe_pixels']}."
+        return dataclasses.replace(kept, surer=ask)
     if not r.compared or not r.readable:
         return _cannot("videos", _nothing_upstream(r))
     cause, missing = _cause(r)
     if cause and r.kept(r.need("probe_codes"), r.best("pixels", "latents")) < r.limit.kept:
         return dataclasses.replace(cause, confidence=POSSIBLE)
-    if r.m.probe_pixels is None:
-        return _cannot("videos", f"{comparison(r)} Whether the encoder kept what the videos show is not known.")
     if not missing and (nearly := _first(KEEPING[1:], r, r.lost())):
         return nearly
     uncertain = _first(UNCERTAIN, r)

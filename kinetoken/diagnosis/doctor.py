@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
-from kinetoken.diagnosis.chain import CHAIN, STILL, Diagnosis
+from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis
 from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.control import planted_labels, planted_motion
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
@@ -14,13 +14,14 @@ from kinetoken.diagnosis.embedding import embed
 from kinetoken.diagnosis.measures import FEW_CLIPS, MOVING, PLANTED, Measures, halved
 from kinetoken.diagnosis.numbers import Readings, examine, information_table, shown_features
 from kinetoken.diagnosis.patient import Patient
-from kinetoken.diagnosis.probes import best_guess, read_all, read_linearly, strongest
+from kinetoken.diagnosis.probes import ProbeResult, best_guess, read_all, read_linearly, strongest
 from kinetoken.diagnosis.statement import Statement, state
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
+CLEARLY = 0.05  # accuracy on validation clips by which a reader that codes do not have must read more
 ENOUGH = 0.95  # accuracy on pixels from which it is not asked what more clips would bring
 LEAST_SHOWN = 8  # clips in a view
 MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
@@ -70,18 +71,26 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
 
 
 def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
-    """Also what mean frames show, which counts as read from pixels; and where much is misread, pixels and mean frames
-    with half of the training clips."""
-    if STILL in patient.tokens:
-        readings[STILL] = read_linearly(patient.splits(STILL), params.probe, context, STILL)
-        readings["pixels"] |= {f"still_{name}": found for name, found in readings[STILL].items()}
+    """Also what mean frames and mean motion show, which counts as read from pixels; and where much is misread, all of
+    them with half of the training clips."""
+    for point in (STILL, FLOW):
+        if point in patient.tokens:
+            readings[point] = read_linearly(patient.splits(point), params.probe, context, point)
+            _join(readings["pixels"], readings[point], point)
     if strongest(readings["pixels"]).accuracy >= ENOUGH:
         return
     few = read_all(halved(patient.splits("pixels")), params.probe, context, FEW_CLIPS)
-    if STILL in patient.tokens:
-        half = read_linearly(halved(patient.splits(STILL)), params.probe, context, STILL)
-        few |= {f"still_{name}": found for name, found in half.items()}
+    for point in (STILL, FLOW):
+        if point in patient.tokens:
+            half = read_linearly(halved(patient.splits(point)), params.probe, context, point)
+            _join(few, half, point)
     readings[FEW_CLIPS] = few
+
+
+def _join(pixels: dict[str, ProbeResult], further: dict[str, ProbeResult], point: str) -> None:
+    """Count readers that codes do not have only where they read clearly more: else a fall would be one of readers."""
+    if strongest(further).val_accuracy >= strongest(pixels).val_accuracy + CLEARLY:
+        pixels |= {f"{point}_{name}": found for name, found in further.items()}
 
 
 def _read_planted(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens, still_tokens
+from kinetoken.diagnosis.chain import Painted, Tokens, flow_tokens, judged_painting, pixel_tokens, still_tokens
 from kinetoken.diagnosis.checks.facts import Sight
 from kinetoken.diagnosis.columns import Column, Source, is_table, is_tar, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
@@ -144,14 +144,15 @@ TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 @dataclasses.dataclass(frozen=True)
 class FootageMeasures:
-    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', D), tokens on what moves
-    (N, T', H', W'), reconstructions judged.
+    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', D), what moves in
+    each time slice (N, T', 1, 1, 6), tokens on what moves (N, T', H', W'), reconstructions judged.
 
     sight: what the checks of the order of tokens and frames read.
     """
 
     tokens: Tokens
     still: Tokens
+    flow: Tokens
     mask: NDArray[np.bool_]
     painted: Painted | None
     notes: tuple[str, ...]
@@ -185,7 +186,10 @@ def measure_footage(
         frame = still_tokens(cut, (1, *found.shape[2:4]))
         if still_frame is None:
             still_frame = np.empty((len(rows), *frame.shape[1:]), np.float32)
+            flow = np.zeros((len(rows), found.shape[1], 1, 1, 6), np.float32)
         still_frame[places] = frame
+        if cut.shape[1] > found.shape[1]:
+            flow[places] = flow_tokens(cut, found.shape[1])
         tokens[places], share[places] = found, _cells(moves.astype(np.float32), found.shape[1:4])
         learned = split[places] == "train"
         total, count = total + clips[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
@@ -202,7 +206,7 @@ def measure_footage(
         painted = _judged(painting, clean, foreground, (total / max(count, 1)).astype(np.float32))
         sight = _compared(sight, painting, clean, None if own else grid, footage.path)
     assumed = (note for each in (footage, drawn) if each is not None for note in each.notes)
-    return FootageMeasures(tokens, still_frame, mask, painted, (*_notes(footage, own, mask), *assumed), sight)
+    return FootageMeasures(tokens, still_frame, flow, mask, painted, (*_notes(footage, own, mask), *assumed), sight)
 
 
 def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:

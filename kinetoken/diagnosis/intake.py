@@ -15,8 +15,8 @@ from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
-from kinetoken.diagnosis.chain import STILL, Diagnosis, Tokens, averaged_over_space, even_sample
-from kinetoken.diagnosis.checks import Facts, Holes, Passage, Sight
+from kinetoken.diagnosis.chain import FLOW, STILL, Diagnosis, Tokens, averaged_over_space, even_sample
+from kinetoken.diagnosis.checks import CodeFacts, Holes, Passage, Sight
 from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
 from kinetoken.diagnosis.columns import Column, Source, is_table, load_arrays, open_column
 from kinetoken.diagnosis.footage import UserClips, measure_footage
@@ -107,7 +107,7 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     patient.history, patient.late_fall = beside.curves.losses, beside.curves.late_fall
     if passage is not None and patient.tally is not None and patient.codes is not None:
         own = "latents" in patient.tokens and patient.real_vectors
-        patient.facts = Facts(
+        patient.facts = CodeFacts(
             patient.tally, passage, rows, patient.codes, np.asarray(patient.label, np.str_), config.levels,
             config.quantizer, _tables(files, coding), patient.tokens.get("latents"),
             patient.tokens["codes"] if own else None, holes, beside.curves.usage,
@@ -249,6 +249,9 @@ def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, pat
     if grid is None:
         grid = (shape[0], shape[1], shape[2]) if len(shape) >= 3 else (1, 1, shape[0])
     places = int(np.prod(grid))
+    if grid[0] == 1 and len(shape) == 3 and grid[1:] in (shape[:2], shape[1:]):  # images, channels last or first
+        values = values[:, None] if shape[:2] == grid[1:] else np.moveaxis(values, 1, -1)[:, None]
+        return np.ascontiguousarray(values)
     if shape[:3] == grid or shape[:1] == (places,):
         return np.ascontiguousarray(values.reshape(len(values), *grid, -1))
     if shape[-3:] == grid or shape[-1:] == (places,):
@@ -295,22 +298,41 @@ def _add_vectors(
     holes = None
     if beside.latents is not None:
         column, join = beside.latents
-        holes = _add_latents(patient, column, join.rows[rows])
+        holes, bad = _add_latents(patient, column, join.rows[rows])
         patient.notes = (*patient.notes, *([join.note] if join.note else []))
     vectors, note = _code_vectors(patient, files, coding, seed)
     if len(coding.books) > 1:
         patient.real_vectors = False  # side by side they are no point of the latents' space
     patient.vectors = vectors
-    if patient.real_vectors and "latents" in patient.tokens and (files.codebook is not None or patient.meta.levels):
-        patient.recoded = recoded(patient.tokens["latents"], patient.codes, vectors, patient.meta.levels)
+    if "latents" in patient.tokens and (tables := _own_tables(patient, files, coding)):
+        made = recoded(patient.tokens["latents"], patient.codes, tables, coding.starts, patient.meta.levels)
+        patient.recoded = made if made is None else np.where(_spread(bad, made), patient.codes, made)
     patient.tokens["codes"] = code_tokens(patient.codes, vectors)
     patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
     patient.notes = (*patient.notes, *note)
     return holes
 
 
-def _add_latents(patient: Patient, column: Column, place: NDArray[np.int64]) -> Holes | None:
-    """The latents at these places on the codes' grid; NaN and infinite values become their channel's mean.
+def _own_tables(patient: Patient, files: Files, coding: Coding) -> list[NDArray[np.float32]]:
+    """The quantizer's own vectors of each codebook, as counted; none if they are not known."""
+    ends = np.cumsum([book.counted for book in coding.books])[:-1]
+    if patient.vectors is None or any(book.seen is not None for book in coding.books):
+        return []
+    known = files.codebook is not None or patient.meta.levels or patient.meta.quantizer == "lfq"
+    known = known if len(coding.books) == 1 else files.codebook is not None
+    return np.split(patient.vectors, ends) if known else []
+
+
+def _spread(bad: NDArray[np.bool_], codes: Indices) -> NDArray[np.bool_]:
+    """Tokens (N, T', H', W') as wide as codes of several codebooks."""
+    return bad if codes.ndim == bad.ndim else np.broadcast_to(bad[..., None], codes.shape)
+
+
+def _add_latents(
+    patient: Patient, column: Column, place: NDArray[np.int64]
+) -> tuple[Holes | None, NDArray[np.bool_]]:
+    """The latents at these places on the codes' grid; NaN and infinite values become their channel's mean. Where they
+    were, (n, T', H', W').
 
     They are left out if most clips hold some. UserError for latents that do not fit.
     """
@@ -319,7 +341,7 @@ def _add_latents(patient: Patient, column: Column, place: NDArray[np.int64]) -> 
     clips = np.flatnonzero(bad.reshape(len(bad), -1).any(1))
     if not len(clips):
         patient.tokens["latents"] = values
-        return None
+        return None, bad
     if left_out := 2 * len(clips) > len(values):
         values = values[:0]
     else:
@@ -330,7 +352,7 @@ def _add_latents(patient: Patient, column: Column, place: NDArray[np.int64]) -> 
         f"{column.path.name}: {len(clips)} of {len(bad)} sampled rows hold NaN or infinite values, first row "
         f"{int(place[clips].min())}; {'so no latents are used' if left_out else 'their mean stands there'}.",
     )
-    return Holes(len(bad), len(clips), tuple(np.sort(place[clips])[:NAMED].tolist()), _codes_at(patient, bad))
+    return Holes(len(bad), len(clips), tuple(np.sort(place[clips])[:NAMED].tolist()), _codes_at(patient, bad)), bad
 
 
 def _codes_at(patient: Patient, where: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
@@ -428,7 +450,8 @@ def _add_footage(
     seen = measure_footage(
         beside.clips, beside.reconstructions, rows, patient.split, grid, params.reconstructed_clips
     )
-    patient.tokens["pixels"], patient.tokens[STILL], patient.painted = seen.tokens, seen.still, seen.painted
+    patient.tokens |= {"pixels": seen.tokens, STILL: seen.still, FLOW: seen.flow}
+    patient.painted = seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"
     if seen.mask.shape[1:] == patient.meta.grid and seen.mask[test].any():

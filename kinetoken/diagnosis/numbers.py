@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
 from kinetoken.diagnosis import geometry, probes, usage
-from kinetoken.diagnosis.chain import CHAIN, STILL, Diagnosis, bounded_latents, even_sample
+from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis, bounded_latents, even_sample
 from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
@@ -37,7 +37,7 @@ BEFORE = {"latents": ("pixels",), "codes": ("pixels", "latents"), "codes_pooled"
 
 def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Numbers, Measures]:
     """Every number that can be had with its floor, ceiling and interval, and those that the verdict rests on."""
-    measures = measure(patient, readings)
+    measures, given = measure(patient, readings), readings
     readings = {point: readings[point] for point in CHAIN if point in readings}
     numbers: Numbers = {"sampled_clips": len(patient)}
     bits = None
@@ -52,6 +52,8 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
         numbers |= _information_numbers(patient, params.seed)
     if measures.probe_still is not None:
         numbers["probe"] |= {STILL: measures.probe_still, f"{STILL}_floor": measures.floor}
+    if FLOW in given:
+        numbers["probe"] |= {FLOW: probes.strongest(given[FLOW]).accuracy, f"{FLOW}_floor": measures.floor}
     if measures.planted is not None:
         numbers["probe"] |= {"planted_gain": measures.planted}
     if measures.probe_pixels_half is not None:

@@ -151,15 +151,21 @@ def to_html(report: Report, name: str, library: str = DEFAULT_LIBRARY) -> str:
     })
 
 
+def _gains(row: Mapping[Any, Any]) -> tuple[float, float, float]:
+    value, low, high = (
+        gain_of(row[f"accuracy{end}"], row["accuracy_floor"]) for end in ("", "_ci95_low", "_ci95_high")
+    )
+    return value, low, high
+
+
 def chain(report: Report) -> Markup:
     """What can be read at each point along the way, as gains; empty if nothing could be read."""
     if "information" not in report.tables:
         return Markup("")
-    points = []
-    for row in report.tables["information"].to_dict("records"):
-        ends = ("accuracy", "accuracy_ci95_low", "accuracy_ci95_high")
-        value, low, high = (gain_of(row[end], row["accuracy_floor"]) for end in ends)
-        points.append(Gain(POINTS[row["point"]], value, low, high))
+    points = [
+        Gain(POINTS[row["point"]], *_gains(row))
+        for row in report.tables["information"].to_dict("records")
+    ]
     if (planted := report.measures.planted) is not None:
         points.append(Gain("planted control", min(max(planted, 0.0), 1.0), control=True))
     return gain_chart(points)

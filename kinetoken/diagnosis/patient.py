@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.per_track import Ids, PerTrack
 from kinetoken.diagnosis.chain import Painted, Tokens
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
 
@@ -70,7 +70,7 @@ class Patient(PerTrack):
     remade: Callable[[Indices], NDArray[np.float32]] | None = None  # the vectors of other codes, if made from codes
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
-    facts: Facts | None = None  # what the checks read; of a user's own files only
+    facts: CodeFacts | None = None  # what the checks read; of a user's own files only
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
 
     def rows(self, split: str) -> NDArray[np.int64]:

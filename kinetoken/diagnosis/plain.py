@@ -39,9 +39,11 @@ class PlainRow:
 
 
 CHAIN = {
-    "pixels": "pixels", "pixels_still": "the mean frame of each clip", "pixels_half": "pixels, half the training clips",
+    "pixels": "pixels", "pixels_still": "the mean frame of each clip",
+    "pixels_flow": "velocity and colour of what moves", "pixels_half": "pixels, half the training clips",
     "latents": "latents", "codes": "codes", "codes_pooled": "averaged codes",
 }
+FURTHER = ("pixels_still", "pixels_flow")  # readings of clips that codes have no like of
 TITLES = {  # of groups of numbers, in the order of the page
     "use": "How the codes are used", "kept": "What can be read (probes, balanced accuracy)",
     "steps": "Latents and rounding", "pictures": "Reconstructions", "training": "Training",
@@ -118,7 +120,7 @@ NUMBERS: dict[str, dict[str, Plain]] = {  # by group; `#` stands for a whole num
 }
 MEASURES = {  # of `measures.Measures`, where these stand alone
     "floor": Plain("guessing (baseline)", SHARE),
-    **{f"probe_{point}": NUMBERS["kept"][f"probe.{point}"] for point in CHAIN if point != "pixels_still"},
+    **{f"probe_{point}": NUMBERS["kept"][f"probe.{point}"] for point in CHAIN if point not in FURTHER},
     "probe_still": NUMBERS["kept"]["probe.pixels_still"],
     "kept_low": Plain("share that codes keep, lower end of the 95 % interval", SHARE),
     "kept_high": Plain("share that codes keep, upper end of the 95 % interval", SHARE),

@@ -106,6 +106,7 @@ class Splits:
 class ProbeResult:
     """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats.
 
+    val_accuracy: on validation clips, balanced over classes.
     share (C,): of each class among the training clips, which the probabilities carry as their prior.
     """
 
@@ -114,6 +115,7 @@ class ProbeResult:
     target: NDArray[np.int64]
     val_cross_entropy: float
     share: Array
+    val_accuracy: float = 0.0
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -333,7 +335,9 @@ def _calibrated(probe: str, val: Array, test: Array, splits: Splits) -> ProbeRes
     logs = log_softmax(val / temperature)
     entropy = float(-logs[np.arange(len(logs)), splits.val.target].mean())
     share = np.bincount(splits.train.target, minlength=splits.num_classes) / len(splits.train)
-    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy, share)
+    seen = (logs - np.log(np.maximum(share, 1e-12))).argmax(1) == splits.val.target
+    accuracy = float((seen * balancing(splits.val.target)).mean())
+    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy, share, accuracy)
 
 
 def _val_cross_entropy(reading: ProbeResult) -> float:

@@ -14,6 +14,7 @@ from kinetoken.core.progress import Progress
 from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.api import DEFAULT, DiagnosisResult
 from kinetoken.diagnosis.chain import Diagnosis
+from kinetoken.diagnosis.cures import require_library
 from kinetoken.examination.adapter import TokenizerFacts, VideoTokenizer, facts_of
 from kinetoken.examination.behaviour import behaviour
 from kinetoken.examination.card import POINTS, CardNumber, CardVerdict, MotionCard, SetFacts
@@ -66,6 +67,8 @@ def examine(
     """
     if out is not None:
         require_free(Path(out), force=force, folder=True)
+    if library is not None:
+        require_library(library)
     if not isinstance(params, Diagnosis):
         params = load_params(params, "diagnose_codes", Diagnosis)
     with naming_extras():

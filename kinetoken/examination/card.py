@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
                 "same for the original clips"),
         Measure("reconstruction.radius_error_px", "radius error", "px", "lower", "of the ball's apparent radius"),
         Measure("reconstruction.missed_rate", "ball missed", "%", "lower",
-                "share of frames whose reconstruction shows under a tenth of the ball; read it with the centroid error"),
+                "share of frames whose reconstruction shows under a tenth of the ball; read with the centroid error"),
     ),
     "Motion kept": (
         *_along("position_r2", "position R²", "", "higher",

@@ -28,7 +28,9 @@ def examine(
     size: Annotated[int | None, typer.Option(help="Pixels a side. Default: as the adapter says.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames of a clip. Default: as the adapter says.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second. Default: as the adapter says.")] = None,
-    library: Annotated[str | None, typer.Option(help="Library that the tokenizer is built with.")] = None,
+    library: Annotated[str | None, typer.Option(
+        help="Whose words the cures use, as `diagnose` has them. Default: as the adapter says, else pytorch."
+    )] = None,
     params: Annotated[Path | None, typer.Option(help="Parameter file with a section diagnose_codes.")] = None,
     threads: Threads = 2, force: Force = False, as_json: Json = False, quiet: Quiet = False,
 ) -> None:

@@ -14,8 +14,10 @@ from kinetoken.diagnosis import doctor
 from kinetoken.diagnosis.api import DiagnosisResult
 from kinetoken.diagnosis.chain import Diagnosis, Painted, Tokens
 from kinetoken.diagnosis.columns import Given
+from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, libraries
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.patient import Motion
+from kinetoken.examination.adapter import TokenizerFacts
 from kinetoken.examination.checking import CheckedTokenizer
 from kinetoken.examination.measuring import Encoded
 from kinetoken.examination.motion_set import MotionSet
@@ -48,7 +50,12 @@ def diagnosed(
     patient.motion = Motion(tracks.points[rows], tracks.world.fps, tracks.drawn.iloc[rows])
     patient.painted = painted
     report = doctor.diagnose(patient, params, context)
-    return DiagnosedCodes(DiagnosisResult.of(report, facts.name), patient.tokens, rows)
+    return DiagnosedCodes(DiagnosisResult(report, facts.name, cure_library(facts)), patient.tokens, rows)
+
+
+def cure_library(facts: TokenizerFacts) -> str:
+    """Whose words the cures use: the tokenizer's library if there is a table of cures for it, else plain PyTorch."""
+    return facts.library if facts.library in libraries() else DEFAULT_LIBRARY
 
 
 def _config(tokenizer: CheckedTokenizer) -> dict[str, Any]:

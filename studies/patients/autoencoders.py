@@ -109,10 +109,12 @@ class ConvNetwork(nn.Module):
                                 nn.ConvTranspose3d(channels, 3, (2, 4, 4), (2, 4, 4)))
 
     def encode(self, clips: Tensor) -> Tensor:
-        return rearrange(self.down(rearrange(clips, "b t h w c -> b c t h w") * 2 - 1), "b d t h w -> b t h w d")
+        found: Tensor = self.down(rearrange(clips, "b t h w c -> b c t h w") * 2 - 1)
+        return rearrange(found, "b d t h w -> b t h w d")
 
     def decode(self, latents: Tensor) -> Tensor:
-        return rearrange(self.up(rearrange(latents, "b t h w d -> b d t h w")), "b c t h w -> b t h w c") / 2 + 0.5
+        drawn: Tensor = self.up(rearrange(latents, "b t h w d -> b d t h w"))
+        return rearrange(drawn, "b c t h w -> b t h w c") / 2 + 0.5
 
 
 @dataclasses.dataclass

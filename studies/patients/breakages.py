@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from studies.patients.bundle import Bundle, Codes, Latents
 from studies.patients.quantizing import nearest
 
+FAR = 50  # deviations of a codebook's numbers, to where no latent is
+
 Rng = np.random.Generator
 Breakage = Callable[[Bundle, Any, Rng], Bundle]
 
@@ -131,17 +133,35 @@ def noisy_codes(bundle: Bundle, share: float, rng: Rng) -> Bundle:
 
 
 def one_code(bundle: Bundle, share: float, rng: Rng) -> Bundle:
-    """A share of all tokens hold the commonest code."""
+    """A share of all tokens hold the commonest code: the codebook's other vectors lie far from all latents.
+
+    The remaining tokens keep the codes that they had.
+    """
     common = np.bincount(bundle.codes.ravel()).argmax()
-    return dataclasses.replace(bundle, codes=np.where(rng.random(bundle.codes.shape) < share, common, bundle.codes))
+    codes = np.where(rng.random(bundle.codes.shape) < share, common, bundle.codes)
+    book = bundle.codebook
+    if book is not None:
+        low = bundle.codes.min() if bundle.codes.min() >= len(book) else 0
+        book = _far(book, int(common - low))
+    return dataclasses.replace(bundle, codes=codes, codebook=book)
 
 
 def dead_levels(bundle: Bundle, levels: list[int], rng: Rng) -> Bundle:
-    """These of the codebooks hold one code only."""
-    codes = bundle.codes.copy()
+    """These of the codebooks hold one code only: their first vector is 0, the others lie far from all residuals."""
+    codes, books = bundle.codes.copy(), None if bundle.codebook is None else bundle.codebook.copy()
     for level in levels:
-        codes[..., level] = codes[0, ..., level].flat[0]
-    return dataclasses.replace(bundle, codes=codes)
+        codes[..., level] = 0
+        if books is not None:
+            books[level] = _far(books[level], 0)
+            books[level, 0] = 0
+    return dataclasses.replace(bundle, codes=codes, codebook=books)
+
+
+def _far(book: NDArray[np.float32], kept: int) -> NDArray[np.float32]:
+    """The vectors (K, D) with all but one moved to where no latent is."""
+    moved = book + np.float32(FAR * max(float(book.std()), 1e-3))
+    moved[kept] = book[kept]
+    return moved
 
 
 def few_bits(bundle: Bundle, dtype: str, rng: Rng) -> Bundle:

@@ -43,7 +43,7 @@ def features_of(bundle: Bundle) -> Features:
     tokens = vectors_of(bundle)  # (N, T', H', W', D)
     mean = rearrange(tokens.mean((2, 3)), "n t d -> n (t d)")
     if bundle.config.get("pooling") == "space":
-        return mean
+        return np.asarray(mean)
     rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) if size > 1 else np.zeros(1, np.float32)
                      for size in tokens.shape[2:4])
     moments = [mean]
@@ -80,4 +80,7 @@ def _own_vectors(bundle: Bundle, codes: Codes) -> NDArray[np.float32] | None:
         codes = codes - codes.min()
     if codes.min() < 0 or codes.max() >= size:
         return None
-    return np.asarray(quantizer.vectors(codes) if quantizer is not None else book[codes])
+    if quantizer is not None:
+        return np.asarray(quantizer.vectors(codes))
+    assert book is not None
+    return np.asarray(book[codes])

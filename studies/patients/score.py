@@ -11,6 +11,7 @@ Alone    python -m studies.patients.score --params studies/patients/params.yaml 
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,9 +130,9 @@ def as_text(shown: "pd.DataFrame") -> str:
         lines.append(markdown_row((str(cause), str(len(own)), named)))
     missed = shown[~shown["right"]]
     lines += ["", markdown_row(("case", "right", "named", "cost, points")), markdown_row(("---", "---", "---", "---:"))]
-    for row in missed.itertuples():
-        cost = "" if row.cost is None or row.cost != row.cost else f"{100 * row.cost:.0f}"
-        lines.append(markdown_row((f"`{row.name}`", str(row.truth).replace(" | ", " or "), str(row.named), cost)))
+    for row in missed.to_dict("records"):
+        cost = "" if row["cost"] is None or math.isnan(row["cost"]) else f"{100 * row['cost']:.0f}"
+        lines.append(markdown_row((f"`{row['name']}`", row["truth"].replace(" | ", " or "), row["named"], cost)))
     return "\n".join([*lines, ""])
 
 

@@ -147,7 +147,7 @@ def hashed(seed: int, *, count: int = 900, classes: int = 4, length: int = 16, b
 
 def _corners(dim: int) -> Array:
     """(2^D, D) of ±1, the highest bit first."""
-    return (np.arange(2**dim)[:, None] >> np.arange(dim - 1, -1, -1) & 1) * 2.0 - 1
+    return np.asarray((np.arange(2**dim)[:, None] >> np.arange(dim - 1, -1, -1) & 1) * 2.0 - 1, np.float64)
 
 
 def _table(codes: Codes, labels: list[str], book: Array, rng: np.random.Generator, low: int, kind: str) -> Bundle:

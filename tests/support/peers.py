@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.api import DEFAULT, Data, _history, _required
-from kinetoken.diagnosis.checks import Facts, all_findings
+from kinetoken.diagnosis.checks import CodeFacts, all_findings
 from kinetoken.diagnosis.finding import Finding
 from kinetoken.diagnosis.intake import Files, take_in
 
@@ -62,7 +62,7 @@ def trained(quantizer: torch.nn.Module, latents: NDArray[np.float32], steps: int
     return quantizer
 
 
-def facts_of(codes: Data, config: dict[str, Any] | None = None, layout: str | None = None, **beside: Any) -> Facts:
+def facts_of(codes: Data, config: dict[str, Any] | None = None, layout: str | None = None, **beside: Any) -> CodeFacts:
     """What the checks read of codes and the files beside them, as `kinetoken diagnose` takes them in."""
     history = _history(beside.pop("history", None))
     columns = {"labels": "label", "again": "codes"}

@@ -1,18 +1,18 @@
 """Checks that answer by name what people ask about their codes: each a function from plain data to a finding or None.
 
-`Facts` holds what they read; `checked` asks them all and has the numbers for the report. All are silent on sound codes;
-what costs nothing and is worth knowing has severity 0.
+`CodeFacts` holds what they read; `checked` asks them all and has the numbers for the report. All are silent on sound
+codes; what costs nothing and is worth knowing has severity 0.
 """
 
 import dataclasses
 from typing import Any
 
 from kinetoken.diagnosis.checks import alignment, entries, frames, order, repeat, scale, training
-from kinetoken.diagnosis.checks.facts import Facts, Holes, Sight
+from kinetoken.diagnosis.checks.facts import CodeFacts, Holes, Sight
 from kinetoken.diagnosis.checks.passage import Passage
 from kinetoken.diagnosis.finding import Finding
 
-__all__ = ["Checked", "Facts", "Finding", "Holes", "Passage", "Sight", "all_findings", "checked", "use_numbers"]
+__all__ = ["Checked", "CodeFacts", "Finding", "Holes", "Passage", "Sight", "all_findings", "checked", "use_numbers"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Checked:
     numbers: dict[str, Any]
 
 
-def checked(facts: Facts) -> Checked:
+def checked(facts: CodeFacts) -> Checked:
     """All checks and their numbers, each measured once."""
     drift, copies = order.drift(facts), entries.copies_of_all(facts)
     found = (
@@ -36,12 +36,12 @@ def checked(facts: Facts) -> Checked:
     return Checked(tuple(one for one in found if one is not None), _numbers(facts, drift, copies))
 
 
-def all_findings(facts: Facts) -> tuple[Finding, ...]:
+def all_findings(facts: CodeFacts) -> tuple[Finding, ...]:
     """What the checks found; empty of sound codes."""
     return checked(facts).findings
 
 
-def use_numbers(facts: Facts) -> dict[str, Any]:
+def use_numbers(facts: CodeFacts) -> dict[str, Any]:
     """Numbers on the use of codes, nested, with baselines (`*_floor`) where they have one.
 
     neighbours: time, rows, columns; drift: variation with its floor by chance; duplicates, again and training where
@@ -50,14 +50,14 @@ def use_numbers(facts: Facts) -> dict[str, Any]:
     return checked(facts).numbers
 
 
-def _places(facts: Facts) -> tuple[Finding | None, ...]:
+def _places(facts: CodeFacts) -> tuple[Finding | None, ...]:
     """Where tokens lie: by the clips where these show it, else by the codes alone."""
     seen = alignment.codes_against_clips(facts), alignment.reconstructions_against_clips(facts)
     known = facts.sight is not None and facts.sight.moving is not None
     return seen if known else (*seen, order.flattened_otherwise(facts))
 
 
-def _numbers(facts: Facts, drift: order.Drift | None, copies: list[entries.Copies]) -> dict[str, Any]:
+def _numbers(facts: CodeFacts, drift: order.Drift | None, copies: list[entries.Copies]) -> dict[str, Any]:
     numbers: dict[str, Any] = {"neighbours": order.neighbour_numbers(facts)}
     if drift is not None:
         numbers["drift"] = {

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.diagnosis.chain import even_sample
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.checks.order import ORDERS, rarity
 from kinetoken.diagnosis.checks.passage import AXES
 from kinetoken.diagnosis.finding import KEPT, LIKELY, Finding
@@ -116,7 +116,7 @@ def _standard(maps: Maps) -> Array:
     return np.asarray(np.divide(flat, deviation, out=np.zeros_like(flat), where=deviation > FLAT))
 
 
-def codes_against_clips(facts: Facts) -> Finding | None:
+def codes_against_clips(facts: CodeFacts) -> Finding | None:
     """Tokens that differ from what is usual at their place, against the pixels that move."""
     sight = facts.sight
     if sight is None or sight.moving is None or sight.moving.shape[1:] != facts.tally.grid:
@@ -125,7 +125,7 @@ def codes_against_clips(facts: Facts) -> Finding | None:
     return None if found is None else _finding(found, "codes", "rare codes and moving pixels")
 
 
-def reconstructions_against_clips(facts: Facts) -> Finding | None:
+def reconstructions_against_clips(facts: CodeFacts) -> Finding | None:
     """Reconstructions, cell by cell of the grid, against the clips."""
     sight = facts.sight
     if sight is None or sight.cells is None or sight.drawn_cells is None:

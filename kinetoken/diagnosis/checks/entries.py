@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.checks.facts import Facts, Floats
+from kinetoken.diagnosis.checks.facts import CodeFacts, Floats
 from kinetoken.diagnosis.finding import CERTAIN, LIKELY, POSSIBLE, USE, Finding
 from kinetoken.diagnosis.tally import WINDOW, Tally
 
@@ -31,11 +31,13 @@ TAIL = 2  # rows of code 0 at the file's end
 SCATTERED = 0.01  # of all rows
 ORDINARY = 0.25  # share of code 0 in another row, from which a row of code 0 only is nothing unusual
 ORDINARY_TAIL = 0.75  # the same of all rows of the file's end, where code 0 is rare otherwise
+MANY = 0.05  # share of rows of code 0 only that no clips explain where no other row is of one code
+LEAST_MANY = 8
 RARE = 0.15  # share of code 0 in all other rows together: it is no background
 
 
 @dataclasses.dataclass(frozen=True)
-class Book:
+class Entries:
     """One codebook's place (from 1), its declared size, the codes that were counted (k,) and how often each (k,)."""
 
     place: int
@@ -48,12 +50,12 @@ class Book:
         return self.codes[self.counts > 0]
 
 
-def books_of(tally: Tally) -> Iterator[Book]:
+def books_of(tally: Tally) -> Iterator[Entries]:
     """The codebooks of a tally."""
     ends = np.cumsum(tally.sizes).tolist()
     counts = tally.counts
     for place, (end, size, declared) in enumerate(zip(ends, tally.sizes, tally.declared, strict=True)):
-        yield Book(place + 1, declared, tally.codes[end - size : end], counts[end - size : end])
+        yield Entries(place + 1, declared, tally.codes[end - size : end], counts[end - size : end])
 
 
 def representable(codes: Codes, limit: int) -> NDArray[np.bool_]:
@@ -89,7 +91,7 @@ def rounding(used: Codes) -> tuple[str, int] | None:
     return None
 
 
-def rounded(facts: Facts) -> Finding | None:
+def rounded(facts: CodeFacts) -> Finding | None:
     """Indices that were computed in a float type too short for them.
 
     vector-quantize-pytorch's issue 114: FSQ of 1,000 codes in bfloat16 uses half of them.
@@ -114,7 +116,7 @@ def rounded(facts: Facts) -> Finding | None:
     )
 
 
-def dead_codebooks(facts: Facts) -> Finding | None:
+def dead_codebooks(facts: CodeFacts) -> Finding | None:
     """Of several codebooks those that hold one code only, such as RVQ levels after the first."""
     found = facts.tally.codebooks(facts.tally.counts)
     if facts.tally.depth == 1 or max((one.perplexity for one in found if one), default=0) < ALIVE:
@@ -186,14 +188,14 @@ def _groups(values: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
-def copies_of_all(facts: Facts) -> list[Copies]:
+def copies_of_all(facts: CodeFacts) -> list[Copies]:
     """Of each codebook whose vectors were given."""
     if not facts.vectors:
         return []
     return [copies(table, book.used) for table, book in zip(facts.vectors, books_of(facts.tally), strict=True)]
 
 
-def duplicates(facts: Facts, counted: list[Copies]) -> Finding | None:
+def duplicates(facts: CodeFacts, counted: list[Copies]) -> Finding | None:
     """Entries that are the same vector, so that full usage counts one thing several times."""
     used, distinct = sum(one.used for one in counted), sum(one.used_distinct for one in counted)
     if not used or used - distinct < REDUNDANT * used or used - distinct < 2:
@@ -209,7 +211,7 @@ def duplicates(facts: Facts, counted: list[Copies]) -> Finding | None:
     )
 
 
-def unused_ranges(facts: Facts) -> Finding | None:
+def unused_ranges(facts: CodeFacts) -> Finding | None:
     """The longest ranges of codes that never occur, longer than chance would leave them."""
     said, shares = [], []
     for book in books_of(facts.tally):
@@ -239,7 +241,7 @@ def unused_ranges(facts: Facts) -> Finding | None:
     )
 
 
-def counts_matter(facts: Facts) -> Finding | None:
+def counts_matter(facts: CodeFacts) -> Finding | None:
     """Usage and perplexity that depend on how many tokens are counted: over a window of them, and over all."""
     tally = facts.tally
     tokens = int(tally.counts.sum() / tally.depth)
@@ -267,7 +269,7 @@ def counts_matter(facts: Facts) -> Finding | None:
     )
 
 
-def codes_of_nan(facts: Facts) -> Finding | None:
+def codes_of_nan(facts: CodeFacts) -> Finding | None:
     """Rows that NaN became: latents that hold it, or whole rows of code 0 while others never come near that."""
     if facts.holes is not None:
         return _holes(facts)
@@ -278,7 +280,8 @@ def codes_of_nan(facts: Facts) -> Finding | None:
         return None
     rare = seen.other_zeros < RARE * seen.other_tokens and seen.most_zeros < ORDINARY_TAIL
     ends = tail >= TAIL and rare
-    if not ends and (seen.most_zeros >= ORDINARY or scattered < max(SCATTERED * seen.rows, TAIL)):
+    many = seen.zero_rows >= max(MANY * seen.rows, LEAST_MANY) and seen.other_zeros < RARE * seen.other_tokens
+    if not ends and not many and (seen.most_zeros >= ORDINARY or scattered < max(SCATTERED * seen.rows, TAIL)):
         return None
     where = []
     if tail >= TAIL:
@@ -294,7 +297,7 @@ def codes_of_nan(facts: Facts) -> Finding | None:
     )
 
 
-def _holes(facts: Facts) -> Finding:
+def _holes(facts: CodeFacts) -> Finding:
     holes = facts.holes
     assert holes is not None
     total = max(sum(count for _, count in holes.codes), 1)
@@ -309,7 +312,7 @@ def _holes(facts: Facts) -> Finding:
     )
 
 
-def _of_book(facts: Facts, book: Book) -> str:
+def _of_book(facts: CodeFacts, book: Entries) -> str:
     return "" if facts.tally.depth == 1 else f"Codebook {book.place}: "
 
 

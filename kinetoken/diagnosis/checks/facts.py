@@ -47,7 +47,7 @@ class Sight:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class CodeFacts:
     """Everything that the checks may read.
 
     tally, passage: over all rows; rows (n,): the file's row of each sampled clip, ascending; codes (n, T', H', W') or

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.finding import KEPT, LIKELY, Finding
 
 Array = NDArray[np.float64]
 
 STRIDE = 4  # frames a time slice of most causal tokenizers
-WORSE_DB = 3.0  # PSNR that each of the first frames must lie below the worst of the others' first half
+WORSE_DB = 2.0  # PSNR that each of the first frames must lie below the worst of the others' first half
 SURE = 4.0  # standard errors over clips
 LEAST_CLIPS = 8
 LEAST_FRAMES = 4
@@ -62,7 +62,7 @@ def _gap(level: Array, count: int) -> tuple[float, Array]:
     return float(mean[count:].min() - mean[:count].max()), level[:, count:].mean(1) - level[:, :count].mean(1)
 
 
-def first_not_reconstructed(facts: Facts) -> Finding | None:
+def first_not_reconstructed(facts: CodeFacts) -> Finding | None:
     """The first frames of reconstructions clearly worse than the rest."""
     sight = facts.sight
     if sight is None or sight.errors is None or sight.energy is None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.diagnosis.chain import even_sample
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.checks.passage import AXES, neighbours
 from kinetoken.diagnosis.finding import KEPT, LIKELY, POSSIBLE, USE, Finding
 
@@ -17,6 +17,7 @@ Grid = tuple[int, int, int]
 
 CLIPS = 512  # of the sample that orders are tried on
 SURE = 5.0  # standard errors over clips that a difference must exceed
+SMOOTH = 0.1  # correlation of neighbours that another order must reach
 SMOOTHER = 0.05  # correlation of neighbours by which another order must exceed the one that the codes have
 FLAT = 1e-9  # variance of a map without any pattern
 LEAST_CLIPS = 16
@@ -44,7 +45,7 @@ class Drift:
         return self.variation - self.chance
 
 
-def drift(facts: Facts) -> Drift | None:
+def drift(facts: CodeFacts) -> Drift | None:
     """The drift over the file by the sampled clips; None if there are too few in a tenth that share a label."""
     total = facts.passage.rows
     first, last = facts.rows < TENTH * total, facts.rows >= (1 - TENTH) * total
@@ -88,7 +89,7 @@ def _variation(
     return float((np.abs(share[0] - share[1]).sum(1) / 2 * weight).sum())
 
 
-def drifts(facts: Facts, found: Drift | None) -> Finding | None:
+def drifts(facts: CodeFacts, found: Drift | None) -> Finding | None:
     """Codes of the file's last tenth distributed otherwise than those of the first."""
     if found is None or found.excess < DRIFTED or found.variation <= found.most:
         return None
@@ -104,7 +105,7 @@ def drifts(facts: Facts, found: Drift | None) -> Finding | None:
     )
 
 
-def neighbour_numbers(facts: Facts) -> dict[str, float]:
+def neighbour_numbers(facts: CodeFacts) -> dict[str, float]:
     """time, rows and columns: share of neighbours with the same code; floor: by the codes' frequencies alone."""
     numbers: dict[str, float] = {}
     floor = marginal(facts)
@@ -114,14 +115,14 @@ def neighbour_numbers(facts: Facts) -> dict[str, float]:
     return numbers
 
 
-def marginal(facts: Facts) -> float:
+def marginal(facts: CodeFacts) -> float:
     """Share of pairs of tokens of a codebook with equal codes, if they were drawn by their frequency alone."""
     ends = np.cumsum(facts.tally.sizes).tolist()
     counts = [facts.tally.counts[end - size : end] for end, size in zip(ends, facts.tally.sizes, strict=True)]
     return float(np.mean([((one / one.sum()) ** 2).sum() for one in counts if one.sum()]))
 
 
-def chunked(facts: Facts) -> Finding | None:
+def chunked(facts: CodeFacts) -> Finding | None:
     """Agreement over time that dips after every so many slices: clips cut, encoded apart, and put together."""
     slices = facts.tally.grid[0]
     if slices < 6 or len(facts.rows) < LEAST_CLIPS:
@@ -197,7 +198,7 @@ def smoothness(values: Floats) -> Array:
     return np.asarray(np.mean(found, 0) / scale, np.float64)
 
 
-def flattened_otherwise(facts: Facts) -> Finding | None:
+def flattened_otherwise(facts: CodeFacts) -> Finding | None:
     """Codes whose rare tokens lie together only if rows are read in another order of axes.
 
     What moves covers neighbouring tokens, so a map of how rare each code is at its place is smooth in the true order.
@@ -218,7 +219,8 @@ def flattened_otherwise(facts: Facts) -> Finding | None:
         if len(gain) < LEAST_CLIPS or _agreement(np.asarray(order.read(codes), np.int32)) < equal:
             continue
         error = float(gain.std() / np.sqrt(len(gain)))
-        if gain.mean() > max(SMOOTHER, SURE * error) and (best is None or gain.mean() > best[0]):
+        smooth = float(np.nanmean(plain)) + gain.mean() > SMOOTH
+        if smooth and gain.mean() > max(SMOOTHER, SURE * error) and (best is None or gain.mean() > best[0]):
             best = float(gain.mean()), error, order, _moved(order.places(grid))
     if best is None:
         return None

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.finding import KEPT, LIKELY, POSSIBLE, Finding
 from kinetoken.diagnosis.usage import fsq_digits
 
@@ -29,7 +29,7 @@ class Saturation:
     even: float
 
 
-def saturation(facts: Facts) -> Saturation | None:
+def saturation(facts: CodeFacts) -> Saturation | None:
     """Of FSQ by its codes; None of other quantizers."""
     levels = np.array(facts.levels)
     if not len(levels) or levels.max() < LEAST_LEVELS:
@@ -43,12 +43,12 @@ def saturation(facts: Facts) -> Saturation | None:
     )
 
 
-def scaled_inputs(facts: Facts) -> Finding | None:
+def scaled_inputs(facts: CodeFacts) -> Finding | None:
     """An encoder that saturates: nearly all tokens at the ends of FSQ's levels, or latents far beyond the codebook."""
     return _saturated(facts) or _latents_far(facts)
 
 
-def _saturated(facts: Facts) -> Finding | None:
+def _saturated(facts: CodeFacts) -> Finding | None:
     found, usage = saturation(facts), facts.tally.usage(facts.tally.counts)
     if found is None or found.share < SATURATED:
         return None
@@ -68,13 +68,13 @@ def _saturated(facts: Facts) -> Finding | None:
     )
 
 
-def _latents_far(facts: Facts) -> Finding | None:
+def _latents_far(facts: CodeFacts) -> Finding | None:
     """Latents of a learned codebook whose values exceed their vectors many times over."""
     if facts.latents is None or facts.code_vectors is None or facts.levels or "lfq" in facts.quantizer.lower():
         return None
     ours, theirs = (_size(values) for values in (facts.latents, facts.code_vectors))
-    if theirs <= 0 or ours < FAR * theirs:
-        return None
+    if theirs <= 0 or ours < FAR * theirs or facts.tally.usage(facts.tally.counts).top1_share > MOST_TOP:
+        return None  # where one code is left, its size says nothing
     return Finding(
         "inputs on another scale", KEPT, float(1 - theirs**2 / ours**2), LIKELY,
         f"The latents' values are {ours:.3g} (root mean square), those of their codes {theirs:.3g}: "
@@ -88,7 +88,7 @@ def _size(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.mean(values.astype(np.float64) ** 2)))
 
 
-def _range(facts: Facts) -> str:
+def _range(facts: CodeFacts) -> str:
     sight = facts.sight
     if sight is None or sight.black is None or sight.white is None:
         return ""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.diagnosis.checks.facts import Facts
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.finding import CERTAIN, LIKELY, USE, Finding
 from kinetoken.diagnosis.history import UsageCurve
 
@@ -15,7 +15,7 @@ DIFFERS = 0.5  # share of the training's last usage below which these clips show
 COUNTED = 20  # tokens an entry that must be counted here for that
 
 
-def fell_in_training(facts: Facts) -> Finding | None:
+def fell_in_training(facts: CodeFacts) -> Finding | None:
     """Usage or perplexity that rose to a peak and fell to less than half of it by the end of training."""
     curve = facts.curve
     if curve is None or len(curve.values) < LEAST_POINTS:
@@ -38,7 +38,7 @@ def fell_in_training(facts: Facts) -> Finding | None:
     )
 
 
-def counters_differ(facts: Facts) -> Finding | None:
+def counters_differ(facts: CodeFacts) -> Finding | None:
     """The training's own count of usage at its end against what these clips show."""
     curve, tally = facts.curve, facts.tally
     if curve is None or not len(curve.values) or tally.counts.sum() / tally.depth < COUNTED * tally.size:

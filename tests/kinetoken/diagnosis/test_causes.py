@@ -170,17 +170,17 @@ def test_a_loss_whose_cause_is_not_known_is_named_by_where_it_is_and_asks_for_wh
     assert judge(bare(probe_codes=0.5, probe_latents=0.5)).cause == "lost in the encoder"
 
 
-def test_without_anything_upstream_nobody_can_tell_unless_the_codes_read_without_error() -> None:
-    blind = judge(bare(probe_codes=0.55, probe_pixels=None, probe_pixels_half=None))
-    assert blind.cause == "cannot tell without videos" and not blind.healthy and blind.severity is None
-    assert judge(bare(probe_codes=0.99, probe_pixels=None, probe_pixels_half=None)).healthy
+def test_without_anything_upstream_nobody_can_tell() -> None:
+    for codes in (0.55, 1.0):
+        blind = judge(bare(probe_codes=codes, probe_pixels=None, probe_pixels_half=None))
+        assert blind.cause == "cannot tell without videos" and not blind.healthy and blind.severity is None
     unread = judge(bare(probe_codes=None, probe_codes_pooled=None, probe_pixels=None, probe_pixels_half=None))
     assert unread.cause == "cannot tell without labels"
 
 
 def test_what_latents_hold_says_nothing_of_the_encoder() -> None:
     half = judge(bare(probe_latents=0.7, probe_codes=0.7, probe_pixels=None, probe_pixels_half=None))
-    assert half.cause == "cannot tell without videos" and "encoder kept" in half.evidence
+    assert half.healthy and "encoder kept" in half.headline.surer
 
 
 # The table of the issue that this logic was built for; each case stands for a kind.
@@ -251,6 +251,20 @@ def test_dead_codebooks_are_the_headline_though_the_class_is_kept() -> None:
     assert remark.healthy and remark.others[0].name == "dead codebooks"
 
 
+def test_what_is_peculiar_is_said_first_only_where_nothing_can_be_compared() -> None:
+    drift = Finding("drift over the file", USE, 0.0, CERTAIN, "The last rows differ.")
+    assert judge(bare(), found=[drift]).healthy
+    blind = bare(probe_codes=None, probe_codes_pooled=None, probe_pixels=None, probe_pixels_half=None)
+    verdict = judge(blind, found=[drift])
+    assert verdict.cause == "drift over the file" and verdict.kept.name == "cannot tell without labels"
+
+
+def test_axes_that_are_swapped_say_more_than_that_tokens_are_out_of_place() -> None:
+    swapped = Finding("axes swapped", KEPT, 0.8, CERTAIN, "Rows and columns.")
+    moved = dataclasses.replace(SOUND, mismatch=0.8, found_moved=1.0)
+    assert judge(moved).cause == "tokens out of place" and judge(moved, found=[swapped]).cause == "axes swapped"
+
+
 def test_still_frames_that_show_the_class_are_said_so() -> None:
     assert any(one.name == "class shows in still frames" for one in judge(bare(probe_still=0.96)).others)
     assert not any(one.name == "class shows in still frames" for one in judge(bare(probe_still=0.4)).others)
@@ -293,7 +307,7 @@ def contradictions(m: Measures, verdict: Verdict, *, pooled: bool) -> list[str]:
     upstream = [one for one in (m.probe_pixels, m.probe_latents) if one is not None]
     lost = None if m.probe_codes is None or not upstream else max(upstream) - m.probe_codes
     if verdict.healthy:
-        if m.probe_codes is None or (m.probe_pixels is None and r.gain(m.probe_codes) < 0.95):
+        if m.probe_codes is None or not upstream:
             found.append("healthy without a comparison")
         if lost is not None and lost > (1 - THRESHOLDS.nearly_kept) * (max(upstream) - m.floor) + 1e-9:
             found.append("healthy though more is lost than sound tokenizers lose")
@@ -335,7 +349,7 @@ def test_no_set_of_measures_leads_to_a_verdict_that_they_contradict(m: Measures,
 @given(measure_sets(), st.sampled_from(["probe_pixels", "probe_codes", "probe_pixels_half", "clips_a_class"]))
 def test_leaving_out_what_codes_are_compared_with_never_makes_anything_healthy(whole: Measures, name: str) -> None:
     less = dataclasses.replace(whole, **{name: None})  # type: ignore[arg-type]
-    if judge(less).healthy:
+    if judge(less).healthy and not (name == "probe_pixels" and whole.probe_latents is not None):
         assert judge(whole).healthy or judge(whole).kept.question == DATA
     assert not judge(dataclasses.replace(whole, probe_codes=None)).healthy
 

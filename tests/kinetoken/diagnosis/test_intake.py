@@ -15,7 +15,7 @@ from kinetoken.codes import CodesMeta, CodesTable, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.api import DEFAULT
-from kinetoken.diagnosis.chain import STILL
+from kinetoken.diagnosis.chain import FLOW, STILL
 from kinetoken.diagnosis.intake import Files, laid_out, take_in
 from kinetoken.diagnosis.patient import Patient
 
@@ -189,7 +189,8 @@ def test_latents_and_clips_with_ids_are_joined_by_them_too(tmp_path: Path) -> No
         beside = {"latents": f"{name}.parquet", "clips": f"{name}_clips.npz", "reconstructions": f"{name}_clips.npz"}
         found.append(taken(tmp_path / "a.npz", **{what: tmp_path / file for what, file in beside.items()}))
     plain, shuffled = found
-    assert set(plain.tokens) == {"latents", "codes", "codes_pooled", "pixels", STILL} and plain.notes == shuffled.notes
+    assert set(plain.tokens) == {"latents", "codes", "codes_pooled", "pixels", STILL, FLOW}
+    assert plain.notes == shuffled.notes
     for name, tokens in plain.tokens.items():
         assert np.array_equal(tokens, shuffled.tokens[name]), name
     assert plain.painted is not None and shuffled.painted is not None

@@ -37,12 +37,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_examine_and_compare(folder: Path, toy_set: MotionSet) -> None:
     given = ("examine", "my_adapters:tokenizer", "--clips", "80", "--set", toy_set.store.folder, "--threads", "1")
-    done = call(*given, "--out", "card", "--json", "--quiet", "--name", "mine", "--library", "plain PyTorch")
+    done = call(*given, "--out", "card", "--json", "--quiet", "--name", "mine", "--library", "magvit2-pytorch")
     assert done.exit_code == 0 and done.stderr == "", done.stderr
     shown = json.loads(done.stdout)
     assert shown == json.loads((folder / "card/card.json").read_text())
     assert shown["verdict"]["cause"] == "codebook collapse"
-    assert (shown["tokenizer"]["name"], shown["tokenizer"]["library"]) == ("mine", "plain PyTorch")
+    assert (shown["tokenizer"]["name"], shown["tokenizer"]["library"]) == ("mine", "magvit2-pytorch")
     refused = call(*given, "--out", "card")
     assert refused.exit_code == 1 and "error: examine: card exists" in refused.stderr
     side = call("compare-cards", "card", "card/card.json", "--out", "both")

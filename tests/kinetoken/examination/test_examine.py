@@ -33,7 +33,7 @@ def lossless(toy_set: MotionSet) -> MotionCard:
 
 @pytest.fixture(scope="module")
 def constant(toy_set: MotionSet) -> MotionCard:
-    return card_of(Constant(), toy_set, name="constant", library="plain PyTorch")
+    return card_of(Constant(), toy_set, name="constant", library="vector-quantize-pytorch")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_constant_tokenizer_has_collapsed_and_keeps_nothing(constant: MotionCa
         assert codes.value == pytest.approx(codes.baseline, rel=1e-4)  # the training clips' mean, no better
     assert numbers["class.codes"].value <= numbers["class.codes"].baseline + 0.15  # type: ignore[operator]
     assert numbers["reconstruction.psnr_db"].value < numbers["reconstruction.psnr_db"].baseline  # type: ignore[operator]
-    assert constant.tokenizer.library == "plain PyTorch" and "class.latents" not in numbers
+    assert constant.tokenizer.library == "vector-quantize-pytorch" and "class.latents" not in numbers
     assert any("no method latents" in note for note in constant.notes)
 
 
@@ -173,6 +173,8 @@ def test_what_an_adapter_does_wrong_is_said_before_the_long_work(toy_set: Motion
     (tmp_path / "card/mine").touch()
     with pytest.raises(UserError, match="card exists"):
         card_of(Toy(), toy_set, out=tmp_path / "card")
+    with pytest.raises(UserError, match="no cures are known for the library 'mine'"):
+        kinetoken.examine(Toy(), library="mine")
     with pytest.raises(UserError, match="no section 'diagnose_codes'"):
         (tmp_path / "params.yaml").write_text("a: 1")
         kinetoken.examine(Toy(), params=tmp_path / "params.yaml")
