@@ -179,7 +179,7 @@ def test_the_diagnosis_says_all_that_the_doctor_stated(page: str) -> None:
 
 def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
     (tmp_path / "diagnose_codes").mkdir()
-    (tmp_path / "diagnose_codes" / "verdict.json").write_text('{"cause": "healthy"}')
+    (tmp_path / "diagnose_codes" / "verdict.json").write_text('{"healthy": true}')
     write_numbers_table(tmp_path / "diagnose_codes" / "numbers.csv", {"healthy": 1})
     with pytest.raises(UserError, match=r"verdict\.json: statement\..*: missing"):
         build_report.run(PARAMS, paths_to(plots=tmp_path, videos=tmp_path / "none"), Context.silent())
