@@ -1,5 +1,7 @@
 """How much of the class the codes hold, by readers of this study's own: the doctor does not say what a fault costs."""
 
+from typing import Any
+
 import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
@@ -74,7 +76,7 @@ def vectors_of(bundle: Bundle) -> NDArray[np.float32]:
 def _own_vectors(bundle: Bundle, codes: Codes) -> NDArray[np.float32] | None:
     """The vectors of the tokenizer that made the codes, which may begin above 0; None if it has none for some."""
     quantizer = getattr(bundle.tokenizer, "quantizer", None)
-    book = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
+    book: Any = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
     if quantizer is None and (book is None or book.ndim > 2):
         return None
     size: int = len(book) if quantizer is None else quantizer.size
