@@ -35,6 +35,19 @@ class Lossless(Toy):
         return indices.movedim(-1, 1) / 255
 
 
+class Blocks(Toy):
+    """The mean colour of 2 × 4 × 4 pixels in sixteen levels a colour."""
+
+    codebook_size, layout, quantizer = 16, "B,T,H,W,Q", "product"
+    codebook = torch.arange(16.0)[None, :, None].expand(3, -1, -1) / 15
+
+    def encode(self, video: Tensor) -> Tensor:
+        return (nn.functional.avg_pool3d(video, (2, 4, 4)) * 15).round().long().movedim(1, -1)
+
+    def decode(self, indices: Tensor) -> Tensor:
+        return nn.functional.interpolate(indices.movedim(-1, 1) / 15, scale_factor=(2, 4, 4))
+
+
 class Constant(Toy):
     """Every token of every clip is code 7."""
 
