@@ -205,8 +205,9 @@ def information_table(patient: Patient, readings: Readings, seed: int) -> "pd.Da
     rows = []
     for point, found in readings.items():
         best = probes.strongest(found)
+        name = next(key for key, reading in found.items() if reading is best)
         rows.append({
-            "point": point, "probe": best.probe, **with_interval("accuracy", best.scores, seed),
+            "point": point, "probe": name, **with_interval("accuracy", best.scores, seed),
             "accuracy_floor": _floor(patient), "bits": probes.label_information_bits(best),
             **{name: found[name].accuracy for name in probes.PROBES if name in found},
         })

@@ -24,7 +24,7 @@ class Thresholds:
     few_clips: int = 100  # for training, of the class that has fewest, below which classes that look alike may not be
     sure_pair: float = 0.9  # accuracy on pixels between two classes, from which few clips were enough
     more_clips: float = 0.08  # accuracy on pixels that the last doubling of the training clips brought
-    enough: float = 0.9  # gain at any point from which clips and labels are good enough to judge by
+    enough: float = 0.8  # gain at any point from which clips and labels are good enough to judge by
     kept: float = 0.95  # share of the reference from which nothing further is asked
     nearly_kept: float = 0.87  # the same, below which more is missing than healthy seeds of one tokenizer differ by
     planted: float = 0.5  # gain on what was planted in the codes, below which a probe is too weak for them

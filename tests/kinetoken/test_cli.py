@@ -84,7 +84,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
 def test_diagnose_writes_text_json_and_a_page_that_asks_for_nothing(codes: Path) -> None:
     pd.DataFrame({"epoch": range(1, 9), "val_loss": np.linspace(1, 0.2, 8)}).to_csv(codes / "h.csv", index=False)
     out = codes / "new" / "report"
-    given = ("diagnose", codes / "codes.npz", "--history", codes / "h.csv", "--threads", "1")
+    files = (codes / "codes.npz", "--clips", codes / "clips.npy", "--history", codes / "h.csv")
+    given = ("diagnose", *files, "--threads", "1")
     done = call(*given, "--out", out, "--json", "--quiet")
     assert done.exit_code == 0 and done.stderr == ""
     shown = json.loads(done.stdout)

@@ -17,7 +17,7 @@ from kinetoken.core.params import load_params
 from kinetoken.core.stage import CPU, Context, Hardware
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.columns import load_arrays
-from kinetoken.diagnosis.statement import Remark, Statement, write_statement
+from kinetoken.diagnosis.statement import SCHEMA, Said, Statement, write_statement
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.motion import Trajectories, draw_tracks
@@ -171,10 +171,13 @@ def measured(tmp_path: Path) -> tell.Paths:
         write_numbers_table(tmp_path / "steps" / step / "doctor.csv", doctor)
         heads = {"spatial_mean": reading("accuracy", averaged), "soft_argmax": reading("accuracy", kept)}
         write_numbers_table(tmp_path / "steps" / step / "heads.csv", {"pooling": heads})
-        beside = Remark("It falls.", "pooling drops position", "Keep."), Remark("No videos were given.")
+        headline, beside = (
+            Said(name, "kept", None, "unknown", "likely", "Evidence.", "", "X.", "", ())
+            for name in (cause, "pooling drops position")
+        )
         write_statement(
             tmp_path / "steps" / step / "verdict.json",
-            Statement(cause, cause == "healthy", None, "unknown", "Evidence.", "X.", beside, (), (), ()),
+            Statement(SCHEMA, "kinetoken", cause == "healthy", headline, headline, (beside,), (), (), ()),
         )
     return tell.Paths(
         tmp_path / "scores", tmp_path / "steps", tmp_path / "m.json", tmp_path / "table.md", tmp_path / "rows.csv",

@@ -12,6 +12,7 @@ import pytest
 
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context
+from kinetoken.diagnosis import api
 from studies.patients import breakages
 from studies.patients.bundle import Bundle
 from studies.patients.examining import (
@@ -277,8 +278,6 @@ def test_hashed_codes_determine_the_class_and_no_reader_finds_it() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_codes_come_back_from_every_form(tmp_path: Path, form: str) -> None:
-    import kinetoken
-
     whole = bundle(order=np.arange(120)[::-1] if form == "parquet" else None)
     given = hand_in(whole, tmp_path, ("config",), form)
     found = kinetoken.diagnose(**given, threads=1)
@@ -297,11 +296,9 @@ def test_labels_in_another_order_keep_their_ids(tmp_path: Path) -> None:
 
 
 def test_inputs_that_the_doctor_does_not_know_yet_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    import kinetoken
-
-    monkeypatch.setattr(kinetoken, "diagnose", lambda codes, labels=None: None, raising=False)
+    monkeypatch.setattr(api, "diagnose", lambda codes, labels=None: None)
     assert known_inputs({"codes": 1, "again": 2}) == ({"codes": 1}, ["again"])
-    monkeypatch.setattr(kinetoken, "diagnose", lambda codes, again=None: None, raising=False)
+    monkeypatch.setattr(api, "diagnose", lambda codes, again=None: None)
     assert known_inputs({"codes": 1, "again": 2}) == ({"codes": 1, "again": 2}, [])
 
 
@@ -316,8 +313,6 @@ def test_a_case_is_examined_from_its_files(patients: Patients) -> None:
 
 
 def test_refusals_and_tracebacks_are_headlines(patients: Patients, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kinetoken
-
     shifted = next(one for one in cases(patients) if one.fault == "negative")
     small = dataclasses.replace(shifted, options=("count=60", "size=64"), changes=("constant_shift=-40",))
     assert examined(small, patients.diagnosis)["named"] == "refused"
@@ -325,7 +320,7 @@ def test_refusals_and_tracebacks_are_headlines(patients: Patients, monkeypatch: 
     def broken(codes: object, **rest: object) -> types.SimpleNamespace:
         raise IndexError("out of range")
 
-    monkeypatch.setattr(kinetoken, "diagnose", broken, raising=False)
+    monkeypatch.setattr(api, "diagnose", broken)
     row = examined(small, patients.diagnosis)
     assert row["named"] == "crashed" and row["evidence"].startswith("IndexError: out of range (test_patients.py")
 

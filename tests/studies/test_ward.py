@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context
-from kinetoken.diagnosis.rules import RULES, USE_RULES
+from kinetoken.diagnosis.rules import CAUSES, FACTS, LIMITS, USES
 from kinetoken.scenes.motion import Trajectories
 from kinetoken.scenes.rendering import Rendering
 from studies.scoring import clopper_pearson
@@ -34,7 +34,7 @@ def ward() -> Ward:
 
 
 def test_every_fault_names_a_cause_that_the_doctor_knows(ward: Ward) -> None:
-    known = {rule.cause for rule in (*RULES, *USE_RULES)}
+    known = {rule.cause for rule in (*FACTS, *LIMITS, *CAUSES, *USES)}
     causes = {fault.cause for faults in ward.faults.values() for fault in faults.values()}
     assert causes <= known and len(causes) >= 8
 

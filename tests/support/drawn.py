@@ -22,10 +22,10 @@ from kinetoken.diagnosis import drawing
 from kinetoken.gasm_cast import pictures as fusion
 from kinetoken.i3d_magvit import pictures as two_stream
 from kinetoken.persistence import showing
+from studies import scoring
 from studies.data_curve import draw as data_curve
 from studies.persistence import compare as persistence
 from studies.pooling import compare as pooling
-from studies.ward import score as ward
 
 ENDS = ("", "_ci95_low", "_ci95_high")
 
@@ -100,7 +100,7 @@ def _bars(path: Path) -> None:
 
 def _confusion(path: Path) -> None:
     causes = ["healthy", "healthy", "collapse"]
-    ward.draw_confusion(path, pd.DataFrame({"cause": causes, "named": causes[::-1]}))
+    scoring.draw_confusion(path, pd.DataFrame({"cause": causes, "named": causes[::-1]}), "healthy")
 
 
 DRAWERS: dict[str, dict[str, Callable[[Path], None]]] = {
@@ -119,7 +119,7 @@ DRAWERS: dict[str, dict[str, Callable[[Path], None]]] = {
         ),
     },
     pooling.__name__: {"bars": _bars},
-    ward.__name__: {"confusion": _confusion},
+    scoring.__name__: {"confusion": _confusion},
 }
 
 

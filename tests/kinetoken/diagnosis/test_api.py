@@ -30,7 +30,7 @@ def alike(one: DiagnosisResult, other: DiagnosisResult) -> bool:
 
 
 def test_the_verdict_as_data() -> None:
-    result = diagnose(CODES, labels=LABEL, params=PARAMS, threads=1)
+    result = diagnose(CODES, labels=LABEL, clips=clips_of(CODES), params=PARAMS, threads=1)
     assert (result.cause, result.healthy, result.degree) == ("healthy", True, "none")
     assert result.severity == pytest.approx(0, abs=0.05)
     assert result.measures["probe_codes"] == result.numbers["probe"]["codes"] > 0.95
