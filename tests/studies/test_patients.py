@@ -280,7 +280,7 @@ def test_hashed_codes_determine_the_class_and_no_reader_finds_it() -> None:
 def test_codes_come_back_from_every_form(tmp_path: Path, form: str) -> None:
     whole = bundle(order=np.arange(120)[::-1] if form == "parquet" else None)
     given = hand_in(whole, tmp_path, ("config",), form)
-    found = kinetoken.diagnose(**given, threads=1)
+    found = api.diagnose(**given, threads=1)
     assert found.numbers["usage"] == pytest.approx(len(np.unique(whole.codes)) / 64)
 
 
