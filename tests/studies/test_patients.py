@@ -297,11 +297,11 @@ def test_labels_in_another_order_keep_their_ids(tmp_path: Path) -> None:
 
 
 def test_inputs_that_the_doctor_does_not_know_yet_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    import kinetoken
+    from kinetoken.diagnosis import api
 
-    monkeypatch.setattr(kinetoken, "diagnose", lambda codes, labels=None: None, raising=False)
+    monkeypatch.setattr(api, "diagnose", lambda codes, labels=None: None)
     assert known_inputs({"codes": 1, "again": 2}) == ({"codes": 1}, ["again"])
-    monkeypatch.setattr(kinetoken, "diagnose", lambda codes, again=None: None, raising=False)
+    monkeypatch.setattr(api, "diagnose", lambda codes, again=None: None)
     assert known_inputs({"codes": 1, "again": 2}) == ({"codes": 1, "again": 2}, [])
 
 
@@ -316,7 +316,7 @@ def test_a_case_is_examined_from_its_files(patients: Patients) -> None:
 
 
 def test_refusals_and_tracebacks_are_headlines(patients: Patients, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kinetoken
+    from kinetoken.diagnosis import api
 
     shifted = next(one for one in cases(patients) if one.fault == "negative")
     small = dataclasses.replace(shifted, options=("count=60", "size=64"), changes=("constant_shift=-40",))
@@ -325,7 +325,7 @@ def test_refusals_and_tracebacks_are_headlines(patients: Patients, monkeypatch: 
     def broken(codes: object, **rest: object) -> types.SimpleNamespace:
         raise IndexError("out of range")
 
-    monkeypatch.setattr(kinetoken, "diagnose", broken, raising=False)
+    monkeypatch.setattr(api, "diagnose", broken)
     row = examined(small, patients.diagnosis)
     assert row["named"] == "crashed" and row["evidence"].startswith("IndexError: out of range (test_patients.py")
 
