@@ -3,6 +3,7 @@
 Did the codes keep the motion, and if not, where was it lost and what brings it back?
 
     diagnose                                        judge codes made anywhere
+    examine, VideoTokenizer, MotionCard             judge a whole tokenizer on rendered motion
     load_tokenizer, load_classifier, …              a trained model from its folder alone
     open_clips                                      videos, arrays or tracks of your own, for the models
     classify, locate, describe, detect              what trained models read of them, as tables
@@ -24,13 +25,16 @@ _LOADERS = {
     "CodesMeta": "kinetoken.codes",
     "CodesTable": "kinetoken.codes",
     "DiagnosisResult": "kinetoken.diagnosis.api",
+    "MotionCard": "kinetoken.examination.card",
     "OnlineDetector": "kinetoken.persistence.online",
     "UserError": "kinetoken.core.errors",
+    "VideoTokenizer": "kinetoken.examination.adapter",
     "__version__": "kinetoken.core.version",
     "classify": "kinetoken.inference.reading",
     "describe": "kinetoken.inference.reading",
     "detect": "kinetoken.inference.detecting",
     "diagnose": "kinetoken.diagnosis.api",
+    "examine": "kinetoken.examination.api",
     "generate": "kinetoken.inference.painting",
     "load_classifier": "kinetoken.saved",
     "load_gasm_cast": "kinetoken.saved",

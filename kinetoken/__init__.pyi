@@ -4,6 +4,9 @@ from kinetoken.core.errors import UserError as UserError
 from kinetoken.core.version import __version__ as __version__
 from kinetoken.diagnosis.api import DiagnosisResult as DiagnosisResult
 from kinetoken.diagnosis.api import diagnose as diagnose
+from kinetoken.examination.adapter import VideoTokenizer as VideoTokenizer
+from kinetoken.examination.api import examine as examine
+from kinetoken.examination.card import MotionCard as MotionCard
 from kinetoken.inference.detecting import detect as detect
 from kinetoken.inference.opening import open_clips as open_clips
 from kinetoken.inference.painting import generate as generate

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
+from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import Force, Json, Quiet, Threads, commands
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ app = typer.Typer(
 actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders of action videos.")
 app.add_typer(actions, name="actions")
 app.add_typer(commands)
+app.add_typer(examination)
 
 
 def show(content: object, text: str, as_json: bool) -> None:
@@ -104,7 +106,12 @@ def diagnose(
         help="An array like that of the clips, as decoded from the codes."
     )] = None,
     codebook: Annotated[Path | None, typer.Option(help="NPY with one vector a code.")] = None,
-    history: Annotated[Path | None, typer.Option(help="CSV or JSON with epoch and val_loss.")] = None,
+    history: Annotated[Path | None, typer.Option(
+        help="CSV or JSON with epoch and val_loss, usage or perplexity of the training."
+    )] = None,
+    again: Annotated[Path | None, typer.Option(
+        help="Codes of the same clips, extracted a second time: are they the same?"
+    )] = None,
     config: Annotated[Path | None, typer.Option(
         help="YAML or JSON: grid, codebook_size, levels, quantizer, pooling, foreground_weight."
     )] = None,
@@ -112,6 +119,10 @@ def diagnose(
         metavar="AXES",
         help="Axes of CODES in order, such as B,T,H,W,Q or B,N, where they would be guessed wrongly (docs/doctor.md).",
     )] = None,
+    library: Annotated[str, typer.Option(
+        metavar="NAME",
+        help="Whose words the cures use: pytorch, vector-quantize-pytorch, magvit2-pytorch, diffusers or kinetoken.",
+    )] = "pytorch",
     out: Annotated[Path | None, typer.Option(
         help="Folder for report.html, report.md, report.json and tables as CSV."
     )] = None,
@@ -132,8 +143,8 @@ def diagnose(
     with watched("diagnose", quiet) as progress:
         found = api.diagnose(
             codes, labels=labels, clips=clips, latents=latents, reconstructions=reconstructions, codebook=codebook,
-            history=history, config=config, layout=layout, out=out, force=force, params=params or api.DEFAULT,
-            threads=threads, progress=progress,
+            history=history, config=config, layout=layout, again=again, library=library, out=out, force=force,
+            params=params or api.DEFAULT, threads=threads, progress=progress,
         )
         if out is not None:
             progress.say(f"written to {out}: report.html, report.md, report.json and tables")

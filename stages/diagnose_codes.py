@@ -20,8 +20,8 @@ from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.admission import admit
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.doctor import Report, diagnose
-from kinetoken.diagnosis.numbers import HEADLINES
 from kinetoken.diagnosis.history import read_history
+from kinetoken.diagnosis.numbers import HEADLINES
 from kinetoken.diagnosis.text import write_verdict
 from kinetoken.training.loop import fabric_device
 
@@ -74,7 +74,7 @@ def _write(paths: Paths, report: Report) -> None:
     write_csv(paths.embedding, tables["embedding"])
     draw_embedding(paths.embedding_image, tables["embedding"])
     draw_usage(paths.usage_image, tables["positions"], tables["levels"])
-    write_verdict(paths.verdict, paths.verdict_json, report.statement)
+    write_verdict(paths.verdict, paths.verdict_json, report.statement("kinetoken"))
     lost = {} if report.verdict.severity is None else {"severity": report.verdict.severity}
     write_numbers(paths, {"healthy": int(report.verdict.healthy), **lost, **report.numbers}, HEADLINES)
 

@@ -119,6 +119,11 @@ class Project:
             node = node[key]
         return True
 
+    def adds_param(self, name: str) -> bool:
+        """May the param be added to params.yaml: is its section there, and does some code declare a field so named?"""
+        section, _, key = name.rpartition(".")
+        return self.has_param(section) and bool(re.search(rf"^    {key}: ", self.code, re.MULTILINE))
+
 
 def split(line: str, where: str) -> Iterator[Command]:
     """The calls of one line of shell, in order; ValueError for a quote that is not closed."""
@@ -266,8 +271,13 @@ def _dvc_names(command: Command, answer: dict[str, Any], project: Project) -> It
     """What DVC found in a command's words, held against the pipeline of its folder."""
     for given in answer.get("params", []):
         name = given.partition("=")[0].lstrip("+~").rpartition(":")[2]
-        if not project.has_param(name):
-            yield f"params.yaml has no {name}"
+        if not given.startswith("+"):
+            if not project.has_param(name):
+                yield f"params.yaml has no {name}"
+        elif not given.startswith("++") and project.has_param(name):
+            yield f"params.yaml has {name} already, and DVC adds no param twice: leave out the +"
+        elif not project.adds_param(name):
+            yield f"no dataclass of the code has a field for {name}"
     stages = project.stages(command.folder)
     for target in answer.get("targets", []):
         pipeline, colon, stage = target.rpartition(":")

@@ -4,6 +4,7 @@ A page holds a comment that names what is to stand there and a comment that ends
 
     <!-- results: headline -->                        a table of the default run; all names are in tools/results.py
     <!-- table: studies/pooling/plots/table.md -->    a study's table, and the commit that made it
+    <!-- cures: use -->                               what mends the findings of a question: use, kept or data
     <!-- value: train_tokenizer.psnr_db dB -->42.7 dB<!-- end -->    one number within a sentence
     <!-- end -->                                      ends each of them
 
@@ -19,10 +20,10 @@ from functools import cached_property
 from pathlib import Path
 
 from kinetoken.core.errors import UserError
-from tools import studies
+from tools import cures, studies
 from tools.results import Source, read_source, result_table, value
 
-OPENING = re.compile(r"<!-- (results|table|value): ([^>]*?) -->")
+OPENING = re.compile(r"<!-- (results|table|cures|value): ([^>]*?) -->")
 END = "<!-- end -->"
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
@@ -35,6 +36,7 @@ class Filler:
         self.kinds: dict[str, Callable[[str], str]] = {
             "results": lambda name: f"\n{result_table(name, self.source)}\n",
             "table": lambda name: f"\n{self.study_table(name)}\n",
+            "cures": lambda question: f"\n{cures.sections(question)}\n",
             "value": lambda text: value(*text.partition(" ")[::2], self.source),
         }
 

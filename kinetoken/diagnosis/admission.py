@@ -12,6 +12,7 @@ from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
 from kinetoken.scenes.rendering import MASK_COVERAGE, ball_coverage
+from kinetoken.tokenizer.codebook import Codebook
 
 
 def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: Progress) -> Patient:
@@ -37,8 +38,11 @@ def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: P
     tally.add(tests.codes, np.searchsorted(sampled.classes, tests.label))
     tally.add_foreground(tests.codes, mask)
     read = rows_by_track(sampled.track_id[sampled.split == "test"], tests.track_id)
-    return Patient(
+    patient = Patient(
         sampled.meta, sampled.track_id.astype(np.int64), sampled.label, sampled.split, sampled.codes, chain.tokens,
         tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
         all_rows=row_hashes(table.codes),
     )
+    patient.vectors = Codebook.of(dataset.tokenizer).vectors.numpy()
+    patient.clips_a_class = int(np.unique(table.label[table.split == "train"], return_counts=True)[1].min())
+    return patient

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -16,12 +17,13 @@ from kinetoken.core.progress import Progress
 from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.columns import Array, Given, Source
+from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, require_library
 from kinetoken.diagnosis.doctor import Report
 from kinetoken.diagnosis.formats import padded
-from kinetoken.diagnosis.history import LOSS_NAMES, STEP_NAMES, History
+from kinetoken.diagnosis.history import Curves, curves_of
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.probes import MomentsParams
-from kinetoken.diagnosis.statement import Remark
+from kinetoken.diagnosis.statement import Said, Statement
 from kinetoken.scenes.clips import ClipStore
 
 if TYPE_CHECKING:
@@ -43,15 +45,11 @@ DEFAULT = Diagnosis(  # section diagnose_codes of params.yaml, for where there i
 class DiagnosisResult:
     """What the doctor found.
 
-    cause: the named cause, such as `codebook collapse`, or `healthy`.
-    severity: the share of what could be read of the labels that is lost, in [0, 1]; None where that is not known.
-    degree: the severity in a word: none, mild, serious, total or unknown.
-    evidence, cure: a sentence each.
-    findings: what stands beside the verdict: further causes with their evidence and cures, and limits.
-    measures: what the verdict rests on, by name; a measure that could not be taken is absent.
+    statement: the headline with its cure, the answer to what the codes kept, and all else that was found.
     numbers: every number, nested, with its baseline (`*_floor`), upper bound (`*_ceiling`) and 95 % interval.
-    tables: usage by position and level, information along the chain, embedding and training curve, where known.
-    notes: what was assumed, and what could not be measured.
+    tables: how often each entry occurs, usage by position and level, information along the chain, embedding and
+    training curve, where known.
+    measures: what the verdict rests on, by name; a measure that could not be taken is absent.
 
     >>> import kinetoken, numpy as np
     >>> result = kinetoken.diagnose(np.zeros((200, 4, 8, 8), int), config={"codebook_size": 512})
@@ -60,42 +58,80 @@ class DiagnosisResult:
     >>> result.write("report")  # report.html, report.md, report.json and tables
     """
 
-    cause: str
-    healthy: bool
-    severity: float | None
-    degree: str
-    evidence: str
-    cure: str
-    findings: tuple[Remark, ...]
-    measures: dict[str, float] = dataclasses.field(repr=False)
-    numbers: dict[str, Any] = dataclasses.field(repr=False)
-    tables: "dict[str, pd.DataFrame]" = dataclasses.field(repr=False)
-    notes: tuple[str, ...] = dataclasses.field(repr=False)
-    report: Report = dataclasses.field(repr=False)  # what text and pages are written from
-    name: str = dataclasses.field(repr=False)  # of the codes
+    report: Report = dataclasses.field(repr=False)
+    name: str  # of the codes
+    library: str  # whose words the cures use
 
-    @classmethod
-    def of(cls, report: Report, name: str) -> "DiagnosisResult":
-        """The result of a report on codes of this name."""
-        verdict = report.verdict
-        measures = {key: float(value) for key, value in vars(report.measures).items() if value is not None}
-        return cls(
-            verdict.cause, verdict.healthy, None if verdict.severity is None else float(verdict.severity),
-            verdict.degree, verdict.evidence, verdict.cure, verdict.remarks, measures, report.numbers, report.tables,
-            report.notes, report, name,
-        )
+    @cached_property
+    def statement(self) -> Statement:
+        return self.report.statement(self.library)
+
+    @property
+    def cause(self) -> str:
+        """The name of the costliest finding, such as `codebook collapse`; `healthy`; or `cannot tell without …`."""
+        return self.statement.cause
+
+    @property
+    def healthy(self) -> bool:
+        """Was a comparison made with what is upstream of the codes, and did it hold?"""
+        return self.statement.healthy
+
+    @property
+    def severity(self) -> float | None:
+        """What the headline costs, in [0, 1]; None where that is not known."""
+        return self.statement.headline.severity
+
+    @property
+    def degree(self) -> str:
+        """The severity in a word: none, mild, serious, total or unknown."""
+        return self.statement.headline.degree
+
+    @property
+    def evidence(self) -> str:
+        return self.statement.headline.evidence
+
+    @property
+    def cure(self) -> str:
+        return self.statement.headline.cure
+
+    @property
+    def kept(self) -> Said:
+        """The answer to *what did the codes keep?*, also where the headline is another finding."""
+        return self.statement.kept
+
+    @property
+    def findings(self) -> tuple[Said, ...]:
+        """All that was found but the headline, costliest first."""
+        return self.statement.findings
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return self.report.numbers
+
+    @property
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        return self.report.tables
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, and what could not be measured."""
+        return self.report.notes
+
+    @property
+    def measures(self) -> dict[str, float]:
+        return {key: float(value) for key, value in vars(self.report.measures).items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Verdict, numbers, measures and notes as plain values, as in report.json."""
         from kinetoken.diagnosis.page import to_json
 
-        return to_json(self.report)
+        return to_json(self.report, self.library)
 
     def to_markdown(self) -> str:
         """The same for people, as in report.md."""
         from kinetoken.diagnosis.page import to_markdown
 
-        return to_markdown(self.report)
+        return to_markdown(self.report, self.library)
 
     def write(self, folder: str | Path, *, force: bool = False) -> None:
         """report.html, report.md, report.json and the tables as CSV.
@@ -105,16 +141,15 @@ class DiagnosisResult:
         from kinetoken.diagnosis.page import write_report
 
         with written_whole(Path(folder), force=force, folder=True) as partial:
-            write_report(partial, self.report, self.name)
+            write_report(partial, self.report, self.name, self.library)
 
 
 def diagnose(
     codes: Data | CodesTable, *, labels: Data | None = None, clips: Data | ClipStore | None = None,
     latents: Data | None = None, reconstructions: Data | None = None, codebook: Data | None = None,
     history: Data | None = None, config: str | Path | Mapping[str, Any] | None = None, layout: str | None = None,
-    out: str | Path | None = None,
-    force: bool = False, params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads,
-    progress: Progress | None = None,
+    again: Data | None = None, library: str = DEFAULT_LIBRARY, out: str | Path | None = None, force: bool = False,
+    params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads, progress: Progress | None = None,
 ) -> DiagnosisResult:
     """Find out whether video codes kept what the videos show, where it was lost, and what brings it back.
 
@@ -127,9 +162,11 @@ def diagnose(
     latents: what was quantized, on the codes' grid, channels first or last.
     reconstructions: like the clips, as decoded from the codes.
     codebook: (K, D), a vector a code.
-    history: validation losses, or columns `epoch` and `val_loss`.
+    history: validation losses, or columns `epoch` and `val_loss`, `usage` or `perplexity`.
     config: grid, codebook_size, levels, quantizer, pooling, foreground_weight; any of them.
     layout: the axes of the codes in order, such as "B,T,H,W,Q", where they would be guessed wrongly.
+    again: codes of the same clips, extracted a second time.
+    library: whose words the cures use: `pytorch`, `vector-quantize-pytorch`, … (`kinetoken.diagnosis.cures.libraries`).
     out: a folder for the report; one that holds anything is refused unless `force`.
     params: how many clips are read and how probes are trained; or a parameter file with section diagnose_codes.
     progress: where progress is shown; by default nowhere.
@@ -148,19 +185,20 @@ def diagnose(
 
     if out is not None:
         require_free(Path(out), force=force, folder=True)
+    require_library(library)
     if not isinstance(params, Diagnosis):
         params = load_params(params, "diagnose_codes", Diagnosis)
     files = Files(
         codes=_codes(codes), labels=_source(labels, "labels", "label"), latents=_source(latents, "latents"),
         clips=_clips(clips), reconstructions=_source(reconstructions, "reconstructions", "clips"),
         codebook=_source(codebook, "codebook"), history=_history(history), config=_config(codes, config),
-        layout=layout,
+        layout=layout, again=_source(again, "again", "codes"),
     )
     hardware = dataclasses.replace(CPU, threads=threads)
     context = Context(progress or Progress.silent(), hardware)
     with naming_extras():
         report = doctor.diagnose(take_in(files, params, context.progress), params, context)
-    result = DiagnosisResult.of(report, files.codes.name)
+    result = DiagnosisResult(report, files.codes.name, library)
     if out is not None:
         result.write(out, force=force)
     return result
@@ -241,25 +279,19 @@ def _text(value: object) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _history(history: Data | None) -> Path | History | None:
-    """A path, or epochs with their losses. Raises UserError for losses that are missing or no numbers."""
+def _history(history: Data | None) -> Path | Curves | None:
+    """A path, or curves. Raises UserError for values that are missing or no numbers."""
     if history is None or isinstance(history, Path):
         return history
     if isinstance(history, str):
         return Path(history)
+    import pandas as pd
+
     given = _required(history, "history", "val_loss")
     assert isinstance(given, Given)
-    loss = next((given.arrays[name] for name in LOSS_NAMES if name in given.arrays), None)
-    if loss is None:
-        raise UserError(f"{given}: no column val_loss; it holds {', '.join(given.arrays)}")
-    step = next((given.arrays[name] for name in STEP_NAMES if name in given.arrays), np.arange(1, len(loss) + 1))
-    if loss.ndim != 1 or len(step) != len(loss) or not _finite(loss) or not _finite(step):
-        raise UserError(f"{given}: expected one finite loss an epoch")
-    return tuple(zip(step.astype(float).tolist(), loss.astype(float).tolist(), strict=True))
-
-
-def _finite(values: Array) -> bool:
-    return values.size > 0 and np.issubdtype(values.dtype, np.number) and bool(np.isfinite(values).all())
+    if len({len(values) for values in given.arrays.values()}) > 1 or any(v.ndim != 1 for v in given.arrays.values()):
+        raise UserError(f"{given}: expected one value an epoch in each column")
+    return curves_of(pd.DataFrame(dict(given.arrays)), given)
 
 
 def _config(

@@ -26,6 +26,8 @@ Tokens = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 CHAIN = ("pixels", "latents", "codes", "codes_pooled")
+FLOW = "pixels_flow"  # the mean motion of each time slice
+STILL = "pixels_still"  # the clips' mean frame in colour: what can be read without motion
 CHUNK = 16  # clips turned into numbers at once: small enough for the cache
 
 
@@ -91,6 +93,10 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
         rows = rows_by_track(track_id, chosen.track_id)
         found = pixel_tokens(pixels, background, grid)
         tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
+        frame = still_tokens(pixels, grid)
+        tokens.setdefault(STILL, np.empty((len(chosen), *frame.shape[1:]), np.float32))[rows] = frame
+        flow = flow_tokens(pixels, grid[0])
+        tokens.setdefault(FLOW, np.empty((len(chosen), *flow.shape[1:]), np.float32))[rows] = flow
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)
         total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
         among = np.isin(rows, shown)
@@ -225,6 +231,63 @@ def pixel_tokens(pixels: Pixels, background: NDArray[np.float32], grid: tuple[in
             rearrange(found.numpy(), "(n t f) k h w -> n t h w (f k)", t=slices, f=pixels.shape[1] // slices)
         )
     return np.concatenate(parts)
+
+
+def still_tokens(pixels: Pixels, grid: tuple[int, int, int]) -> Tokens:
+    """Pixels (N, T, H, W, 3) uint8 as tokens of their mean frame on the codes' rows and columns, (N, 1, H', W', 3 × 6).
+
+    The same polynomials of each cell as in `pixel_tokens` (fewer than six in cells of few pixels), for each colour and
+    with the background.
+    """
+    _, rows, columns = grid
+    kernel = _cell_polynomials(pixels.shape[2] // rows, pixels.shape[3] // columns)
+    parts = []
+    for start in range(0, len(pixels), CHUNK):
+        mean = rearrange(pixels[start : start + CHUNK].mean(1, dtype=np.float32), "n h w c -> (n c) h w 1")
+        found = torch.nn.functional.conv2d(
+            _channels_first(mean), kernel[:, :1] * 3, stride=(kernel.shape[-2], kernel.shape[-1])
+        )
+        parts.append(rearrange(found.numpy(), "(n c) k h w -> n 1 h w (c k)", c=pixels.shape[-1]))
+    return np.concatenate(parts)
+
+
+def flow_tokens(pixels: Pixels, slices: int) -> Tokens:
+    """What moves in each time slice of pixels (N, T, H, W, 3) uint8: (N, T', 1, 1, 6), its velocity to the right and
+    down, how much changes, and its mean colour.
+
+    The velocity in pixels a frame is that of Lucas & Kanade (1981) for the whole picture: exact where one thing moves.
+    A direction of motion is linear in it, and not in pixels. Colour is averaged with the change as its weight.
+    """
+    parts = []
+    for start in range(0, len(pixels), CHUNK):
+        film = pixels[start : start + CHUNK].astype(np.float32) / np.float32(255)
+        grey = film.mean(-1)  # (n, T, H, W)
+        change = np.diff(grey, axis=1)
+        weight = np.abs(np.diff(film, axis=1)).sum(-1)
+        mean = (grey[:, 1:] + grey[:, :-1]) / 2
+        down, right = np.gradient(mean, axis=(2, 3))
+        sums = [(a * b).sum((2, 3)) for a, b in (
+            (right, right), (right, down), (down, down), (right, change), (down, change), (change, change),
+        )]  # each (n, T − 1)
+        xx, xy, yy, xt, yt, tt = (
+            np.stack([part.sum(1) for part in np.array_split(one, slices, axis=1)], 1) for one in sums
+        )
+        det = xx * yy - xy * xy + 1e-6
+        moved = [(xy * yt - yy * xt) / det, (xy * xt - xx * yt) / det, np.log(tt + 1e-3)]
+        parts.append(np.concatenate([np.stack(moved, -1), _weighted_colour(film, weight, slices)], -1))
+    return np.concatenate(parts)[:, :, None, None].astype(np.float32)
+
+
+def _weighted_colour(
+    film: NDArray[np.float32], weight: NDArray[np.float32], slices: int
+) -> NDArray[np.float32]:
+    """(n, T', 3): mean colour of films (n, T, H, W, 3) in each slice, by weights (n, T − 1, H, W) of their changes."""
+    total = np.einsum("nthw,nthwc->ntc", weight, film[:, 1:] + film[:, :-1]) / 2
+    amount = weight.sum((2, 3))[..., None]
+    sums, amounts = (
+        np.stack([part.sum(1) for part in np.array_split(one, slices, axis=1)], 1) for one in (total, amount)
+    )
+    return np.asarray(sums / np.maximum(amounts, 1e-3), np.float32)
 
 
 def _channels_first(frames: NDArray[np.float32] | Pixels) -> torch.Tensor:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.diagnosis.checks.entries import PRECISIONS, representable
 from kinetoken.diagnosis.columns import (
     Column,
     Source,
@@ -40,7 +41,8 @@ LEAST_OFFSET = 256  # codes are taken to be offset only if the least is at least
 class Book:
     """One codebook: code c has place c − offset, or, with `seen` (ascending codes less the offset), its place there.
 
-    size: the entries that it is said or assumed to have; least, greatest: of the codes as the file has them.
+    size: the entries that it is said or assumed to have; least, greatest: of the codes as the file has them;
+    over: the code that one of `size`, rounded up by a float type too short for it, is counted as.
     """
 
     size: int
@@ -48,6 +50,7 @@ class Book:
     least: int
     greatest: int
     seen: Codes | None = None
+    over: int | None = None
 
     @property
     def counted(self) -> int:
@@ -62,6 +65,8 @@ class Book:
     def places(self, codes: Codes) -> Codes:
         """Places of codes as the file has them; PADDING stays."""
         moved = codes - self.offset
+        if self.over is not None:
+            moved = np.where(moved == self.size, self.over, moved)
         if self.seen is not None:
             moved = np.searchsorted(self.seen, moved)
         return np.where(codes == PADDING, PADDING, moved)
@@ -92,6 +97,17 @@ class CodesColumn:
             )
         self.layout = self._wanted or guessed(first, known, self.path)
         self.grid = self.layout.grid(shape, known.grid, self.path)
+
+    def settle_as(self, other: "CodesColumn") -> None:
+        """Take the layout and grid of another table with rows of the same shape. UserError if theirs differ."""
+        mine, theirs = (next(each.column.batches()) for each in (self, other))
+        if mine.shape[1:] != theirs.shape[1:] or (np.issubdtype(mine.dtype, np.floating) and _continuous(self)):
+            what = "holds numbers with fractions, not codes"
+            if mine.shape[1:] != theirs.shape[1:]:
+                mine_, theirs_ = (" × ".join(map(str, each.shape[1:])) for each in (mine, theirs))
+                what = f"rows of {mine_} codes, but those of {other.path} have {theirs_}"
+            raise UserError(f"{self.path}: {what}; a second extraction has codes of the same shape")
+        self.layout, self.grid = other.layout, other.grid
 
     def batches(self) -> Iterator[Codes]:
         """All rows in order. UserError for rows of another shape."""
@@ -222,6 +238,7 @@ class Ranges:
         self.least: Codes | None = None
         self.greatest: Codes | None = None
         self.above: dict[int, tuple[int, int]] = {}  # codebook → row and value of the first code of `size` or more
+        self.rounded: dict[int, list[int]] = {}  # codebook → float types, by their limit, that hold all its codes
         self.rows = self.padded = self.total = 0
 
     def add(self, codes: Codes) -> None:
@@ -237,9 +254,17 @@ class Ranges:
                 outside = codes[..., book] >= self.size
                 row = int(np.argmax(outside.any(1)))
                 self.above.setdefault(book, (self.rows + row, int(codes[row, outside[row], book][0])))
+        self._round(codes)
         self.rows += len(codes)
         self.padded += int((~there).sum())
         self.total += there.size
+
+    def _round(self, codes: Codes) -> None:
+        for book in range(codes.shape[-1]):
+            for limit in (alive := self.rounded.setdefault(book, [limit for _, limit in PRECISIONS]))[:]:
+                high = codes[..., book][codes[..., book] > limit]
+                if not representable(high, limit).all():
+                    alive.remove(limit)
 
     def _check(self, codes: Codes, there: NDArray[np.bool_]) -> None:
         size = "" if self.size is None else f" of {self.size}"
@@ -248,12 +273,25 @@ class Ranges:
         if (wrong := below | inside).any():
             row = int(np.argmax(wrong))
             value = int(codes[row].min())
-            cure = f"; {PADDING} is read as padding only at the end of a row" if value == PADDING else ""
             raise UserError(
-                f"{self.path}: row {self.rows + row}: code {value} lies outside the codebook{size}{cure}"
+                f"{self.path}: row {self.rows + row}: code {value} lies outside the codebook{size}; {_below(value)}"
             )
         if not (full := there.any((1, 2))).all():
             raise UserError(f"{self.path}: row {self.rows + int(np.argmin(full))} holds no codes, only padding")
+
+
+def _below(value: int) -> str:
+    """What a code below 0 most likely is, and what to do."""
+    if value == PADDING:
+        return (f"{PADDING} is read as padding only at the end of a row: mark what is no code with a column 'mask' "
+                "(1 where there is one), or cut it off")
+    if value in (np.iinfo(np.int32).min, np.iinfo(np.int64).min):
+        return ("this is what NaN or infinity becomes as a whole number: look for NaN in the latents, and compute "
+                "indices in float32")
+    if value >= np.iinfo(np.int16).min:
+        return ("whole numbers of 16 bits without sign turn negative from 32,768 on if they are read with one: read "
+                f"them as uint16, or store int32; other values than {PADDING} are no padding")
+    return "a sum that exceeds 32 bits turns negative: compute and store the indices as int64"
 
 
 def examined(codes: CodesColumn, levels: tuple[int, ...], progress: Progress) -> Coding:
@@ -328,11 +366,26 @@ def _book(
             f"Codes run from {least} to {greatest}, above a codebook of {size}: they are taken to be offset, and "
             f"{least} was subtracted."
         )
+    short = [limit for limit in ranges.rounded[place] if limit < size]
+    if greatest == size and short:
+        step = next(step for step in range(1, size) if representable(np.array([size - step]), short[0])[0])
+        return Book(size, 0, least, greatest, over=size - step), (
+            f"Code {size} occurs, one above the last: it was rounded up, and is counted as {size - step}."
+        )
     row, value = ranges.above[place]
     raise UserError(
         f"{ranges.path}: row {row}: code {value} lies outside the codebook of {size}; the codes run from {least} to "
-        f"{greatest}"
+        f"{greatest}{_beyond(greatest, size)}"
     )
+
+
+def _beyond(greatest: int, size: int) -> str:
+    """The end of a sentence on codes above the codebook: what they most likely are, and what to do."""
+    if greatest == size:
+        return (f": {size} is a special token (mask, start), which must be cut off, or the codebook has {size + 1} "
+                "entries, to be said by codebook_size in --config")
+    return (": give the codebook's true size (codebook_size, or levels, in --config), subtract the offset of a "
+            "language model's vocabulary, and cut special tokens off")
 
 
 def _countable(codes: CodesColumn, books: list[Book], said: bool) -> tuple[list[Book], list[str]]:

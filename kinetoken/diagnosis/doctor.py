@@ -6,26 +6,34 @@ from typing import TYPE_CHECKING, Any
 from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
-from kinetoken.diagnosis.chain import CHAIN, Diagnosis
+from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis
+from kinetoken.diagnosis.checks import checked
+from kinetoken.diagnosis.control import planted_labels, planted_motion
+from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
 from kinetoken.diagnosis.embedding import embed
+from kinetoken.diagnosis.measures import FEW_CLIPS, MOVING, PLANTED, Measures, halved
 from kinetoken.diagnosis.numbers import Readings, examine, information_table, shown_features
-from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, halved
 from kinetoken.diagnosis.patient import Patient
-from kinetoken.diagnosis.probes import read_all
+from kinetoken.diagnosis.probes import ProbeResult, best_guess, read_all, read_linearly, strongest
 from kinetoken.diagnosis.statement import Statement, state
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
+CLEARLY = 0.05  # accuracy on validation clips by which a reader that codes do not have must read more
+ENOUGH = 0.95  # accuracy on pixels from which it is not asked what more clips would bring
 LEAST_SHOWN = 8  # clips in a view
+MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
     """What the doctor found.
 
-    numbers: nested, numbers only, for metrics; tables: positions, levels, position_levels, information, history
-    and embedding, a table that could not be made being absent; notes: what was assumed or could not be measured.
+    numbers: nested, numbers only, for metrics; tables: entries, codebooks, positions, levels, position_levels,
+    information, history and embedding, a table that could not be made being absent; notes: what was assumed or could
+    not be measured.
     """
 
     verdict: Verdict
@@ -34,10 +42,9 @@ class Report:
     tables: dict[str, "pd.DataFrame"]
     notes: tuple[str, ...]
 
-    @property
-    def statement(self) -> Statement:
-        """The verdict with all that it rests on, as files and pages hold it."""
-        return state(self.verdict, self.measures, self.notes)
+    def statement(self, library: str = DEFAULT_LIBRARY) -> Statement:
+        """The verdict with all that it rests on, as files and pages hold it; cures in the words of a library."""
+        return state(self.verdict, self.measures, self.notes, library)
 
 
 def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
@@ -50,13 +57,62 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
             points = [point for point in CHAIN if point in patient.tokens]
             readings = {point: read_all(patient.splits(point), params.probe, context, point) for point in points}
             if "pixels" in points:
-                few = halved(patient.splits("pixels"))
-                readings[FEW_CLIPS] = read_all(few, params.probe, context, FEW_CLIPS)
+                _read_clips_further(readings, patient, params, context)
+            if _may_be_missed(readings):
+                _read_planted(readings, patient, params, context)
         context.progress.phase("measuring")
         numbers, measures = examine(patient, readings, params)
+        seen = None if patient.facts is None else checked(patient.facts)
+        if seen is not None:
+            numbers |= seen.numbers
         tables = _tables(patient, readings, params)
-    verdict = judge(measures, pooled=patient.pooled)
+    verdict = judge(measures, pooled=patient.pooled, over=patient.over, found=() if seen is None else seen.findings)
     return Report(verdict, measures, numbers, tables, patient.notes + _unmeasured(patient))
+
+
+def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
+    """Also what mean frames and mean motion show, which counts as read from pixels; and where much is misread, all of
+    them with half of the training clips."""
+    for point in (STILL, FLOW):
+        if point in patient.tokens:
+            readings[point] = read_linearly(patient.splits(point), params.probe, context, point)
+            _join(readings["pixels"], readings[point], point)
+    if strongest(readings["pixels"]).accuracy >= ENOUGH:
+        return
+    few = read_all(halved(patient.splits("pixels")), params.probe, context, FEW_CLIPS)
+    for point in (STILL, FLOW):
+        if point in patient.tokens:
+            half = read_linearly(halved(patient.splits(point)), params.probe, context, point)
+            _join(few, half, point)
+    readings[FEW_CLIPS] = few
+
+
+def _join(pixels: dict[str, ProbeResult], further: dict[str, ProbeResult], point: str) -> None:
+    """Count readers that codes do not have only where they read clearly more: else a fall would be one of readers."""
+    if strongest(further).val_accuracy >= strongest(pixels).val_accuracy + CLEARLY:
+        pixels |= {f"{point}_{name}": found for name, found in further.items()}
+
+
+def _read_planted(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
+    """How well the probes read what is known to be in codes like these: what moves, if that shows the class at all."""
+    motion = planted_motion(patient, params.seed) if "pixels" in readings else None
+    if motion is not None:
+        moving = read_all(motion[0], params.probe, context, MOVING)
+        floor, shown = best_guess(patient.target[patient.rows("test")]), strongest(readings["pixels"]).accuracy
+        if strongest(moving).accuracy - floor > SHOWS * (shown - floor):
+            readings[MOVING], readings[PLANTED] = moving, read_all(motion[1], params.probe, context, PLANTED)
+            return
+    if (labels := planted_labels(patient, params.seed)) is not None:
+        readings[PLANTED] = read_all(labels, params.probe, context, PLANTED)
+
+
+def _may_be_missed(readings: Readings) -> bool:
+    """Do the codes read worse than the best point before them, or than without error?"""
+    if "codes" not in readings:
+        return False
+    accuracy = {point: strongest(found).accuracy for point, found in readings.items()}
+    before = max((accuracy[point] for point in ("pixels", "latents") if point in accuracy), default=1.0)
+    return accuracy["codes"] < before - MISSED
 
 
 def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str, "pd.DataFrame"]:
@@ -64,6 +120,7 @@ def _tables(patient: Patient, readings: Readings, params: Diagnosis) -> dict[str
 
     tables = {}
     if patient.tally is not None:
+        tables["entries"] = tally.by_entry(patient.tally)
         if patient.tally.depth > 1:
             tables["codebooks"] = tally.by_codebook(patient.tally)
         tables["positions"] = tally.by_position(patient.tally)

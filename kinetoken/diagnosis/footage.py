@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, pixel_tokens
+from kinetoken.diagnosis.chain import Painted, Tokens, flow_tokens, judged_painting, pixel_tokens, still_tokens
+from kinetoken.diagnosis.checks.facts import Sight
 from kinetoken.diagnosis.columns import Column, Source, is_table, is_tar, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
 from kinetoken.scenes.clips import ClipStore
@@ -143,12 +144,19 @@ TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 @dataclasses.dataclass(frozen=True)
 class FootageMeasures:
-    """What was seen: pixel tokens (N, T', H', W', D), tokens on what moves (N, T', H', W'), reconstructions judged."""
+    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', D), what moves in
+    each time slice (N, T', 1, 1, 6), tokens on what moves (N, T', H', W'), reconstructions judged.
+
+    sight: what the checks of the order of tokens and frames read.
+    """
 
     tokens: Tokens
+    still: Tokens
+    flow: Tokens
     mask: NDArray[np.bool_]
     painted: Painted | None
     notes: tuple[str, ...]
+    sight: Sight
 
 
 def measure_footage(
@@ -160,6 +168,7 @@ def measure_footage(
     """
     own = grid[0] == grid[1] == 1
     tokens: Tokens | None = None
+    still_frame: Tokens | None = None
     test = np.flatnonzero(split == "test")
     kept = test[np.linspace(0, len(test) - 1, min(shown, len(test))).astype(int)] if drawn else test[:0]
     pixels: dict[int, Pixels] = {}
@@ -170,21 +179,34 @@ def measure_footage(
         still = _background(footage, cut)
         found = pixel_tokens(cut, still, _grid_of(cut, grid, own))
         moves = _moving(cut, still)
+        whole = moves if cut.shape == clips.shape else _moving(clips, _background(footage, clips))
         if tokens is None:
             tokens = np.empty((len(rows), *found.shape[1:]), np.float32)
-            mask = np.zeros((len(rows), *found.shape[1:4]), bool)
-        tokens[places], mask[places] = found, _cells(moves, found.shape[1:4])
+            share = np.zeros((len(rows), *found.shape[1:4]), np.float32)
+        frame = still_tokens(cut, (1, *found.shape[2:4]))
+        if still_frame is None:
+            still_frame = np.empty((len(rows), *frame.shape[1:]), np.float32)
+            flow = np.zeros((len(rows), found.shape[1], 1, 1, 6), np.float32)
+        still_frame[places] = frame
+        if cut.shape[1] > found.shape[1]:
+            flow[places] = flow_tokens(cut, found.shape[1])
+        tokens[places], share[places] = found, _cells(moves.astype(np.float32), found.shape[1:4])
         learned = split[places] == "train"
-        total, count = total + cut[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
+        total, count = total + clips[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
         for place in np.intersect1d(places, kept):
             at = int(np.flatnonzero(places == place)[0])
-            pixels[int(place)], moving[int(place)] = cut[at], moves[at]
-    assert tokens is not None
-    painted = None
+            pixels[int(place)], moving[int(place)] = clips[at], whole[at]
+    assert tokens is not None and still_frame is not None
+    painted, mask = None, share > 0
+    scale = footage.scale or Scale(0, 255)
+    sight = Sight(None if own else share, black=scale.black, white=scale.white)
     if drawn is not None:
-        painted = _judged(drawn, rows, kept, pixels, moving, (total / max(count, 1)).astype(np.float32))
+        clean, painting = _side_by_side(drawn, rows, kept, pixels)
+        foreground = np.stack([moving[int(place)] for place in kept])
+        painted = _judged(painting, clean, foreground, (total / max(count, 1)).astype(np.float32))
+        sight = _compared(sight, painting, clean, None if own else grid, footage.path)
     assumed = (note for each in (footage, drawn) if each is not None for note in each.notes)
-    return FootageMeasures(tokens, mask, painted, (*_notes(footage, own, mask), *assumed))
+    return FootageMeasures(tokens, still_frame, flow, mask, painted, (*_notes(footage, own, mask), *assumed), sight)
 
 
 def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -227,20 +249,45 @@ def _moving(clips: Pixels, background: NDArray[np.float32]) -> NDArray[np.bool_]
     return np.asarray(np.abs(clips / np.float32(255) - behind).mean(-1) > MOVING)
 
 
-def _cells(moving: NDArray[np.bool_], grid: tuple[int, ...]) -> NDArray[np.bool_]:
+def _cells(values: NDArray[np.float32], grid: tuple[int, ...]) -> NDArray[np.float32]:
+    """Means (n, T', H', W') of values (n, T, H, W) over the cells of a grid."""
     from einops import reduce
 
-    return np.asarray(reduce(moving, "n (t f) (h a) (w b) -> n t h w", "max", t=grid[0], h=grid[1], w=grid[2]))
+    return np.asarray(reduce(values, "n (t f) (h a) (w b) -> n t h w", "mean", t=grid[0], h=grid[1], w=grid[2]))
 
 
-def _judged(
-    drawn: UserClips, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels],
-    moving: dict[int, NDArray[np.bool_]], mean_video: NDArray[np.float32],
-) -> Painted:
-    clean, mask = np.stack([pixels[int(place)] for place in kept]), np.stack([moving[int(place)] for place in kept])
+def _side_by_side(
+    drawn: UserClips, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels]
+) -> tuple[Pixels, Pixels]:
+    """Clips and their reconstructions, both (k, T, H, W, C). UserError for reconstructions of another shape."""
+    clean = np.stack([pixels[int(place)] for place in kept])
     painting = np.empty_like(clean)
     for places, clips in drawn.read(rows[kept]):
         if clips.shape[1:] != clean.shape[1:]:
             raise UserError(f"{drawn.path}: reconstructions are {clips.shape[1:]}, the clips {clean.shape[1:]}")
         painting[places] = clips
+    return clean, painting
+
+
+def _judged(
+    painting: Pixels, clean: Pixels, mask: NDArray[np.bool_], mean_video: NDArray[np.float32]
+) -> Painted:
     return judged_painting(lambda part: painting[part].astype(np.float32) / np.float32(255), clean, mask, mean_video)
+
+
+def _compared(sight: Sight, painting: Pixels, clean: Pixels, grid: Grid | None, path: Source) -> Sight:
+    """The same with errors by frame, and cells of a known grid."""
+    mean = clean.mean(0, dtype=np.float32)
+    errors, energy = (
+        np.stack([((one.astype(np.float32) - other) ** 2).mean((1, 2, 3)) for one, other in pairs]) / 255**2
+        for pairs in (zip(painting, clean, strict=True), ((one, mean) for one in clean))
+    )
+    found = dataclasses.replace(sight, errors=errors.astype(np.float64), energy=energy.astype(np.float64))
+    if grid is None:
+        return found
+    cells, drawn = (
+        np.concatenate([
+            _cells(fitted(part[None], grid, path).mean(-1, dtype=np.float32) / 255, grid) for part in clips
+        ]) for clips in (clean, painting)
+    )
+    return dataclasses.replace(found, cells=cells, drawn_cells=drawn)

@@ -4,28 +4,34 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.codes import CodesMeta
+from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
-from kinetoken.diagnosis.chain import Diagnosis, Tokens, averaged_over_space, even_sample
+from kinetoken.diagnosis.chain import FLOW, STILL, Diagnosis, Tokens, averaged_over_space, even_sample
+from kinetoken.diagnosis.checks import CodeFacts, Holes, Passage, Sight
 from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
 from kinetoken.diagnosis.columns import Column, Source, is_table, load_arrays, open_column
 from kinetoken.diagnosis.footage import UserClips, measure_footage
-from kinetoken.diagnosis.history import LEAST_POINTS, History, late_fall, read_history
+from kinetoken.diagnosis.history import Curves, History, read_curves
 from kinetoken.diagnosis.joining import Join, Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
 from kinetoken.diagnosis.layouts import Known
 from kinetoken.diagnosis.patient import SPLITS, Patient
+from kinetoken.diagnosis.recoding import recoded
+from kinetoken.diagnosis.repeated import Repeated
 from kinetoken.diagnosis.tables import open_table
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.diagnosis.vectors import centroids, fsq_vectors, lfq_vectors, stand_ins
+from kinetoken.diagnosis.vectors import centroids, code_tokens, fsq_vectors, lfq_vectors, stand_ins
+
+NAMED = 3  # rows and codes that a finding names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Config:
 class Files:
     """A user's files, or arrays in their place; all but the codes are optional.
 
-    history: a file, or epochs with their validation losses; config: a file, or its keys and values; layout: the axes
-    of the codes, as `layouts` has them.
+    history: a file, or epochs with their validation losses, or curves; config: a file, or its keys and values;
+    layout: the axes of the codes, as `layouts` has them; again: codes of a second extraction of the same clips.
     """
 
     codes: Source
@@ -58,9 +64,10 @@ class Files:
     clips: Source | None = None
     reconstructions: Source | None = None
     codebook: Source | None = None
-    history: Path | History | None = None
+    history: Path | History | Curves | None = None
     config: Path | Mapping[str, Any] | None = None
     layout: str | None = None
+    again: Source | None = None
 
 
 def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
@@ -70,32 +77,51 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
     belong together, and a single clip.
     """
     config = read_config(files)
-    codes = CodesColumn(files.codes, files.layout, Known(config.grid, config.codebook_size, config.quantizer))
+    known = Known(config.grid, config.codebook_size, config.quantizer)
+    codes = CodesColumn(files.codes, files.layout, known)
     if len(codes) < 2:
         raise UserError(f"{files.codes}: {len(codes)} clips; at least two are needed for a comparison")
     labels = read_labels(files.codes, len(codes))
     if files.labels is not None:
         labels = labels_beside(labels, files.codes, files.labels)
-    beside = _opened(files, Rows(files.codes, len(codes), "codes", labels.ids))
+    beside = _opened(files, Rows(files.codes, len(codes), "codes", labels.ids), known)
     split, notes = split_clips(labels, len(codes), params.seed)
     rows = _sample(labels, split, params)
     progress.phase("looking at codes", len(codes), "clips")
     coding = examined(codes, config.levels, progress)
+    passage = None
     if coding.continuous:
         patient = _never_quantized(codes.column, rows, config, progress)
     else:
-        patient = _counted(codes, rows, config, coding, labels, params.seed, progress)
+        passage = Passage(codes.grid, _zeros(coding))
+        patient = _counted(codes, rows, config, coding, labels, params.seed, passage, progress)
     patient.label, patient.split = labels.names_of(rows), np.array(SPLITS)[split[rows]]
     patient.track_id = next(iter(labels.ids.values()))[rows] if labels.ids else rows
     patient.unreadable = labels.missing or _too_few(labels, split)
     patient.clips_a_class = int(_counts(labels, split)[:, 0].min())
     patient.pooled = config.pooling == "space"
     patient.notes = (*coding.notes, *labels.notes, *notes, *_said(config))
-    _add_vectors(patient, files, coding, beside, rows, params.seed)
+    holes = _add_vectors(patient, files, coding, beside, rows, params.seed)
     flat = "N" in codes.layout.axes and config.grid is None  # rows and columns are not known apart
-    _add_footage(patient, beside, rows, params, progress, (1, 1, 1) if flat else patient.meta.grid)
-    patient.history, patient.late_fall = beside.curve
+    sight = _add_footage(patient, beside, rows, params, progress, (1, 1, 1) if flat else patient.meta.grid)
+    patient.history, patient.late_fall = beside.curves.losses, beside.curves.late_fall
+    if passage is not None and patient.tally is not None and patient.codes is not None:
+        own = "latents" in patient.tokens and patient.real_vectors
+        patient.facts = CodeFacts(
+            patient.tally, passage, rows, patient.codes, np.asarray(patient.label, np.str_), config.levels,
+            config.quantizer, _tables(files, coding), patient.tokens.get("latents"),
+            patient.tokens["codes"] if own else None, holes, beside.curves.usage,
+            None if beside.again is None else beside.again.compared(codes, rows, progress), sight, params.seed,
+        )
     return patient
+
+
+def _zeros(coding: Coding) -> tuple[int, ...]:
+    """The place of code 0 of each codebook, −1 where it does not occur."""
+    return tuple(
+        start if book.counted and book.entries[0] == 0 else -1
+        for book, start in zip(coding.books, coding.starts, strict=True)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,31 +131,31 @@ class FilesBeside:
     latents: tuple[Column, Join] | None
     clips: UserClips | None
     reconstructions: UserClips | None
-    curve: tuple[History, float | None]
+    curves: Curves
+    again: Repeated | None
 
 
-def _opened(files: Files, known: Rows) -> FilesBeside:
+def _opened(files: Files, codes: Rows, known: Known) -> FilesBeside:
     """UserError for files that are missing, damaged, or do not belong to the codes."""
     if files.clips is None and files.reconstructions is not None:
         raise UserError(f"{files.reconstructions}: reconstructions need the clips too (--clips)")
     latents = None
     if files.latents is not None:
         column = open_column(files.latents, ("latents", "features", "z"), "latents")
-        latents = column, joined(known, read_rows(files.latents, len(column), "rows of latents"))
+        latents = column, joined(codes, read_rows(files.latents, len(column), "rows of latents"))
     return FilesBeside(
         latents,
-        None if files.clips is None else UserClips(files.clips, known, "clips"),
-        None if files.reconstructions is None else UserClips(files.reconstructions, known, "reconstructions"),
-        ((), None) if files.history is None else _curve(files.history),
+        None if files.clips is None else UserClips(files.clips, codes, "clips"),
+        None if files.reconstructions is None else UserClips(files.reconstructions, codes, "reconstructions"),
+        _curves(files.history),
+        None if files.again is None else Repeated(files.again, codes, files.layout, known),
     )
 
 
-def _curve(history: Path | History) -> tuple[History, float | None]:
-    """As `read_history`, from a file or from the curve itself."""
+def _curves(history: Path | History | Curves | None) -> Curves:
     if isinstance(history, Path):
-        return read_history(history)
-    losses = np.array([loss for _, loss in history], np.float64)
-    return history, late_fall(losses) if len(losses) >= LEAST_POINTS else None
+        return read_curves(history)
+    return history if isinstance(history, Curves) else Curves(history or ())
 
 
 def read_config(files: Files) -> Config:
@@ -178,9 +204,9 @@ def _sample(labels: Labels, split: NDArray[np.int8], params: Diagnosis) -> NDArr
 
 def _counted(
     column: CodesColumn, rows: NDArray[np.int64], config: Config, coding: Coding, labels: Labels, seed: int,
-    progress: Progress,
+    passage: Passage, progress: Progress,
 ) -> Patient:
-    """The patient with all clips counted and the sampled rows' codes kept."""
+    """The patient with all clips counted, here and in the passage, and the sampled rows' codes kept."""
     progress.phase("counting codes", len(column), "clips")
     kept, start = [], 0
     sizes, declared = (tuple(getattr(book, name) for book in coding.books) for name in ("counted", "size"))
@@ -191,6 +217,7 @@ def _counted(
     shape = (*column.grid, len(sizes)) if len(sizes) > 1 else column.grid
     for batch in column.batches():
         codes = coding.places(batch).reshape(len(batch), *shape)
+        passage.add(codes)
         tally.add(codes, labels.target[start : start + len(batch)] if labels.names else None)
         first, last = np.searchsorted(rows, [start, start + len(batch)])
         kept.append(codes[rows[first:last] - start])
@@ -222,6 +249,9 @@ def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, pat
     if grid is None:
         grid = (shape[0], shape[1], shape[2]) if len(shape) >= 3 else (1, 1, shape[0])
     places = int(np.prod(grid))
+    if grid[0] == 1 and len(shape) == 3 and grid[1:] in (shape[:2], shape[1:]):  # images, channels last or first
+        values = values[:, None] if shape[:2] == grid[1:] else np.moveaxis(values, 1, -1)[:, None]
+        return np.ascontiguousarray(values)
     if shape[:3] == grid or shape[:1] == (places,):
         return np.ascontiguousarray(values.reshape(len(values), *grid, -1))
     if shape[-3:] == grid or shape[-1:] == (places,):
@@ -261,32 +291,86 @@ def _said(config: Config) -> tuple[str, ...]:
 
 def _add_vectors(
     patient: Patient, files: Files, coding: Coding, beside: FilesBeside, rows: NDArray[np.int64], seed: int
-) -> None:
-    """Tokens of latents, codes and averaged codes."""
+) -> Holes | None:
+    """Tokens of latents, codes and averaged codes; what of the latents holds NaN."""
     if patient.codes is None:
-        return
+        return None
+    holes = None
     if beside.latents is not None:
         column, join = beside.latents
-        patient.tokens["latents"] = _latents(column, join.rows[rows], patient.meta.grid)
+        holes, bad = _add_latents(patient, column, join.rows[rows])
         patient.notes = (*patient.notes, *([join.note] if join.note else []))
     vectors, note = _code_vectors(patient, files, coding, seed)
     if len(coding.books) > 1:
         patient.real_vectors = False  # side by side they are no point of the latents' space
-    if (patient.codes < 0).any():  # padding is no vector: the last row, which -1 stands for
-        vectors = np.concatenate([vectors, np.zeros_like(vectors[:1])])
-    tokens = vectors[patient.codes]
-    patient.tokens["codes"] = tokens.reshape(*tokens.shape[:4], -1)  # of several codebooks, one after the other
+    patient.vectors = vectors
+    if "latents" in patient.tokens and (tables := _own_tables(patient, files, coding)):
+        made = recoded(patient.tokens["latents"], patient.codes, tables, coding.starts, patient.meta.levels)
+        patient.recoded = made if made is None else np.where(_spread(bad, made), patient.codes, made)
+    patient.tokens["codes"] = code_tokens(patient.codes, vectors)
     patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
     patient.notes = (*patient.notes, *note)
+    return holes
 
 
-def _latents(column: Column, place: NDArray[np.int64], grid: tuple[int, int, int]) -> Tokens:
-    """The latents at these places on the codes' grid. UserError for NaN and latents that do not fit."""
-    values = column.take(place).astype(np.float32)
-    if not np.isfinite(values).all():
-        bad = int(np.argmax(~np.isfinite(values.reshape(len(values), -1)).all(1)))
-        raise UserError(f"{column.path}: row {int(place[bad])} holds NaN or infinite values")
-    return laid_out(values, grid, column.path, "latents")
+def _own_tables(patient: Patient, files: Files, coding: Coding) -> list[NDArray[np.float32]]:
+    """The quantizer's own vectors of each codebook, as counted; none if they are not known."""
+    ends = np.cumsum([book.counted for book in coding.books])[:-1]
+    if patient.vectors is None or any(book.seen is not None for book in coding.books):
+        return []
+    known = files.codebook is not None or patient.meta.levels or patient.meta.quantizer == "lfq"
+    known = known if len(coding.books) == 1 else files.codebook is not None
+    return np.split(patient.vectors, ends) if known else []
+
+
+def _spread(bad: NDArray[np.bool_], codes: Indices) -> NDArray[np.bool_]:
+    """Tokens (N, T', H', W') as wide as codes of several codebooks."""
+    return bad if codes.ndim == bad.ndim else np.broadcast_to(bad[..., None], codes.shape)
+
+
+def _add_latents(
+    patient: Patient, column: Column, place: NDArray[np.int64]
+) -> tuple[Holes | None, NDArray[np.bool_]]:
+    """The latents at these places on the codes' grid; NaN and infinite values become their channel's mean. Where they
+    were, (n, T', H', W').
+
+    They are left out if most clips hold some. UserError for latents that do not fit.
+    """
+    values = laid_out(column.take(place).astype(np.float32), patient.meta.grid, column.path, "latents")
+    bad = np.asarray(~np.isfinite(values).all(-1))  # (n, T', H', W')
+    clips = np.flatnonzero(bad.reshape(len(bad), -1).any(1))
+    if not len(clips):
+        patient.tokens["latents"] = values
+        return None, bad
+    if left_out := 2 * len(clips) > len(values):
+        values = values[:0]
+    else:
+        values[bad] = values[~bad].mean(0)
+        patient.tokens["latents"] = values
+    patient.notes = (
+        *patient.notes,
+        f"{column.path.name}: {len(clips)} of {len(bad)} sampled rows hold NaN or infinite values, first row "
+        f"{int(place[clips].min())}; {'so no latents are used' if left_out else 'their mean stands there'}.",
+    )
+    return Holes(len(bad), len(clips), tuple(np.sort(place[clips])[:NAMED].tolist()), _codes_at(patient, bad)), bad
+
+
+def _codes_at(patient: Patient, where: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """The codes of the first codebook at these tokens (n, T', H', W'), with their counts, the commonest first."""
+    assert patient.codes is not None and patient.tally is not None
+    codes = patient.codes.reshape(*where.shape, -1)[..., 0][where]
+    found, count = np.unique(codes[codes >= 0], return_counts=True)
+    order = np.argsort(-count, kind="stable")[:NAMED]
+    return tuple((int(patient.tally.codes[found[one]]), int(count[one])) for one in order)
+
+
+def _tables(files: Files, coding: Coding) -> tuple[NDArray[np.float32], ...]:
+    """The user's vectors, a table for each codebook, of the codes that are counted; none if none were given."""
+    if files.codebook is None:
+        return ()
+    vectors = next(iter(load_arrays(files.codebook).values())).astype(np.float32)
+    each = list(vectors) if vectors.ndim == 3 and len(vectors) == len(coding.books) else [vectors] * len(coding.books)
+    return tuple(each)
 
 
 def _code_vectors(
@@ -305,22 +389,32 @@ def _code_vectors(
     if meta.quantizer == "lfq" and meta.codebook_size & (meta.codebook_size - 1) == 0:
         return np.concatenate([lfq_vectors(meta.codebook_size, book.entries) for book in books]), ()
     learned = patient.split == "train"
-    codes = patient.codes[learned]
-    each = [codes] if len(books) == 1 else [
-        np.where(codes[..., place] < 0, -1, codes[..., place] - start) for place, start in enumerate(coding.starts)
-    ]
     if "latents" in patient.tokens:
         latents = patient.tokens["latents"][learned]
+        each = _each_codebook(patient.codes[learned], coding)
         found = [centroids(one, latents, book.counted) for one, book in zip(each, books, strict=True)]
         return np.concatenate(found), ("No codebook was given: a code's vector is the mean of its latents.",)
     patient.real_vectors = False
-    made = [
-        stand_ins(one, book.counted, seed + place) for place, (one, book) in enumerate(zip(each, books, strict=True))
-    ]
-    return np.concatenate(made), (
+    patient.remade = partial(_made_vectors, coding=coding, learned=learned, seed=seed)
+    return patient.remade(patient.codes), (
         "Neither levels, codebook nor latents were given. So probes use approximate code vectors, made from which "
         "codes occur next to each other, and their accuracy on codes is a lower bound.",
     )
+
+
+def _each_codebook(codes: Indices, coding: Coding) -> list[Indices]:
+    """Codes (n, T', H', W') or (n, T', H', W', Q), those of several codebooks numbered from 0 in each."""
+    if len(coding.books) == 1:
+        return [codes]
+    return [np.where(codes[..., place] < 0, -1, codes[..., place] - start) for place, start in enumerate(coding.starts)]
+
+
+def _made_vectors(codes: Indices, coding: Coding, learned: NDArray[np.bool_], seed: int) -> NDArray[np.float32]:
+    """Approximate vectors (K, D), from which codes (N, …) occur next to each other in the learned clips."""
+    each = _each_codebook(codes[learned], coding)
+    seeds = range(seed, seed + len(each))
+    sizes = [book.counted for book in coding.books]
+    return np.concatenate([stand_ins(*one) for one in zip(each, sizes, seeds, strict=True)])
 
 
 def _given_vectors(patient: Patient, path: Source, coding: Coding) -> NDArray[np.float32]:
@@ -348,18 +442,20 @@ def _given_vectors(patient: Patient, path: Source, coding: Coding) -> NDArray[np
 def _add_footage(
     patient: Patient, beside: FilesBeside, rows: NDArray[np.int64], params: Diagnosis, progress: Progress,
     grid: tuple[int, int, int],
-) -> None:
+) -> Sight | None:
     """Tokens of pixels on this grid, the foreground if it is the codes' own, and how reconstructions compare."""
     if beside.clips is None:
-        return
+        return None
     progress.phase("reading clips", len(rows), "clips")
     seen = measure_footage(
         beside.clips, beside.reconstructions, rows, patient.split, grid, params.reconstructed_clips
     )
-    patient.tokens["pixels"], patient.painted = seen.tokens, seen.painted
+    patient.tokens |= {"pixels": seen.tokens, STILL: seen.still, FLOW: seen.flow}
+    patient.painted = seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"
     if seen.mask.shape[1:] == patient.meta.grid and seen.mask[test].any():
-        patient.mask = seen.mask[test]
+        patient.mask, patient.moving = seen.mask[test], seen.mask
         if patient.tally is not None and patient.codes is not None:
             patient.tally.add_foreground(patient.codes[test], patient.mask)
+    return seen.sight

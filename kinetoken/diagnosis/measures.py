@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from kinetoken.diagnosis.probes import ProbeResult, Splits
 
 FEW_CLIPS = "pixels_half"  # the point of the chain that reads pixels with half the training clips
+PLANTED = "planted"  # what was planted in the codes: labels, or what moves
+MOVING = "moving"  # what moves, as it was planted
 
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What the diagnosis measured; None where its input was missing."""
+    """What the diagnosis measured; None where its input was missing. Accuracies are balanced over classes."""
 
-    floor: float  # accuracy of the commonest class
+    floor: float  # accuracy of the best guess, one over the number of classes
     probe_pixels: float | None
     probe_latents: float | None
     probe_codes: float | None
@@ -43,22 +45,29 @@ class Measures:
     found_elsewhere: float | None = None  # share of miscoded clips whose right codes stand in another row
     found_moved: float | None = None  # share of miscoded clips whose right codes stand at other places of the grid
     picture_gain_db: float | None = None  # PSNR of whole reconstructions over that of the train mean video
-    test_clips: int | None = None  # that the readings were taken on
+    test_clips: float | None = None  # that the readings were taken on; of uneven classes as many as even ones weigh
+    kept_low: float | None = None  # 95 % interval of the share that the codes keep of the best reading upstream
+    kept_high: float | None = None
+    pair_pixels_high: float | None = None  # upper bound of pair_pixels, for as many pairs as there are
+    probe_still: float | None = None  # accuracy on the clips' mean frame, in colour
+    planted: float | None = None  # gain of the probes on what was planted in the codes, between guessing and 1
+    tokens_a_clip: float | None = None
 
 
 def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult"]]) -> Measures:
     """All measures that the patient's inputs allow; `readings` by point of the chain, then by probe."""
+    from kinetoken.diagnosis.chain import STILL
     from kinetoken.diagnosis.geometry import effective_rank
-    from kinetoken.diagnosis.probes import strongest
-    from kinetoken.scores import majority_accuracy
+    from kinetoken.diagnosis.probes import balancing, best_guess, strongest
 
     best = {point: strongest(found) for point, found in readings.items()}
+    pair = least_pair(best["pixels"]) if "pixels" in best else (None, None)
     tally, drawn, latents = patient.tally, patient.painted, patient.tokens.get("latents")
     seen = tally.usage(tally.foreground.sum(0)) if tally is not None and tally.has_foreground else None
     whole = tally.usage(tally.counts) if tally is not None else None
-    train, test = patient.rows("train"), patient.rows("test")
+    test = patient.rows("test")
     return Measures(
-        floor=majority_accuracy(patient.target[train], patient.target[test]) if readings else 0.0,
+        floor=best_guess(patient.target[test]) if readings else 0.0,
         **{f"probe_{point}": best[point].accuracy if point in best else None for point in POINTS},
         codebook_size=patient.meta.codebook_size,
         perplexity_foreground=None if seen is None else seen.perplexity,
@@ -72,9 +81,45 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
         perplexity=None if whole is None else whole.perplexity, top1_share=None if whole is None else whole.top1_share,
         late_fall=patient.late_fall, loss_fall=_loss_fall(patient),
         clips_a_class=_clips_a_class(patient) if readings else None,
-        pair_pixels=least_pair(best["pixels"]) if "pixels" in best else None,
-        latent_offset=_offset(patient), test_clips=len(test) if readings else None,
+        pair_pixels=pair[0], pair_pixels_high=pair[1],
+        latent_offset=_offset(patient),
+        test_clips=float(len(test) ** 2 / (balancing(patient.target[test]) ** 2).sum()) if readings else None,
+        probe_still=best[STILL].accuracy if STILL in best else None,
+        planted=_planted(best),
+        tokens_a_clip=float(np.prod(patient.meta.grid)), **_kept_interval(best, patient),
     )
+
+
+def _planted(best: Mapping[str, "ProbeResult"]) -> float | None:
+    """The gain on what was planted; where that is the clips' own motion, over the gain on this motion itself."""
+    if PLANTED not in best:
+        return None
+    whole = max(_gain(best[MOVING]), 1e-6) if MOVING in best else 1.0
+    return _gain(best[PLANTED]) / whole
+
+
+def _gain(reading: "ProbeResult") -> float:
+    guess = 1 / len(np.unique(reading.target))
+    return (reading.accuracy - guess) / (1 - guess)
+
+
+def _kept_interval(best: Mapping[str, "ProbeResult"], patient: "Patient") -> dict[str, float]:
+    """kept_low and kept_high: 95 % percentile interval by the bootstrap over test clips (Efron 1979), the same clips
+    drawn for codes and for the point before them that reads best; empty if there is none, or nothing to be read."""
+    before = [best[point] for point in ("pixels", "latents") if point in best]
+    if not before or "codes" not in best:
+        return {}
+    reference, codes = max(before, key=lambda one: one.accuracy), best["codes"]
+    floor, count = 1 / len(np.unique(reference.target)), len(reference.target)
+    if reference.accuracy <= floor:
+        return {}
+    weight = np.random.default_rng(KEPT_SEED).multinomial(count, np.full(count, 1 / count), KEPT_DRAWS) / count
+    above = np.maximum(weight @ reference.scores - floor, 1e-9)
+    low, high = np.percentile((weight @ codes.scores - floor) / above, [2.5, 97.5])
+    return {"kept_low": float(low), "kept_high": float(high)}
+
+
+KEPT_DRAWS, KEPT_SEED = 1000, 7
 
 
 def _clips_a_class(patient: "Patient") -> int:
@@ -133,16 +178,33 @@ def _offset(patient: "Patient") -> float | None:
 CENTRED = ("fsq", "lfq")  # quantizers whose codes lie evenly around 0 whatever the latents do
 
 
-def least_pair(reading: "ProbeResult") -> float:
-    """Accuracy between the two classes that are told apart worst, each clip choosing among the two: 0.5 is guessing."""
-    scores, target = reading.probabilities, reading.target
-    classes = np.unique(target)
-    found = [
-        np.mean([(scores[target == a, a] > scores[target == a, b]).mean(), (scores[target == b, b] >
-                 scores[target == b, a]).mean()])
-        for a in classes for b in classes if a < b
-    ]
-    return float(min(found))
+def least_pair(reading: "ProbeResult") -> tuple[float, float]:
+    """Accuracy between the two classes that are distinguished worst, each clip choosing among the two, and its upper
+    bound.
+
+    0.5 is guessing; a tie counts half. The bound is one-sided at 95 % for all pairs together (Bonferroni), by the
+    normal approximation of Agresti & Coull (1998), which a pair of few clips cannot push below what it shows.
+    """
+    from scipy.stats import norm
+
+    scores, target = reading.probabilities / np.maximum(reading.share, 1e-12), reading.target
+    classes, count = np.unique(target, return_counts=True)
+    pairs = [(a, b) for place, a in enumerate(classes) for b in classes[place + 1 :]]
+    wins = {a: _wins(scores[target == a], a) for a in classes}  # (C,) of each class against each other
+    found = np.array([(wins[a][b] + wins[b][a]) / 2 for a, b in pairs])
+    size = dict(zip(classes.tolist(), count.tolist(), strict=True))
+    clips = np.array([size[int(a)] + size[int(b)] for a, b in pairs])
+    z = float(norm.isf(0.05 / len(pairs)))
+    centre = (found * clips + z * z / 2) / (clips + z * z)
+    high = centre + z * np.sqrt(centre * (1 - centre) / (clips + z * z))
+    worst = int(np.argmin(high))
+    return float(found[worst]), float(min(high[worst], 1.0))
+
+
+def _wins(scores: NDArray[np.float64], own: int) -> NDArray[np.float64]:
+    """(C,) how often clips of class `own`, scores (n, C), score it above each other class; a tie counts half."""
+    mine = scores[:, own : own + 1]
+    return np.asarray(((mine > scores) + 0.5 * (mine == scores)).mean(0))
 
 
 def _loss_fall(patient: "Patient") -> float | None:

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
 from kinetoken.diagnosis import geometry, probes, usage
-from kinetoken.diagnosis.chain import CHAIN, Diagnosis, bounded_latents, even_sample
+from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis, bounded_latents, even_sample
 from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.physics import physics_numbers
 from kinetoken.diagnosis.probes import ProbeResult
 from kinetoken.diagnosis.tally import WINDOW, Tally, by_codebook
-from kinetoken.scores import majority_accuracy, with_interval
+from kinetoken.scores import with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ BEFORE = {"latents": ("pixels",), "codes": ("pixels", "latents"), "codes_pooled"
 
 def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Numbers, Measures]:
     """Every number that can be had with its floor, ceiling and interval, and those that the verdict rests on."""
-    measures = measure(patient, readings)
+    measures, given = measure(patient, readings), readings
     readings = {point: readings[point] for point in CHAIN if point in readings}
     numbers: Numbers = {"sampled_clips": len(patient)}
     bits = None
@@ -50,6 +50,12 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
     if readings:
         numbers |= _probe_numbers(readings, _floor(patient), params.seed) | _distance_numbers(patient, params)
         numbers |= _information_numbers(patient, params.seed)
+    if measures.probe_still is not None:
+        numbers["probe"] |= {STILL: measures.probe_still, f"{STILL}_floor": measures.floor}
+    if FLOW in given:
+        numbers["probe"] |= {FLOW: probes.strongest(given[FLOW]).accuracy, f"{FLOW}_floor": measures.floor}
+    if measures.planted is not None:
+        numbers["probe"] |= {"planted_gain": measures.planted}
     if measures.probe_pixels_half is not None:
         numbers["probe"] |= {FEW_CLIPS: measures.probe_pixels_half, f"{FEW_CLIPS}_floor": measures.floor}
     if patient.painted is not None:
@@ -62,7 +68,7 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
 
 
 def _floor(patient: Patient) -> float:
-    return majority_accuracy(patient.target[patient.rows("train")], patient.target[patient.rows("test")])
+    return probes.best_guess(patient.target[patient.rows("test")])
 
 
 def _usage_numbers(tally: Tally, seed: int) -> Numbers:
@@ -137,12 +143,13 @@ def _probe_numbers(readings: Readings, floor: float, seed: int) -> Numbers:
     probe: dict[str, float] = {}
     for point, found in readings.items():
         best = probes.strongest(found)
-        probe |= with_interval(point, best.correct.astype(np.float64), seed) | {f"{point}_floor": floor}
+        probe |= with_interval(point, best.scores, seed) | {f"{point}_floor": floor}
     for point, earlier in BEFORE.items():
         if point in probe and (known := [probe[one] for one in earlier if one in probe]):
             probe[f"{point}_ceiling"] = max(known)
     numbers: Numbers = {"probe": probe, "probes": {
-        name: {point: found[name].accuracy for point, found in readings.items()} for name in probes.PROBES
+        name: {point: found[name].accuracy for point, found in readings.items() if name in found}
+        for name in probes.PROBES
     }}
     for key, point in (("label_information_bits", "codes"), ("label_information_bits_pooled", "codes_pooled")):
         best = probes.strongest(readings[point])
@@ -199,8 +206,8 @@ def information_table(patient: Patient, readings: Readings, seed: int) -> "pd.Da
     for point, found in readings.items():
         best = probes.strongest(found)
         rows.append({
-            "point": point, "probe": best.probe, **with_interval("accuracy", best.correct.astype(np.float64), seed),
+            "point": point, "probe": best.probe, **with_interval("accuracy", best.scores, seed),
             "accuracy_floor": _floor(patient), "bits": probes.label_information_bits(best),
-            **{name: reading.accuracy for name, reading in found.items()},
+            **{name: found[name].accuracy for name in probes.PROBES if name in found},
         })
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ examines it. Everything but the codes may be missing.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.per_track import Ids, PerTrack
 from kinetoken.diagnosis.chain import Painted, Tokens
+from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
 
@@ -39,12 +40,12 @@ class Motion:
 class Patient(PerTrack):
     """N sampled clips and what is known of them.
 
-    tokens: at those points of CHAIN that are known, (N, T', H', W', D); codes (N, T', H', W'), of Q codebooks
-    (N, T', H', W', Q) with a number of its own for each code of each codebook, below 0 where a row has ended; None if
-    the table holds numbers that were never quantized, and then there is no tally either; mask (test clips, T', H', W'):
-    tokens on what moves; recoded (N, T', H', W'): what the tokenizer itself makes of the clips; late_fall: see
-    Measures; history: epochs and validation losses; real_vectors: are the tokens of codes the quantizer's own
-    vectors, or stand-ins made here or vectors of several codebooks side by side.
+    tokens: at those points of CHAIN that are known, (N, T', H', W', D), and of clips their mean frame,
+    STILL; codes (N, T', H', W'), of Q codebooks (N, T', H', W', Q) with a number of its own for each code of each
+    codebook, below 0 where a row has ended; None if the table holds numbers that were never quantized, and then there
+    is no tally either; mask (test clips, T', H', W'): tokens on what moves; recoded (N, T', H', W'): what the tokenizer
+    itself makes of the clips; late_fall: see Measures; history: epochs and validation losses; real_vectors: are the
+    tokens of codes the quantizer's own vectors, or made here or vectors of several codebooks side by side.
     """
 
     meta: CodesMeta
@@ -61,18 +62,32 @@ class Patient(PerTrack):
     history: tuple[tuple[float, float], ...] = ()
     late_fall: float | None = None
     real_vectors: bool = True
+    moving: NDArray[np.bool_] | None = None  # (N, T', H', W'), tokens on what moves in all sampled clips
     pooled: bool = False  # are the codes used averaged over space, and to be judged so
     clips_a_class: int | None = None  # for training, of the class that has fewest, before the sample was drawn
     intake: Mapping[str, float] = dataclasses.field(default_factory=dict)  # numbers found while the codes were read
+    vectors: NDArray[np.float32] | None = None  # (K, D) of all codes that are counted
+    remade: Callable[[Indices], NDArray[np.float32]] | None = None  # the vectors of other codes, if made from codes
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
+    facts: CodeFacts | None = None  # what the checks read; of a user's own files only
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
 
     def rows(self, split: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.split == split)
 
+    @property
+    def over(self) -> str:
+        """What codes are averaged over, in words."""
+        return "space" if self.meta.grid[1] > 1 else "the sequence"
+
     def splits(self, point: str) -> Splits:
         """Tokens at one point of CHAIN as a probe takes them."""
-        target = self.target
-        train, val, test = (Labelled(self.tokens[point][rows], target[rows]) for rows in map(self.rows, SPLITS))
-        return Splits(train, val, test, len(self.classes))
+        target, tokens = self.target, self.tokens[point]
+        approximate = point == "codes" and self.remade is not None
+        codes = self.codes if approximate else None
+        train, val, test = (
+            Labelled(tokens[rows], target[rows], None if codes is None else codes[rows])
+            for rows in map(self.rows, SPLITS)
+        )
+        return Splits(train, val, test, len(self.classes), approximate)

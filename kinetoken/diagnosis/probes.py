@@ -36,6 +36,8 @@ COMPONENTS = 96  # principal components that linear and kNN probes read
 STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of the logistic regression, chosen on validation
 NEIGHBOURS = (5, 15, 45)
 LEAST_PROBABILITY = 1e-13  # of a class that a probe never saw
+SURE = 0.02  # nats of validation cross-entropy below which no other probe could read better
+LEAST_STEPS = 250  # of the moments probe's training: as many as 14 epochs of 1,150 clips
 VALUES = 12  # numbers that each attention head of the moments probe reads beside its position
 
 
@@ -49,10 +51,14 @@ class MomentsParams(TrainingParams):
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Tokens (N, T', H', W', D) of one split and the index of each clip's class (N,)."""
+    """Tokens (N, T', H', W', D) of one split and the index of each clip's class (N,).
+
+    codes: the same as indices (N, T', H', W') or (N, T', H', W', Q), below 0 for padding, where tokens stand for codes.
+    """
 
     tokens: Tokens
     target: NDArray[np.int64]
+    codes: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -60,12 +66,16 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """What a probe is fitted, chosen and scored on."""
+    """What a probe is fitted, chosen and scored on.
+
+    approximate: are the tokens vectors that were made for codes, because the quantizer's own are not known?
+    """
 
     train: Labelled
     val: Labelled
     test: Labelled
     num_classes: int
+    approximate: bool = False
 
     def __post_init__(self) -> None:
         for field in ("train", "val", "test"):
@@ -77,9 +87,8 @@ class Splits:
 
     def map(self, change: Callable[[Tokens], Tokens]) -> "Splits":
         """The same clips with other tokens."""
-        parts = {name: getattr(self, name) for name in ("train", "val", "test")}
-        changed = {name: Labelled(change(part.tokens), part.target) for name, part in parts.items()}
-        return Splits(**changed, num_classes=self.num_classes)
+        train, val, test = (Labelled(change(part.tokens), part.target) for part in (self.train, self.val, self.test))
+        return Splits(train, val, test, self.num_classes)
 
     @cached_property
     def components(self) -> tuple[Tokens, Tokens, Tokens]:
@@ -95,21 +104,33 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats."""
+    """What one probe read on the test clips: probabilities (N, C), and its cross-entropy on validation in nats.
+
+    val_accuracy: on validation clips, balanced over classes.
+    share (C,): of each class among the training clips, which the probabilities carry as their prior.
+    """
 
     probe: str
     probabilities: Array
     target: NDArray[np.int64]
     val_cross_entropy: float
+    share: Array
+    val_accuracy: float = 0.0
 
-    @property
+    @cached_property
     def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether each test clip was named rightly."""
-        return np.asarray(self.probabilities.argmax(-1) == self.target)
+        """(N,) whether each test clip was named rightly, all classes taken to be equally likely."""
+        return np.asarray((self.probabilities / np.maximum(self.share, 1e-12)).argmax(-1) == self.target)
+
+    @cached_property
+    def scores(self) -> Array:
+        """(N,) whose mean is the accuracy: 1 for a clip named rightly, times N / (classes · clips of its class)."""
+        return np.asarray(self.correct * balancing(self.target))
 
     @property
     def accuracy(self) -> float:
-        return float(self.correct.mean())
+        """Balanced over classes: the mean over classes of the share named rightly (Brodersen et al. 2010)."""
+        return float(self.scores.mean())
 
     @property
     def bits(self) -> Array:
@@ -117,9 +138,69 @@ class ProbeResult:
         return -np.log2(np.maximum(self.probabilities[np.arange(len(self.target)), self.target], 1e-12))
 
 
+def balancing(target: NDArray[np.int64]) -> Array:
+    """(N,) weights of mean 1 that make all classes of labels (N,) weigh the same."""
+    _, place, count = np.unique(target, return_inverse=True, return_counts=True)
+    return np.asarray(len(target) / (len(count) * count[place]), np.float64)
+
+
+def best_guess(target: NDArray[np.int64]) -> float:
+    """Balanced accuracy of always naming one class: one over the number of classes among labels (N,)."""
+    return 1 / len(np.unique(target))
+
+
 def read_all(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
-    """Every probe of PROBES at one point of the chain; the label names it in progress and curves."""
-    return {name: probe(splits, params, context, f"{label}_{name}") for name, probe in PROBES.items()}
+    """Every probe of PROBES at one point of the chain; the label names it in progress and curves.
+
+    The moments probe, which takes longest, is left out where a simpler one reads without doubt already.
+    Codes whose vectors are approximate are also read by how rare each is at its place, which needs no vector.
+    """
+    found = read_linearly(splits, params, context, label)
+    if strongest(found).val_cross_entropy < SURE:
+        return found
+    found["moments"] = moments_probe(splits, params, context, f"{label}_moments")
+    if splits.approximate:
+        found["rarity"] = moments_probe(rarities(splits), params, context, f"{label}_rarity")
+    return found
+
+
+def rarities(splits: Splits) -> Splits:
+    """The same clips with tokens of two numbers for each codebook: −log2 of a code's share in training, at its place
+    and anywhere.
+
+    Where a code was not seen at its place, its share among all tokens counts, as much as one clip does.
+    """
+    train, val, test = (part.codes for part in (splits.train, splits.val, splits.test))
+    assert train is not None and val is not None and test is not None
+    size = int(max(part.max() for part in (train, val, test))) + 2
+    count = np.bincount(train.ravel() + 1, minlength=size)
+    anywhere = (count + 0.5) / (count.sum() + 0.5 * size)
+    seen, times = np.unique(_placed(train, size), return_counts=True)
+
+    def rarity(codes: NDArray[np.int32]) -> Tokens:
+        cells = _placed(codes, size)
+        at = np.minimum(np.searchsorted(seen, cells), len(seen) - 1)
+        here = np.where(seen[at] == cells, times[at], 0)
+        everywhere = anywhere[codes + 1]
+        share = np.stack([(here + everywhere) / (len(train) + 1), everywhere], -1)
+        return np.asarray(-np.log2(share), np.float32).reshape(*codes.shape[:4], -1)
+
+    learned, seen_first, judged = (
+        Labelled(rarity(codes), part.target)
+        for codes, part in ((train, splits.train), (val, splits.val), (test, splits.test))
+    )
+    return Splits(learned, seen_first, judged, splits.num_classes)
+
+
+def _placed(codes: NDArray[np.int32], size: int) -> NDArray[np.int64]:
+    """Codes (N, …) as one number for each code at each place, padding too."""
+    places = np.arange(codes[0].size, dtype=np.int64).reshape(codes.shape[1:])
+    return np.asarray(places * size + codes + 1)
+
+
+def read_linearly(splits: Splits, params: MomentsParams, context: Context, label: str) -> dict[str, ProbeResult]:
+    """The probes that fit in a moment, for tokens that have no time in them."""
+    return {name: PROBES[name](splits, params, context, f"{label}_{name}") for name in ("linear", "knn")}
 
 
 def strongest(readings: Mapping[str, ProbeResult]) -> ProbeResult:
@@ -162,19 +243,32 @@ def moments_probe(splits: Splits, params: MomentsParams, context: Context, label
     torch.manual_seed(params.seed)
     shape = splits.train.tokens.shape
     mean, scale = _channel_scale(splits.train.tokens)
-    scaled = splits.map(lambda tokens: np.ascontiguousarray((tokens - mean) / scale, dtype=np.float32))
-    network = MomentsNetwork(shape[1:4], shape[4], splits.num_classes, params)
-    batches = TensorBatches(
-        tokens=torch.from_numpy(scaled.train.tokens), target=torch.from_numpy(scaled.train.target)
+    train, val, test = (
+        np.ascontiguousarray((part.tokens - mean) / scale, dtype=np.float32)
+        for part in (splits.train, splits.val, splits.test)
     )
+    network = MomentsNetwork(shape[1:4], shape[4], splits.num_classes, params)
+    batches = TensorBatches(tokens=torch.from_numpy(train), target=torch.from_numpy(splits.train.target))
 
     def validate(module: nn.Module) -> dict[str, float]:
-        scores = _scores(module, scaled.val.tokens)
-        return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(scaled.val.target)))}
+        scores = _scores(module, val)
+        return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(splits.val.target)))}
 
-    fit(network, _probe_step, batches, params, context, label=label, validate=validate, monitor="val_loss")
-    val, test = (_scores(network, part.tokens).numpy().astype(np.float64) for part in (scaled.val, scaled.test))
-    return _calibrated("moments", val, test, splits)
+    fit(network, _probe_step, batches, _long_enough(params, len(train)), context, label=label,
+        validate=validate, monitor="val_loss")
+    seen, judged = (_scores(network, part).numpy().astype(np.float64) for part in (val, test))
+    return _calibrated("moments", seen, judged, splits)
+
+
+def _long_enough(params: MomentsParams, clips: int) -> MomentsParams:
+    """With so many epochs that LEAST_STEPS are made: a probe of few clips is not to be weak for want of training.
+
+    Then training also ends where the validation loss has long been rising.
+    """
+    epochs = -(-LEAST_STEPS // -(-clips // params.batch_size))
+    if epochs <= params.epochs:
+        return params
+    return dataclasses.replace(params, epochs=epochs, patience=params.patience or max(epochs // 5, 5))
 
 
 PROBES: dict[str, Callable[[Splits, MomentsParams, Context, str], ProbeResult]] = {
@@ -240,7 +334,10 @@ def _calibrated(probe: str, val: Array, test: Array, splits: Splits) -> ProbeRes
     temperature = fitted_temperature(val, splits.val.target)
     logs = log_softmax(val / temperature)
     entropy = float(-logs[np.arange(len(logs)), splits.val.target].mean())
-    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy)
+    share = np.bincount(splits.train.target, minlength=splits.num_classes) / len(splits.train)
+    seen = (logs - np.log(np.maximum(share, 1e-12))).argmax(1) == splits.val.target
+    accuracy = float((seen * balancing(splits.val.target)).mean())
+    return ProbeResult(probe, np.exp(log_softmax(test / temperature)), splits.test.target, entropy, share, accuracy)
 
 
 def _val_cross_entropy(reading: ProbeResult) -> float:

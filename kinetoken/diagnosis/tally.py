@@ -22,6 +22,9 @@ Mask = NDArray[np.bool_]
 GROUPS = 32
 WINDOW = 16384  # tokens in a row over which usage is counted, so that tables of different length compare
 MOST_CELLS = 2**24  # of one table of counts (128 MiB); a larger one is not made
+MOST_BINS = 64 * 64  # of the table of entries, for one codebook
+MOST_ROWS = 2**16  # of the same table, for all codebooks together
+LEAST_BINS = 64
 
 
 @dataclasses.dataclass
@@ -154,6 +157,31 @@ def by_codebook(tally: Tally) -> "pd.DataFrame":
         {"codebook": place + 1, "size": size, **dataclasses.asdict(found or dataclasses.replace(none, dead_codes=size))}
         for place, (size, found) in enumerate(zip(tally.declared, tally.codebooks(tally.counts), strict=True))
     ])
+
+
+def by_entry(tally: Tally) -> "pd.DataFrame":
+    """How often each entry of each codebook occurs; of a large codebook, bins of entries that follow each other.
+
+    codebook: from 1; entry: the first of the bin; entries: how many the bin has, 1 where nothing was binned; used: how
+    many of these occur; count: their tokens. A codebook has at most MOST_BINS rows, all together about MOST_ROWS.
+    """
+    import pandas as pd
+
+    most = min(MOST_BINS, max(MOST_ROWS // tally.depth, LEAST_BINS))
+    parts, end, every = [], 0, tally.counts
+    for book, (counted, declared) in enumerate(zip(tally.sizes, tally.declared, strict=True)):
+        counts, codes = (values[end : end + counted] for values in (every, tally.codes))
+        end += counted
+        width = -(-declared // most)
+        bins = -(-declared // width)
+        place = np.minimum(codes // width, bins - 1)
+        first = [width * one for one in range(bins)]
+        parts.append(pd.DataFrame({
+            "codebook": book + 1, "entry": first, "entries": [min(width, declared - one) for one in first],
+            "used": np.bincount(place[counts > 0], minlength=bins),
+            "count": np.bincount(place, counts, bins).astype(np.int64),
+        }))
+    return pd.concat(parts, ignore_index=True)
 
 
 def by_position(tally: Tally) -> "pd.DataFrame":

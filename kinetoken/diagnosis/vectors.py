@@ -52,9 +52,9 @@ def centroids(codes: Indices, latents: Vectors, codebook_size: int) -> Vectors:
 def stand_ins(codes: Indices, codebook_size: int, seed: int) -> Vectors:
     """Vectors (K, 2 × STAND_IN_WIDTH) for indices (N, T', H', W') whose codebook is not known.
 
-    Half tells codes that keep the same company alike: the leading singular vectors of the shifted pointwise
-    mutual information of neighbouring tokens (Levy & Goldberg 2014). Half is random, so that no two codes are
-    the same vector.
+    Half makes codes alike that occur next to the same ones: the leading singular vectors of the shifted pointwise
+    mutual information of neighbouring tokens (Levy & Goldberg 2014). Half is random, so that no two codes are the
+    same vector.
     """
     rng = np.random.default_rng(seed)
     identity = rng.standard_normal((codebook_size, STAND_IN_WIDTH))
@@ -93,3 +93,14 @@ def _company(codes: Indices, codebook_size: int, seed: int) -> NDArray[np.float6
     left_vectors, values, _ = randomized_svd(table, min(STAND_IN_WIDTH, codebook_size - 1), random_state=seed)
     company = left_vectors * np.sqrt(values)
     return np.asarray(company / max(float(company.std()), 1e-12))
+
+
+def code_tokens(codes: Indices, vectors: NDArray[np.float32]) -> Vectors:
+    """Codes (N, T', H', W') or (N, T', H', W', Q) as their vectors (K, D), of several codebooks side by side.
+
+    Codes below 0 are padding: zeros.
+    """
+    if (codes < 0).any():
+        vectors = np.concatenate([vectors, np.zeros_like(vectors[:1])])  # the last row, which -1 stands for
+    tokens = vectors[codes]
+    return np.ascontiguousarray(tokens.reshape(*tokens.shape[:4], -1))

@@ -71,7 +71,7 @@ def run(params: Reading, paths: Paths, context: Context) -> None:
     patient = take_in(Files(paths.features, clips=paths.videos), params.doctor, context.progress)
     report = diagnose(patient, params.doctor, context)
     write_numbers_table(paths.numbers, {"healthy": int(report.verdict.healthy), **report.numbers})
-    write_verdict(paths.verdict, paths.verdict_json, report.statement)
+    write_verdict(paths.verdict, paths.verdict_json, report.statement("kinetoken"))
     context.progress.say(f"verdict: {report.verdict.cause}. {report.verdict.evidence}")
 
 

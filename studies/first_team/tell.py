@@ -150,7 +150,7 @@ def _reading(name: str, full: str) -> dict[str, str]:
 def read_verdict(path: Path) -> tuple[str, str]:
     """The cause that the doctor named, and the causes that it named beside it, joined by commas."""
     statement = read_statement(path)
-    return statement.cause, ", ".join(remark.cause for remark in statement.beside if remark.cause)
+    return statement.cause, ", ".join(one.name for one in statement.findings)
 
 
 def changes(one: Told, before: Told) -> dict[str, float]:

@@ -109,8 +109,8 @@ class ConvNetwork(nn.Module):
                                 nn.ConvTranspose3d(channels, 3, (2, 4, 4), (2, 4, 4)))
 
     def encode(self, clips: Tensor) -> Tensor:
-        latents: Tensor = self.down(rearrange(clips, "b t h w c -> b c t h w") * 2 - 1)
-        return rearrange(latents, "b d t h w -> b t h w d")
+        found: Tensor = self.down(rearrange(clips, "b t h w c -> b c t h w") * 2 - 1)
+        return rearrange(found, "b d t h w -> b t h w d")
 
     def decode(self, latents: Tensor) -> Tensor:
         drawn: Tensor = self.up(rearrange(latents, "b t h w d -> b d t h w"))

@@ -77,12 +77,12 @@ def examined(case: Case, params: Diagnosis, threads: int = 1) -> dict[str, Any]:
 
 def verdict(given: dict[str, Any], params: Diagnosis, threads: int) -> dict[str, Any]:
     """The headline and what stands beside it; a refusal and a traceback are headlines too."""
-    from kinetoken.diagnosis import api  # `kinetoken.diagnose` by the module that it comes from
+    from kinetoken.diagnosis.api import diagnose
 
     known, missing = known_inputs(given)
     beside: dict[str, Any] = {"severity": None, "evidence": "", "doctor_reading": None, "not_given": missing}
     try:
-        found = api.diagnose(**known, params=params, threads=threads)
+        found = diagnose(**known, params=params, threads=threads)
     except UserError as error:
         return beside | {"named": REFUSED, "healthy": False, "evidence": str(error)}
     except Exception as error:  # what a stranger would see as a traceback is a result of the study
@@ -98,9 +98,9 @@ def verdict(given: dict[str, Any], params: Diagnosis, threads: int) -> dict[str,
 
 def known_inputs(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The inputs that `kinetoken.diagnose` takes, and the names of those that it does not know yet."""
-    from kinetoken.diagnosis import api
+    from kinetoken.diagnosis.api import diagnose
 
-    taken = inspect.signature(api.diagnose).parameters
+    taken = inspect.signature(diagnose).parameters
     return {key: given[key] for key in given if key in taken}, [key for key in given if key not in taken]
 
 
@@ -160,8 +160,7 @@ def _array_file(stem: Path, values: np.ndarray, form: str) -> Path:
     if form == "npy":
         np.save(path, values)
     elif form == "npz":
-        arrays: dict[str, Any] = {stem.name: values}
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **{stem.name: values})
     elif form == "pt":
         import torch
 

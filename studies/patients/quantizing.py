@@ -51,7 +51,7 @@ class LibraryQuantizer:
     def __init__(self, kind: str, dim: int, seed: int, options: dict[str, Any]) -> None:
         torch.manual_seed(seed)
         self.kind, self.dim = kind, dim
-        self.module: Any = library_quantizer(kind, dim, options)
+        self.module = library_quantizer(kind, dim, options)
 
     def fit(self, latents: Latents, passes: int = 4, rate: float = 0.01) -> "LibraryQuantizer":
         """Learn the codebook on latents that stay as they are: by moving averages, or by gradients where it has some.

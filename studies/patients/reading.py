@@ -1,7 +1,5 @@
 """How much of the class the codes hold, by readers of this study's own: the doctor does not say what a fault costs."""
 
-from typing import Any
-
 import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
@@ -43,9 +41,9 @@ def features_of(bundle: Bundle) -> Features:
     from sklearn.decomposition import PCA
 
     tokens = vectors_of(bundle)  # (N, T', H', W', D)
-    mean: Features = rearrange(tokens.mean((2, 3)), "n t d -> n (t d)")
+    mean = rearrange(tokens.mean((2, 3)), "n t d -> n (t d)")
     if bundle.config.get("pooling") == "space":
-        return mean
+        return np.asarray(mean)
     rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) if size > 1 else np.zeros(1, np.float32)
                      for size in tokens.shape[2:4])
     moments = [mean]
@@ -76,12 +74,13 @@ def vectors_of(bundle: Bundle) -> NDArray[np.float32]:
 def _own_vectors(bundle: Bundle, codes: Codes) -> NDArray[np.float32] | None:
     """The vectors of the tokenizer that made the codes, which may begin above 0; None if it has none for some."""
     quantizer = getattr(bundle.tokenizer, "quantizer", None)
-    book: Any = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
-    if quantizer is None and (book is None or book.ndim > 2):
-        return None
-    size: int = len(book) if quantizer is None else quantizer.size
+    book = bundle.codebook if bundle.codebook is not None else getattr(bundle.tokenizer, "codebook", None)
+    size = quantizer.size if quantizer is not None else len(book) if book is not None and book.ndim == 2 else 0
     if codes.min() >= size:
         codes = codes - codes.min()
     if codes.min() < 0 or codes.max() >= size:
         return None
-    return np.asarray(book[codes] if quantizer is None else quantizer.vectors(codes))
+    if quantizer is not None:
+        return np.asarray(quantizer.vectors(codes))
+    assert book is not None
+    return np.asarray(book[codes])

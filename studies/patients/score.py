@@ -11,6 +11,7 @@ Alone    python -m studies.patients.score --params studies/patients/params.yaml 
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +45,6 @@ def run(params: Patients, paths: Paths, context: Context) -> None:
     write_metrics(paths.metrics, numbers(table))
     write_csv(paths.table, table)
     shown = table[(table["half"] == "scoring") & (table["counted"] | table["sound"])]
-    shown = shown.assign(**{name: shown[name].map(shortened) for name in ("cause", "named")})
     write_csv(paths.confusion, shown[["cause", "named", "name"]])
     paths.text.write_text(as_text(shown), encoding="utf-8")
     print(as_text(shown))
@@ -78,11 +78,6 @@ def judged(rows: list[dict[str, Any]]) -> "pd.DataFrame":
 def accepted(named: str, truth: list[str]) -> bool:
     """Is the headline one of these? `cannot tell` stands for every headline that begins so."""
     return any(named == one or (one == "cannot tell" and named.startswith(one)) for one in truth)
-
-
-def shortened(named: str) -> str:
-    """The headline, without what is missing where nothing can be told."""
-    return "cannot tell" if named.startswith("cannot tell") else named
 
 
 def numbers(table: "pd.DataFrame") -> dict[str, Any]:
@@ -136,7 +131,7 @@ def as_text(shown: "pd.DataFrame") -> str:
     missed = shown[~shown["right"]]
     lines += ["", markdown_row(("case", "right", "named", "cost, points")), markdown_row(("---", "---", "---", "---:"))]
     for row in missed.to_dict("records"):
-        cost = f"{100 * row['cost']:.0f}" if isinstance(row["cost"], float) and row["cost"] == row["cost"] else ""
+        cost = "" if row["cost"] is None or math.isnan(row["cost"]) else f"{100 * row['cost']:.0f}"
         lines.append(markdown_row((f"`{row['name']}`", row["truth"].replace(" | ", " or "), row["named"], cost)))
     return "\n".join([*lines, ""])
 

@@ -1,9 +1,10 @@
 """Were the faults named right, were healthy tokenizers left alone, and did the prescribed cures help?
 
 A fault counts where it costs at least COST of probe accuracy against its healthy twin, on the codes, or on the
-pooled codes where those are what is used. Thresholds are set on the cases of the half `setting`; `scoring` holds
-other severities, quantizers and seeds. Cured runs have seeds of their own and are held against all the scoring
-half's healthy runs of their quantizer: one run by itself, and the mean of a severity's runs with its interval.
+pooled codes where those are what is used. Thresholds are set on the half `setting` and on seeds that were scored before
+(docs/notes/0006-ward.md); `scoring` holds new seeds, and mostly other severities and quantizers. Cured runs have seeds
+of their own and are held against all the scoring half's healthy runs of their quantizer: one run by itself, and the
+mean of a severity's runs with its interval.
 
 Reads    section ward.faults of the study's params; the measures of all cases
 Writes   in the study's folder metrics.json; plots/ the cases, the confusion of causes, each measure's range, the cures

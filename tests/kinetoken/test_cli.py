@@ -104,6 +104,7 @@ def test_diagnose_writes_text_json_and_a_page_that_asks_for_nothing(codes: Path)
 @pytest.mark.parametrize(("words", "message"), [
     (("diagnose", "absent.npz"), "error: diagnose: absent.npz: no such file"),
     (("diagnose", "codes.npz", "--clips", "absent.npy"), "error: diagnose: absent.npy: no such file"),
+    (("diagnose", "codes.npz", "--again", "absent.npy"), "error: diagnose: absent.npy: no such file"),
     (("diagnose", "codes.npz", "--params", "absent.yaml"), "error: diagnose: absent.yaml: no such file"),
     (("diagnose", "codes.npz", "--out", "clips.npy", "--force"), "clips.npy is a file, the output is a folder"),
     (("actions", "check", "absent"), "error: actions: absent"),

@@ -16,7 +16,7 @@ from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.stage import Context
-from kinetoken.diagnosis.statement import Measured, Remark, Statement, write_statement
+from kinetoken.diagnosis.statement import Measured, Said, Statement, write_statement
 from kinetoken.generation.generator import Generator, GeneratorShape
 from kinetoken.prediction.network import Predictor, PredictorShape
 from kinetoken.report.headline import BuildReport
@@ -44,9 +44,12 @@ METRICS: dict[str, Any] = {
     "describe_motion": {"is_llm": 0},
 }
 EVIL = "<script>alert('x')</script>"
+COLLAPSE = Said(
+    "codebook collapse", "kept", 0.25, "mild", "likely", f"Few codes. {EVIL}", "", "Train longer.", "", (),
+)
+POOLED = Said("pooling drops position", "kept", 0.0, "none", "likely", "It falls.", "", "Keep the grid.", "", ())
 STATEMENT = Statement(
-    "codebook collapse", False, 0.25, "mild", f"Few codes. {EVIL}", "Train longer.",
-    (Remark("It falls.", "pooling drops position", "Keep the grid."),),
+    2, "kinetoken", False, COLLAPSE, COLLAPSE, (POOLED,),
     (Measured("probe_pixels", 0.97123), Measured("probe_latents", None)), (Measured("codebook_size", 1000.0),),
     ("No tracks were given.",),
 )
@@ -164,11 +167,11 @@ def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
 def test_the_diagnosis_says_all_that_the_doctor_stated(page: str) -> None:
     panel = page[page.index("<h2>The diagnosis</h2>") : page.index('<h2 id="marks">')]
     for part in (
-        "<h4>Verdict: codebook collapse</h4>", "Lost: 25% of the accuracy above guessing (severity: mild).",
-        "<strong>Cure:</strong> Train longer.",
+        "<h4>Verdict: codebook collapse</h4>", "Cost: 25% of what can be read (severity: mild).",
+        "<strong>What to do:</strong> Train longer.",
         "<strong>Also found:</strong> Pooling drops position. It falls. Keep the grid.",
-        "<td>probe pixels</td><td>0.9712</td>", "<td>probe latents</td><td>not measured</td>",
-        "<td>codebook size</td><td>1000</td>", "<li>No tracks were given.</li>",
+        "<td>labels read from pixels</td><td>97.1 %</td>", "<td>labels read from latents</td><td>not measured</td>",
+        "<td>entries of the codebook</td><td>1,000</td>", "<li>No tracks were given.</li>",
     ):
         assert part in panel
     assert EVIL not in panel and "&lt;script&gt;alert(" in panel
@@ -176,7 +179,7 @@ def test_the_diagnosis_says_all_that_the_doctor_stated(page: str) -> None:
 
 def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
     (tmp_path / "diagnose_codes").mkdir()
-    (tmp_path / "diagnose_codes" / "verdict.json").write_text('{"cause": "healthy"}')
+    (tmp_path / "diagnose_codes" / "verdict.json").write_text('{"healthy": true}')
     write_numbers_table(tmp_path / "diagnose_codes" / "numbers.csv", {"healthy": 1})
     with pytest.raises(UserError, match=r"verdict\.json: statement\..*: missing"):
         build_report.run(PARAMS, paths_to(plots=tmp_path, videos=tmp_path / "none"), Context.silent())

@@ -17,6 +17,7 @@ FILES = {
     "stages/count.py": "import argparse\n\ndef main():\n    parser = argparse.ArgumentParser()\n"
                        "    parser.add_argument('--times', type=int)\n    parser.add_argument('--out')\n"
                        "    parser.parse_args()\n    raise AssertionError('it ran')\n\n"
+                       "class Params:\n    times: int\n    pause: int = 0\n\n"
                        "if __name__ == '__main__':\n    main()\n",
     "stages/__init__.py": "",
     "stages/silent.py": "raise AssertionError('it ran')\n",
@@ -70,6 +71,7 @@ python stages/count.py --times=3
 python -m stages.NAME --help
 dvc repro count@a
 dvc exp run -S count.times=3
+dvc exp run -S +count.pause=3 -S ++count.times=3
 dvc metrics show data/a/out.txt
 cd studies/toy && dvc repro tell
 pytest tests/test_count.py::test_times -x
@@ -99,6 +101,8 @@ FAULTY = {
     "dvc repro --fast": "unrecognized arguments: --fast",
     "dvc repro count@c": "no stage and no file count@c",
     "dvc exp run -S count.time=3": "params.yaml has no count.time",
+    "dvc exp run -S +count.time=3": "no dataclass of the code has a field for count.time",
+    "dvc exp run -S +count.times=3": "params.yaml has count.times already",
     "pytest tests/test_none.py": "there is no tests/test_none.py",
     "pytest tests/test_count.py::test_none": "tests/test_count.py has no test_none",
     "pytest tests --none": "--none is no flag of pytest",

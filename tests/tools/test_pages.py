@@ -169,12 +169,26 @@ def test_a_page_takes_the_table_and_its_source(project: Path) -> None:
         ("<!-- table: README.md -->\n<!-- end -->\n", "no table 'README.md'"),
         ("<!-- value: minutes -->5<!-- end --> minutes\n", "begins a line"),
         ("- <!-- results: all -->\n<!-- end -->\n", "no numbers of any stage"),
+        ("<!-- cures: luck -->\n<!-- end -->\n", "no question 'luck'; a page of cures has use, kept, data"),
     ],
 )
 def test_a_fault_names_its_page(text: str, said: str, project: Path) -> None:
     (project / "docs/page.md").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=f"docs/page.md: .*{re.escape(said)}"):
         pages.outdated(project)
+
+
+def test_a_page_takes_the_cures_of_a_question(project: Path) -> None:
+    page = project / "docs/page.md"
+    page.write_text("<!-- cures: data -->\n<!-- end -->\n", encoding="utf-8")
+    text = pages.outdated(project)[page]
+    assert re.findall(r"^### (.*)$", text, re.MULTILINE) == [
+        "Too little data", "Labels not separable in pixels", "Class shows in still frames",
+    ]
+    own = text[text.index("### Labels"):]
+    assert "| Kinetoken | Change the scene" in own and "```sh\ndvc exp run -S " in own
+    page.write_text(text, encoding="utf-8")
+    assert pages.outdated(project) == {}
 
 
 def test_an_unknown_table_is_named(source: Source) -> None:

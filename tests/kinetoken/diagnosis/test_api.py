@@ -34,7 +34,7 @@ def test_the_verdict_as_data() -> None:
     assert (result.cause, result.healthy, result.degree) == ("healthy", True, "none")
     assert result.severity == pytest.approx(0, abs=0.05)
     assert result.measures["probe_codes"] == result.numbers["probe"]["codes"] > 0.95
-    assert any(one.cause == "pooling drops position" for one in result.findings)
+    assert any(one.name == "pooling drops position" for one in result.findings)
     assert "positions" in result.tables and result.to_json()["verdict"]["cause"] == "healthy"
     assert "joined by row order: neither file has ids" in " ".join(result.notes)
     assert result.to_markdown().startswith("# Verdict: healthy") and "numbers" not in repr(result)
@@ -112,11 +112,11 @@ def test_a_report_is_written_whole_and_over_nothing(tmp_path: Path) -> None:
     ({"labels": {"kind": LABEL}}, "array 'labels': no labels: name the column class or label"),
     ({"config": {"codebook_size": 3}}, "array 'codes': row 0: code 3 lies outside the codebook of 3"),
     ({"config": {"size": 4}}, "config.size: unknown key"),
-    ({"history": ["a"]}, "array 'history': expected one finite loss an epoch"),
-    ({"history": {"epoch": [1.0]}}, "array 'history': no column val_loss; it holds epoch"),
+    ({"history": ["a"]}, "array 'history': the values of val_loss are not finite numbers"),
+    ({"history": {"epoch": [1.0]}}, "array 'history': no column val_loss, usage or perplexity; it holds epoch"),
     ({"clips": CODES[:, 0]}, "array 'clips': clips must be"),
     ({"reconstructions": clips_of(CODES)}, "array 'reconstructions': reconstructions need the clips"),
-    ({"latents": np.full((COUNT, 4, 2, 4), np.nan)}, "array 'latents': row 0 holds NaN"),
+    ({"again": CODES[:, :3]}, "array 'again': rows of 3 × 2 × 4 codes, but those of array 'codes' have 4 × 2 × 4"),
     ({"codebook": np.zeros((3, 2))}, "array 'codebook': expected 4 or more finite vectors"),
     ({"codebook": np.eye(4), "latents": np.zeros((COUNT, 4, 2, 4, 3))}, "vectors of 4 numbers, .* have 3 channels"),
     ({"clips": "absent"}, "absent: not a readable|absent: no such file"),

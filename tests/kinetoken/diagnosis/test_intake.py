@@ -15,6 +15,7 @@ from kinetoken.codes import CodesMeta, CodesTable, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.api import DEFAULT
+from kinetoken.diagnosis.chain import FLOW, STILL
 from kinetoken.diagnosis.intake import Files, laid_out, take_in
 from kinetoken.diagnosis.patient import Patient
 
@@ -188,7 +189,8 @@ def test_latents_and_clips_with_ids_are_joined_by_them_too(tmp_path: Path) -> No
         beside = {"latents": f"{name}.parquet", "clips": f"{name}_clips.npz", "reconstructions": f"{name}_clips.npz"}
         found.append(taken(tmp_path / "a.npz", **{what: tmp_path / file for what, file in beside.items()}))
     plain, shuffled = found
-    assert set(plain.tokens) == {"latents", "codes", "codes_pooled", "pixels"} and plain.notes == shuffled.notes
+    assert set(plain.tokens) == {"latents", "codes", "codes_pooled", "pixels", STILL, FLOW}
+    assert plain.notes == shuffled.notes
     for name, tokens in plain.tokens.items():
         assert np.array_equal(tokens, shuffled.tokens[name]), name
     assert plain.painted is not None and shuffled.painted is not None
@@ -245,6 +247,24 @@ def test_latents_channels_first_or_last_lie_on_the_grid(tmp_path: Path) -> None:
         laid_out(np.zeros((2, 7), np.float32), GRID, Path("z.npy"), "latents")
 
 
+def test_latents_with_nan_are_filled_up_or_left_out_and_kept_as_a_fact(tmp_path: Path) -> None:
+    as_npz(tmp_path / "a.npz")
+    latents = np.random.default_rng(2).standard_normal((COUNT, *GRID, 2)).astype(np.float32)
+    for rows, left in ((slice(0, 50, 10), True), (slice(None), False)):
+        holes = latents.copy()
+        holes[rows, 0, 1] = np.nan
+        np.save(tmp_path / "z.npy", holes)
+        patient = taken(tmp_path / "a.npz", latents=tmp_path / "z.npy")
+        assert patient.facts is not None and patient.facts.holes is not None
+        assert patient.facts.holes.count == (5 if left else COUNT)
+        assert patient.facts.holes.rows[:2] == (0, 10 if left else 1)
+        assert ("latents" in patient.tokens) == left and any("hold NaN or infinite values" in n for n in patient.notes)
+        if left:
+            good = np.isfinite(holes[patient.track_id])
+            assert np.isfinite(patient.tokens["latents"]).all()
+            assert (patient.tokens["latents"][good] == latents[patient.track_id][good]).all()
+
+
 def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
     """Files that cannot be used, and what must be said of them."""
     good, path = folder / "good.npz", lambda name: folder / name
@@ -262,7 +282,6 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
     nan[17, 0, 0, 0] = np.nan
     np.save(path("nan.npy"), nan)
     np.save(path("short.npy"), np.zeros((COUNT - 1, *GRID, 2), np.float32))
-    np.save(path("holes.npy"), np.full((COUNT, *GRID, 2), np.nan, np.float32))
     np.save(path("small.npy"), np.zeros((COUNT, 4, 2, 2, 3), np.uint8))
     np.save(path("dark.npy"), np.full((COUNT, 4, 8, 8, 3), -1.0))
     pd.DataFrame({"label": ["a"] * 7}).to_csv(path("few.csv"), index=False)
@@ -284,7 +303,6 @@ def bad_files(folder: Path) -> dict[str, tuple[Files, str]]:
         "too high": (Files(good, config=config(folder, codebook_size=12)), "lies outside the codebook of 12"),
         "nan": (Files(path("nan.npy")), "row 17 holds NaN"),
         "short latents": (Files(good, latents=path("short.npy")), "59 rows of latents, but the codes table has 60"),
-        "latents with holes": (Files(good, latents=path("holes.npy")), "row 0 holds NaN"),
         "few labels": (Files(good, labels=path("few.csv")), "7 labels, but the codes table has 60 rows"),
         "a gap": (Files(good, labels=path("gap.csv")), "row 59 has no label"),
         "no labels": (Files(good, labels=path("none.csv")), "no labels: name the column"),

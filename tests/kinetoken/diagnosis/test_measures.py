@@ -5,6 +5,7 @@ from kinetoken.codes import CodesMeta
 from kinetoken.diagnosis.measures import halved, least_pair, measure, misplaced, row_hashes
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Labelled, ProbeResult, Splits
+from kinetoken.diagnosis.rules import THRESHOLDS
 
 RNG = np.random.default_rng(3)
 
@@ -45,9 +46,17 @@ def test_least_pair_is_the_hardest_pair() -> None:
     probabilities[np.arange(600), target] = 0.9
     confused = np.flatnonzero(target < 2)
     probabilities[confused, :2] = RNG.random((len(confused), 2)) * 0.05 + 0.45
-    reading = ProbeResult("linear", probabilities, target, 0.0)
-    assert least_pair(reading) == pytest.approx(0.5, abs=0.06)
-    assert least_pair(ProbeResult("linear", np.eye(3)[target], target, 0.0)) == 1.0
+    pair, high = least_pair(ProbeResult("linear", probabilities, target, 0.0, np.ones(3)))
+    assert pair == pytest.approx(0.5, abs=0.06) and pair < high < 0.62
+    assert least_pair(ProbeResult("linear", np.eye(3)[target], target, 0.0, np.ones(3)))[0] == 1.0
+
+
+def test_ties_are_half_right_and_many_classes_alone_do_not_make_a_pair_look_alike() -> None:
+    target = np.arange(400) % 2
+    assert least_pair(ProbeResult("x", np.full((400, 2), 0.5), target, 0.0, np.ones(2)))[0] == 0.5
+    many = np.repeat(np.arange(100), 3)  # three test clips a class: some pair of 4,950 is always misread
+    scores = np.eye(100)[many] + RNG.random((300, 100)) * 1.05
+    assert least_pair(ProbeResult("x", scores, many, 0.0, np.ones(100)))[1] > THRESHOLDS.pair
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 3.0])

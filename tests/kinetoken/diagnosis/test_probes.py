@@ -11,6 +11,8 @@ from kinetoken.diagnosis.probes import (
     MomentsParams,
     ProbeResult,
     Splits,
+    balancing,
+    best_guess,
     information_interval,
     knn_probe,
     label_information_bits,
@@ -73,20 +75,36 @@ def test_shuffled_labels_hold_no_information(spots: Splits) -> None:
     assert best.accuracy < 0.62 and label_information_bits(best) < 0.05
 
 
+EVEN = np.ones(1)
+
+
+def test_accuracy_is_balanced_over_classes_and_takes_the_training_shares_out() -> None:
+    target = np.repeat([0, 1], [90, 10])
+    always = ProbeResult("x", np.tile([0.91, 0.09], (100, 1)), target, 0.0, np.array([0.91, 0.09]))
+    assert always.accuracy == pytest.approx(0.5)  # names one class always, though its share of correct is 90 %
+    assert best_guess(target) == 0.5 and balancing(target).mean() == pytest.approx(1)
+    hint = np.where(target[:, None] == 1, [0.8, 0.2], [0.95, 0.05])  # a fifth is much for a class of 9 %
+    assert ProbeResult("x", hint, target, 0.0, np.array([0.91, 0.09])).accuracy == pytest.approx(1)
+    even = np.arange(100) % 2
+    assert (balancing(even) == 1).all()  # to the bit: balanced data read as they always did
+
+
 def test_strongest_is_chosen_by_validation_alone() -> None:
     sure, wrong = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     target = np.array([0])
-    readings = {"a": ProbeResult("a", sure, target, 0.9), "b": ProbeResult("b", wrong, target, 0.1)}
+    readings = {
+        "a": ProbeResult("a", sure, target, 0.9, EVEN), "b": ProbeResult("b", wrong, target, 0.1, EVEN),
+    }
     assert strongest(readings).probe == "b"
 
 
 def test_information_runs_from_zero_to_the_labels_entropy() -> None:
     target = np.arange(400) % 4
-    exact = ProbeResult("x", np.eye(4)[target], target, 0)
-    blank = ProbeResult("x", np.full((400, 4), 0.25), target, 0)
-    wrong = ProbeResult("x", np.eye(4)[(target + 1) % 4], target, 0)
+    exact = ProbeResult("x", np.eye(4)[target], target, 0, EVEN)
+    blank = ProbeResult("x", np.full((400, 4), 0.25), target, 0, EVEN)
+    wrong = ProbeResult("x", np.eye(4)[(target + 1) % 4], target, 0, EVEN)
     assert [label_information_bits(r) for r in (exact, blank, wrong)] == pytest.approx([2, 0, 0])
-    half = ProbeResult("x", np.where(np.arange(400)[:, None] < 200, np.eye(4)[target], 0.25), target, 0)
+    half = ProbeResult("x", np.where(np.arange(400)[:, None] < 200, np.eye(4)[target], 0.25), target, 0, EVEN)
     low, high = information_interval(half, seed=0)
     assert low < 1 < high and label_information_bits(half) == pytest.approx(1)
 

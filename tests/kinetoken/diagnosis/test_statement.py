@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.statement import Measured, Remark, Statement, read_statement, write_statement
+from kinetoken.diagnosis.statement import Measured, Said, Statement, read_statement, write_statement
 from kinetoken.diagnosis.text import verdict_page, write_verdict
 
+COLLAPSE = Said(
+    "codebook collapse", "kept", 1 / 3, "mild", "likely", "Few codes.", "Bring more.", "Train longer.", "x = 1", ("a",)
+)
+POOLED = Said("pooling drops position", "kept", 0.0, "none", "likely", "Reading falls.", "", "Keep the grid.", "", ())
 STATEMENT = Statement(
-    "codebook collapse", False, 1 / 3, "mild", "Few codes.", "Train longer.",
-    (Remark("Reading falls.", "pooling drops position", "Keep the grid."), Remark("No videos were given.")),
+    2, "pytorch", False, COLLAPSE, COLLAPSE, (POOLED,),
     (Measured("floor", 0.25), Measured("probe_pixels", None), Measured("top1_share", 1 / 7)),
     (Measured("codebook_size", 10240.0),), ("No tracks were given.",),
 )
@@ -26,15 +29,23 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_words_say_what_the_data_hold() -> None:
     page = verdict_page(STATEMENT).splitlines()
-    assert page[:9] == [
-        "# Verdict: codebook collapse", "", "Few codes. Lost: 33% of the accuracy above guessing (severity: mild).", "",
-        "**Cure:** Train longer.", "", "**Also found:** Pooling drops position. Reading falls. Keep the grid.", "",
-        "**Also found:** No videos were given.",
+    assert page[:27] == [
+        "# Verdict: codebook collapse", "",
+        "Codebook collapse: one or a few codes carry nearly all tokens; it costs 33% of what can be read.", "",
+        "**How are the codes used?** The codes were not counted, so nothing can be said about their use.", "",
+        "**What did they keep?** Lost: 33% of what can be read (codebook collapse). "
+        "Also: pooling drops position (worth knowing).", "",
+        "## Codebook collapse", "",
+        "Few codes. Cost: 33% of what can be read (severity: mild). Confidence: likely.", "",
+        "**What to do:** Train longer.", "", "```python", "x = 1", "```", "", "Sources: a.", "",
+        "**What would make it surer:** Bring more.", "",
+        "## Pooling drops position", "", "Reading falls. Confidence: likely.", "", "**What to do:** Keep the grid.",
     ]
-    assert "| probe pixels | not measured |" in page and "| codebook size | 1.024e+04 |" in page
-    assert page.index("| top1 share | 0.1429 |") < page.index("## Other measures")
-    unknown = dataclasses.replace(STATEMENT, severity=None, degree="unknown")
-    assert unknown.lost == "" and "Few codes." in verdict_page(unknown).splitlines()
+    assert "| labels read from pixels | not measured |" in page and "| entries of the codebook | 10,240 |" in page
+    most = "| tokens with the most frequent entry | 14.3 % |"
+    assert page.index(most) < page.index("## Other measures")
+    unknown = dataclasses.replace(STATEMENT, headline=dataclasses.replace(COLLAPSE, severity=None))
+    assert unknown.lost == "" and "Few codes. Confidence: likely." in verdict_page(unknown).splitlines()
     assert [one.measure for one in STATEMENT.deciding] == ["top1_share"]
 
 
@@ -53,8 +64,8 @@ def test_a_damaged_file_is_named_with_its_fault(tmp_path: Path) -> None:
         read_statement(path)
     write_statement(path, STATEMENT)
     whole = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value for key, value in whole.items() if key != "cure"}))
-    with pytest.raises(UserError, match=r"v\.json: statement\.cure: missing"):
+    path.write_text(json.dumps({key: value for key, value in whole.items() if key != "kept"}))
+    with pytest.raises(UserError, match=r"v\.json: statement\.kept: missing"):
         read_statement(path)
     path.write_text(json.dumps({**whole, "rests_on": [{"measure": "floor", "value": "much"}]}))
     with pytest.raises(UserError, match=r"rests_on\[0\]\.value: expected a number"):

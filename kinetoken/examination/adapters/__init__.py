@@ -1,0 +1,1 @@
+"""Adapters for tokenizers of known libraries; each takes the model, loaded by its own library."""
