@@ -23,7 +23,7 @@ def nearest(latents: Latents, book: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.concatenate(parts).reshape(latents.shape[:-1]).astype(np.int64)
 
 
-def library_quantizer(kind: str, dim: int, options: dict[str, Any]) -> Any:  # noqa: ANN401 - each class has methods of its own
+def library_quantizer(kind: str, dim: int, options: dict[str, Any]) -> Any:  # noqa: ANN401 - a torch module
     """A module of vector-quantize-pytorch by its class's name in lower case.
 
     start: how far from 0 every channel of a learned codebook begins, instead of near it.

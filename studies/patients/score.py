@@ -45,6 +45,7 @@ def run(params: Patients, paths: Paths, context: Context) -> None:
     write_metrics(paths.metrics, numbers(table))
     write_csv(paths.table, table)
     shown = table[(table["half"] == "scoring") & (table["counted"] | table["sound"])]
+    shown = shown.assign(**{name: shown[name].map(shortened) for name in ("cause", "named")})
     write_csv(paths.confusion, shown[["cause", "named", "name"]])
     paths.text.write_text(as_text(shown), encoding="utf-8")
     print(as_text(shown))
@@ -78,6 +79,11 @@ def judged(rows: list[dict[str, Any]]) -> "pd.DataFrame":
 def accepted(named: str, truth: list[str]) -> bool:
     """Is the headline one of these? `cannot tell` stands for every headline that begins so."""
     return any(named == one or (one == "cannot tell" and named.startswith(one)) for one in truth)
+
+
+def shortened(named: str) -> str:
+    """The headline, without what is missing where nothing can be told."""
+    return "cannot tell" if named.startswith("cannot tell") else named
 
 
 def numbers(table: "pd.DataFrame") -> dict[str, Any]:
