@@ -17,7 +17,7 @@ from kinetoken.diagnosis.measures import Measures
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Where measures turn from sound to suspect; how they were set: docs/notes/0006-ward.md and 0016-patients.md."""
+    """Where measures turn from sound to suspect; how they were set: docs/notes/0006-ward.md."""
 
     chance: float = 3.0  # standard errors over the baseline, below which nothing can be read at all
     pair: float = 0.75  # accuracy on pixels between two classes, below which they are one to the eye
