@@ -51,7 +51,8 @@ def test_examine_and_compare(folder: Path, toy_set: MotionSet) -> None:
 
 
 def test_progress_goes_to_standard_error_and_the_card_to_standard_output(folder: Path, toy_set: MotionSet) -> None:
-    done = call("examine", "my_adapters:tokenizer", "--clips", "80", "--set", toy_set.store.folder)
+    done = call("examine", "my_adapters:tokenizer", "--clips", "80", "--set", toy_set.store.folder,
+                "--threads", "1")
     assert done.exit_code == 0 and done.stdout.startswith("# Motion card of Constant: Codebook collapse")
     assert "examine: encoding (80 clips)" in done.stderr and "examine: decoding (24 clips)" in done.stderr
 
