@@ -445,8 +445,6 @@ def too_weak(r: Reasoning) -> str | None:
     """Evidence that these probes cannot read even labels that were planted in the codes."""
     if r.m.planted is None or r.m.planted >= r.limit.planted:
         return None
-    if r.m.probe_codes is not None and r.gain(r.m.probe_codes) >= r.limit.planted:
-        return None  # they read these very codes
     return (
         f"As a control, what is known was planted in the same codes. The same probes read only "
         f"{min(max(r.m.planted, 0), 1):.0%} of it. With so many different codes and so few clips, they could miss a "
