@@ -5,17 +5,17 @@ Progress goes to standard error, results to standard output. Heavy modules are i
 `kinetoken --help` answers at once.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from kinetoken.commands import Force, Json, Quiet, Threads, show
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
 from kinetoken.examination.commands import commands as examination
-from kinetoken.inference.commands import Force, Json, Quiet, Threads, commands
+from kinetoken.inference.commands import commands
 
 if TYPE_CHECKING:
     from kinetoken.core.progress import Progress
@@ -52,13 +52,6 @@ actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders
 app.add_typer(actions, name="actions")
 app.add_typer(commands)
 app.add_typer(examination)
-
-
-def show(content: object, text: str, as_json: bool) -> None:
-    """A result on standard output: JSON with sorted keys, or text."""
-    if as_json:
-        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    typer.echo(text.rstrip("\n"))
 
 
 def watched(name: str, quiet: bool) -> "Progress":

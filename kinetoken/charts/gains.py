@@ -25,11 +25,6 @@ class Gain:
     control: bool = False
 
 
-def gain_of(accuracy: float, baseline: float) -> float:
-    """Where an accuracy lies between the baseline, 0, and no error, 1."""
-    return (accuracy - baseline) / (1 - baseline) if baseline < 1 else 0.0
-
-
 def gain_chart(points: Sequence[Gain]) -> Markup:
     """The points from left to right, those of the chain joined by a line; a control hollow and apart."""
     step = (WIDTH - LEFT - RIGHT) / max(len(points), 1)

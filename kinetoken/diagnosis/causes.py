@@ -11,19 +11,16 @@ from collections.abc import Iterable, Sequence
 
 from kinetoken.diagnosis.finding import CERTAIN, DATA, KEPT, LIKELY, POSSIBLE, USE, Finding
 from kinetoken.diagnosis.measures import Measures
+from kinetoken.diagnosis.reasoning import THRESHOLDS, Missing, Reasoning, Thresholds
 from kinetoken.diagnosis.rules import (
     CAUSES,
     FACTS,
     HEALTHY,
     KEEPING,
     LIMITS,
-    THRESHOLDS,
     UNCERTAIN,
     USES,
-    Missing,
-    Reasoning,
     Rule,
-    Thresholds,
     comparison,
     one_code_left,
     too_weak,
@@ -32,6 +29,8 @@ from kinetoken.diagnosis.rules import (
 
 CANNOT_TELL = "cannot tell without "
 SPOILED = 0.05  # severity from which a finding about the use of codes is more than worth knowing
+MORE_EXACT = {("tokens out of place", "axes swapped")}  # a fact of the table, and a finding that says more of it
+MORE_THAN_NOTHING = ("training counters differ", "drift over the file")  # peculiar, and no fault of sound codes
 WORDS = {  # what to bring for a measure that is missing
     "probe_pixels": "the videos (--clips)", "probe_latents": "the encoder's output (--latents)",
     "probe_codes": "labels, at least two and each with enough clips (--labels)",
@@ -49,7 +48,7 @@ WITHOUT = {"videos": "probe_pixels", "labels": "probe_codes"}  # what a verdict 
 class Verdict:
     """The headline, what else was found (costliest first), and the answers to the two questions.
 
-    kept: what the codes kept, also where the headline is another finding. use: findings about how they are used.
+    kept: what the codes kept, also where the headline is another finding.
     """
 
     headline: Finding
@@ -79,11 +78,6 @@ class Verdict:
         return self.headline.rests_on
 
     @property
-    def use(self) -> tuple[Finding, ...]:
-        """Findings about how the codes are used, costliest first."""
-        return tuple(one for one in (self.headline, *self.others) if one.question == USE)
-
-    @property
     def degree(self) -> str:
         """Severity in a word, for a reader: none, mild, serious, total, or unknown."""
         return degree(self.severity)
@@ -101,14 +95,15 @@ DEGREES = {"total": 0.9, "serious": 0.4, "mild": 0.05, "none": 0.0}  # the word 
 
 def judge(
     measures: Measures, thresholds: Thresholds = THRESHOLDS, *, pooled: bool = False, over: str = "space",
-    found: Sequence[Finding] = (),
+    found: Sequence[Finding] = (), too_few: str = "",
 ) -> Verdict:
     """The verdict on the codes, or with `pooled` on what is left of them after averaging over `over`.
 
-    found: findings that other checks brought, such as dead codebooks.
+    found: findings that other checks brought, such as dead codebooks; too_few: why no probe could be fitted though
+    there are labels.
     """
     r = Reasoning(measures, thresholds, pooled, over)
-    kept = _kept(r)
+    kept = _too_few(too_few) if too_few and not r.read else _kept(r)
     uses = [*found, *_usage_alone(r, kept)]
     spoiling = sorted((one for one in uses if (one.severity or 0) >= SPOILED), key=_cost, reverse=True)
     headline = kept
@@ -121,12 +116,6 @@ def judge(
         headline = dataclasses.replace(more[0], severity=max(more[0].severity or 0.0, kept.severity or 0.0))
     rest = [one for one in (kept, *uses, *_beside(r, kept)) if one.name != headline.name]
     return Verdict(headline, kept, tuple(sorted(rest, key=_cost, reverse=True)))
-
-
-MORE_EXACT = {("tokens out of place", "axes swapped")}  # a fact of the table, and a finding that says more of it
-
-
-MORE_THAN_NOTHING = ("training counters differ", "drift over the file")  # peculiar, and no fault of sound codes
 
 
 def _cost(finding: Finding) -> float:
@@ -164,6 +153,13 @@ def _kept(r: Reasoning) -> Finding:
     if r.pooled and (pooling := _first(USES, r, r.lost())):
         return pooling
     return _lost(r) if r.loss_is_sure else _not_lost(r)
+
+
+def _too_few(why: str) -> Finding:
+    return Finding(
+        LIMITS[0].cause, DATA, None, CERTAIN, f"No probe could be fitted: {why}.",
+        "Bring more labelled clips of that class.",
+    )
 
 
 def _lost(r: Reasoning) -> Finding:

@@ -14,7 +14,8 @@ from kinetoken.diagnosis.embedding import embed
 from kinetoken.diagnosis.measures import FEW_CLIPS, MOVING, PLANTED, Measures, halved
 from kinetoken.diagnosis.numbers import Readings, examine, information_table, shown_features
 from kinetoken.diagnosis.patient import Patient
-from kinetoken.diagnosis.probes import ProbeResult, best_guess, read_all, read_linearly, strongest
+from kinetoken.diagnosis.probes import ProbeResult, read_all, read_linearly, strongest
+from kinetoken.diagnosis.reasoning import THRESHOLDS
 from kinetoken.diagnosis.statement import Statement, state
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
 CLEARLY = 0.05  # accuracy on validation clips by which a reader that codes do not have must read more
-ENOUGH = 0.95  # accuracy on pixels from which it is not asked what more clips would bring
 LEAST_SHOWN = 8  # clips in a view
 MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
 
@@ -66,7 +66,10 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
         if seen is not None:
             numbers |= seen.numbers
         tables = _tables(patient, readings, params)
-    verdict = judge(measures, pooled=patient.pooled, over=patient.over, found=() if seen is None else seen.findings)
+    verdict = judge(
+        measures, pooled=patient.pooled, over=patient.over, found=() if seen is None else seen.findings,
+        too_few="" if patient.unlabelled else patient.unreadable,
+    )
     return Report(verdict, measures, numbers, tables, patient.notes + _unmeasured(patient))
 
 
@@ -77,8 +80,8 @@ def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis,
         if point in patient.tokens:
             readings[point] = read_linearly(patient.splits(point), params.probe, context, point)
             _join(readings["pixels"], readings[point], point)
-    if strongest(readings["pixels"]).accuracy >= ENOUGH:
-        return
+    if strongest(readings["pixels"]).gain >= THRESHOLDS.enough:
+        return  # no rule asks what more clips would bring
     few = read_all(halved(patient.splits("pixels")), params.probe, context, FEW_CLIPS)
     for point in (STILL, FLOW):
         if point in patient.tokens:
@@ -98,8 +101,7 @@ def _read_planted(readings: Readings, patient: Patient, params: Diagnosis, conte
     motion = planted_motion(patient, params.seed) if "pixels" in readings else None
     if motion is not None:
         moving = read_all(motion[0], params.probe, context, MOVING)
-        floor, shown = best_guess(patient.target[patient.rows("test")]), strongest(readings["pixels"]).accuracy
-        if strongest(moving).accuracy - floor > SHOWS * (shown - floor):
+        if strongest(moving).gain > SHOWS * strongest(readings["pixels"]).gain:
             readings[MOVING], readings[PLANTED] = moving, read_all(motion[1], params.probe, context, PLANTED)
             return
     if (labels := planted_labels(patient, params.seed)) is not None:
@@ -151,8 +153,9 @@ def _unmeasured(patient: Patient) -> tuple[str, ...]:
             said.append("Usage by position is not counted: the table of positions by codes would be too large.")
         if counts.classes and counts.joint is None:
             said.append("The information of single codes is not measured: codes by classes would be too many to count.")
+    spoilt = patient.facts is not None and patient.facts.holes is not None  # then a note of their own says so
     for point, source in (("pixels", "clips"), ("latents", "latents")):
-        if point not in patient.tokens:
+        if point not in patient.tokens and not (point == "latents" and spoilt):
             said.append(f"No {source} were given, so there is no probe on {point}.")
     if patient.motion is None:
         said.append("No tracks were given, so there are no physics probes.")

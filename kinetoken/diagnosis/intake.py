@@ -4,34 +4,30 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.codes import CodesMeta, Indices
+from kinetoken.codes import CodesMeta
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
-from kinetoken.diagnosis.chain import FLOW, STILL, Diagnosis, Tokens, averaged_over_space, even_sample
-from kinetoken.diagnosis.checks import CodeFacts, Holes, Passage, Sight
+from kinetoken.diagnosis.chain import FLOW, STILL, Diagnosis, averaged_over_space, even_sample
+from kinetoken.diagnosis.checks import CodeFacts, Passage, Sight
 from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
-from kinetoken.diagnosis.columns import Column, Source, is_table, load_arrays, open_column
+from kinetoken.diagnosis.columns import Column, Source, is_table, open_column
 from kinetoken.diagnosis.footage import UserClips, measure_footage
 from kinetoken.diagnosis.history import Curves, History, read_curves
 from kinetoken.diagnosis.joining import Join, Rows, joined, read_rows
 from kinetoken.diagnosis.labels import Labels, labels_beside, read_labels, split_clips
 from kinetoken.diagnosis.layouts import Known
 from kinetoken.diagnosis.patient import SPLITS, Patient
-from kinetoken.diagnosis.recoding import recoded
 from kinetoken.diagnosis.repeated import Repeated
+from kinetoken.diagnosis.spaces import Spaces, add_vectors, laid_out
 from kinetoken.diagnosis.tables import open_table
 from kinetoken.diagnosis.tally import Tally
-from kinetoken.diagnosis.vectors import centroids, code_tokens, fsq_vectors, lfq_vectors, stand_ins
-
-NAMED = 3  # rows and codes that a finding names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +93,16 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
         patient = _counted(codes, rows, config, coding, labels, params.seed, passage, progress)
     patient.label, patient.split = labels.names_of(rows), np.array(SPLITS)[split[rows]]
     patient.track_id = next(iter(labels.ids.values()))[rows] if labels.ids else rows
-    patient.unreadable = labels.missing or _too_few(labels, split)
+    patient.unlabelled, patient.unreadable = bool(labels.missing), labels.missing or _too_few(labels, split)
     patient.clips_a_class = int(_counts(labels, split)[:, 0].min())
     patient.pooled = config.pooling == "space"
     patient.notes = (*coding.notes, *labels.notes, *notes, *_said(config))
-    holes = _add_vectors(patient, files, coding, beside, rows, params.seed)
+    spaces = Spaces()
+    if patient.codes is not None:
+        latents = None if beside.latents is None else (beside.latents[0], beside.latents[1].rows[rows])
+        spaces = add_vectors(patient, files.codebook, coding, latents, params.seed)
+        if beside.latents is not None and beside.latents[1].note:
+            patient.notes = (*patient.notes, beside.latents[1].note)
     flat = "N" in codes.layout.axes and config.grid is None  # rows and columns are not known apart
     sight = _add_footage(patient, beside, rows, params, progress, (1, 1, 1) if flat else patient.meta.grid)
     patient.history, patient.late_fall = beside.curves.losses, beside.curves.late_fall
@@ -109,8 +110,8 @@ def take_in(files: Files, params: Diagnosis, progress: Progress) -> Patient:
         own = "latents" in patient.tokens and patient.real_vectors
         patient.facts = CodeFacts(
             patient.tally, passage, rows, patient.codes, np.asarray(patient.label, np.str_), config.levels,
-            config.quantizer, _tables(files, coding), patient.tokens.get("latents"),
-            patient.tokens["codes"] if own else None, holes, beside.curves.usage,
+            config.quantizer, spaces.tables, patient.tokens.get("latents"),
+            patient.tokens["codes"] if own else None, spaces.holes, beside.curves.usage,
             None if beside.again is None else beside.again.compared(codes, rows, progress), sight, params.seed,
         )
     return patient
@@ -240,28 +241,6 @@ def _never_quantized(column: Column, rows: NDArray[np.int64], config: Config, pr
     return patient
 
 
-def laid_out(values: NDArray[np.float32], grid: tuple[int, int, int] | None, path: Source, what: str) -> Tokens:
-    """Features (N, ...) as tokens (N, T', H', W', D): channels last or first, or one number a token.
-
-    UserError if they do not fit the grid.
-    """
-    shape = values.shape[1:]
-    if grid is None:
-        grid = (shape[0], shape[1], shape[2]) if len(shape) >= 3 else (1, 1, shape[0])
-    places = int(np.prod(grid))
-    if grid[0] == 1 and len(shape) == 3 and grid[1:] in (shape[:2], shape[1:]):  # images, channels last or first
-        values = values[:, None] if shape[:2] == grid[1:] else np.moveaxis(values, 1, -1)[:, None]
-        return np.ascontiguousarray(values)
-    if shape[:3] == grid or shape[:1] == (places,):
-        return np.ascontiguousarray(values.reshape(len(values), *grid, -1))
-    if shape[-3:] == grid or shape[-1:] == (places,):
-        channels = values.reshape(len(values), -1, *grid)
-        return np.ascontiguousarray(np.moveaxis(channels, 1, -1))
-    if len(shape) == 1 and shape[0] % places == 0:
-        return np.ascontiguousarray(values.reshape(len(values), *grid, -1))
-    raise UserError(f"{path}: {what} of shape {list(shape)} a clip do not fit the codes' grid {list(grid)}")
-
-
 def _too_few(labels: Labels, split: NDArray[np.int8]) -> str:
     """Why no probe can be fitted on these splits, counted before a sample is drawn, or nothing."""
     counts = _counts(labels, split)
@@ -287,156 +266,6 @@ def _said(config: Config) -> tuple[str, ...]:
     if config.foreground_weight is not None:
         said.append(f"By the config, the tokenizer's loss weights the foreground by {config.foreground_weight:g}.")
     return tuple(said)
-
-
-def _add_vectors(
-    patient: Patient, files: Files, coding: Coding, beside: FilesBeside, rows: NDArray[np.int64], seed: int
-) -> Holes | None:
-    """Tokens of latents, codes and averaged codes; what of the latents holds NaN."""
-    if patient.codes is None:
-        return None
-    holes = None
-    if beside.latents is not None:
-        column, join = beside.latents
-        holes, bad = _add_latents(patient, column, join.rows[rows])
-        patient.notes = (*patient.notes, *([join.note] if join.note else []))
-    vectors, note = _code_vectors(patient, files, coding, seed)
-    if len(coding.books) > 1:
-        patient.real_vectors = False  # side by side they are no point of the latents' space
-    patient.vectors = vectors
-    if "latents" in patient.tokens and (tables := _own_tables(patient, files, coding)):
-        made = recoded(patient.tokens["latents"], patient.codes, tables, coding.starts, patient.meta.levels)
-        patient.recoded = made if made is None else np.where(_spread(bad, made), patient.codes, made)
-    patient.tokens["codes"] = code_tokens(patient.codes, vectors)
-    patient.tokens["codes_pooled"] = averaged_over_space(patient.tokens["codes"])
-    patient.notes = (*patient.notes, *note)
-    return holes
-
-
-def _own_tables(patient: Patient, files: Files, coding: Coding) -> list[NDArray[np.float32]]:
-    """The quantizer's own vectors of each codebook, as counted; none if they are not known."""
-    ends = np.cumsum([book.counted for book in coding.books])[:-1]
-    if patient.vectors is None or any(book.seen is not None for book in coding.books):
-        return []
-    known = files.codebook is not None or patient.meta.levels or patient.meta.quantizer == "lfq"
-    known = known if len(coding.books) == 1 else files.codebook is not None
-    return np.split(patient.vectors, ends) if known else []
-
-
-def _spread(bad: NDArray[np.bool_], codes: Indices) -> NDArray[np.bool_]:
-    """Tokens (N, T', H', W') as wide as codes of several codebooks."""
-    return bad if codes.ndim == bad.ndim else np.broadcast_to(bad[..., None], codes.shape)
-
-
-def _add_latents(
-    patient: Patient, column: Column, place: NDArray[np.int64]
-) -> tuple[Holes | None, NDArray[np.bool_]]:
-    """The latents at these places on the codes' grid; NaN and infinite values become their channel's mean. Where they
-    were, (n, T', H', W').
-
-    They are left out if most clips hold some. UserError for latents that do not fit.
-    """
-    values = laid_out(column.take(place).astype(np.float32), patient.meta.grid, column.path, "latents")
-    bad = np.asarray(~np.isfinite(values).all(-1))  # (n, T', H', W')
-    clips = np.flatnonzero(bad.reshape(len(bad), -1).any(1))
-    if not len(clips):
-        patient.tokens["latents"] = values
-        return None, bad
-    if left_out := 2 * len(clips) > len(values):
-        values = values[:0]
-    else:
-        values[bad] = values[~bad].mean(0)
-        patient.tokens["latents"] = values
-    patient.notes = (
-        *patient.notes,
-        f"{column.path.name}: {len(clips)} of {len(bad)} sampled rows hold NaN or infinite values, first row "
-        f"{int(place[clips].min())}; {'so no latents are used' if left_out else 'their mean stands there'}.",
-    )
-    return Holes(len(bad), len(clips), tuple(np.sort(place[clips])[:NAMED].tolist()), _codes_at(patient, bad)), bad
-
-
-def _codes_at(patient: Patient, where: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
-    """The codes of the first codebook at these tokens (n, T', H', W'), with their counts, the commonest first."""
-    assert patient.codes is not None and patient.tally is not None
-    codes = patient.codes.reshape(*where.shape, -1)[..., 0][where]
-    found, count = np.unique(codes[codes >= 0], return_counts=True)
-    order = np.argsort(-count, kind="stable")[:NAMED]
-    return tuple((int(patient.tally.codes[found[one]]), int(count[one])) for one in order)
-
-
-def _tables(files: Files, coding: Coding) -> tuple[NDArray[np.float32], ...]:
-    """The user's vectors, a table for each codebook, of the codes that are counted; none if none were given."""
-    if files.codebook is None:
-        return ()
-    vectors = next(iter(load_arrays(files.codebook).values())).astype(np.float32)
-    each = list(vectors) if vectors.ndim == 3 and len(vectors) == len(coding.books) else [vectors] * len(coding.books)
-    return tuple(each)
-
-
-def _code_vectors(
-    patient: Patient, files: Files, coding: Coding, seed: int
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The vectors (K, D) of all codes that are counted, and what is said of them.
-
-    FSQ's, LFQ's, those given, the latents' means, or stand-ins.
-    """
-    meta, books = patient.meta, coding.books
-    assert patient.codes is not None
-    if meta.levels:
-        return np.concatenate([fsq_vectors(meta.levels, book.entries) for book in books]), ()
-    if files.codebook is not None:
-        return _given_vectors(patient, files.codebook, coding), ()
-    if meta.quantizer == "lfq" and meta.codebook_size & (meta.codebook_size - 1) == 0:
-        return np.concatenate([lfq_vectors(meta.codebook_size, book.entries) for book in books]), ()
-    learned = patient.split == "train"
-    if "latents" in patient.tokens:
-        latents = patient.tokens["latents"][learned]
-        each = _each_codebook(patient.codes[learned], coding)
-        found = [centroids(one, latents, book.counted) for one, book in zip(each, books, strict=True)]
-        return np.concatenate(found), ("No codebook was given: a code's vector is the mean of its latents.",)
-    patient.real_vectors = False
-    patient.remade = partial(_made_vectors, coding=coding, learned=learned, seed=seed)
-    return patient.remade(patient.codes), (
-        "Neither levels, codebook nor latents were given. So probes use approximate code vectors, made from which "
-        "codes occur next to each other, and their accuracy on codes is a lower bound.",
-    )
-
-
-def _each_codebook(codes: Indices, coding: Coding) -> list[Indices]:
-    """Codes (n, T', H', W') or (n, T', H', W', Q), those of several codebooks numbered from 0 in each."""
-    if len(coding.books) == 1:
-        return [codes]
-    return [np.where(codes[..., place] < 0, -1, codes[..., place] - start) for place, start in enumerate(coding.starts)]
-
-
-def _made_vectors(codes: Indices, coding: Coding, learned: NDArray[np.bool_], seed: int) -> NDArray[np.float32]:
-    """Approximate vectors (K, D), from which codes (N, …) occur next to each other in the learned clips."""
-    each = _each_codebook(codes[learned], coding)
-    seeds = range(seed, seed + len(each))
-    sizes = [book.counted for book in coding.books]
-    return np.concatenate([stand_ins(*one) for one in zip(each, sizes, seeds, strict=True)])
-
-
-def _given_vectors(patient: Patient, path: Source, coding: Coding) -> NDArray[np.float32]:
-    """The user's vectors for the codes that are counted: (K, D), one table for all codebooks, or (Q, K, D)."""
-    books, needed = coding.books, patient.meta.codebook_size
-    vectors: NDArray[np.float32] = next(iter(load_arrays(path).values())).astype(np.float32)
-    if vectors.ndim == 3 and len(vectors) == len(books):
-        tables: list[NDArray[np.float32]] = list(vectors)
-    else:
-        tables = [vectors] * len(books)
-    if tables[0].ndim != 2 or len(tables[0]) < needed or not np.isfinite(vectors).all():
-        raise UserError(f"{path}: expected {needed} or more finite vectors, found {vectors.shape}")
-    width = tables[0].shape[1]
-    channels = patient.tokens["latents"].shape[-1] if "latents" in patient.tokens else width
-    if width != channels:
-        raise UserError(
-            f"{path}: vectors of {width} numbers, but the latents have {channels} channels; "
-            "give the latents that were compared with these vectors, or leave the codebook out"
-        )
-    if len(books) == 1 and books[0].seen is None:
-        return tables[0]
-    return np.concatenate([table[book.entries] for table, book in zip(tables, books, strict=True)])
 
 
 def _add_footage(

@@ -86,7 +86,7 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
         test_clips=float(len(test) ** 2 / (balancing(patient.target[test]) ** 2).sum()) if readings else None,
         probe_still=best[STILL].accuracy if STILL in best else None,
         planted=_planted(best),
-        tokens_a_clip=float(np.prod(patient.meta.grid)), **_kept_interval(best, patient),
+        tokens_a_clip=float(np.prod(patient.meta.grid)), **_kept_interval(best),
     )
 
 
@@ -94,23 +94,18 @@ def _planted(best: Mapping[str, "ProbeResult"]) -> float | None:
     """The gain on what was planted; where that is the clips' own motion, over the gain on this motion itself."""
     if PLANTED not in best:
         return None
-    whole = max(_gain(best[MOVING]), 1e-6) if MOVING in best else 1.0
-    return _gain(best[PLANTED]) / whole
+    whole = max(best[MOVING].gain, 1e-6) if MOVING in best else 1.0
+    return best[PLANTED].gain / whole
 
 
-def _gain(reading: "ProbeResult") -> float:
-    guess = 1 / len(np.unique(reading.target))
-    return (reading.accuracy - guess) / (1 - guess)
-
-
-def _kept_interval(best: Mapping[str, "ProbeResult"], patient: "Patient") -> dict[str, float]:
+def _kept_interval(best: Mapping[str, "ProbeResult"]) -> dict[str, float]:
     """kept_low and kept_high: 95 % percentile interval by the bootstrap over test clips (Efron 1979), the same clips
     drawn for codes and for the point before them that reads best; empty if there is none, or nothing to be read."""
     before = [best[point] for point in ("pixels", "latents") if point in best]
     if not before or "codes" not in best:
         return {}
     reference, codes = max(before, key=lambda one: one.accuracy), best["codes"]
-    floor, count = 1 / len(np.unique(reference.target)), len(reference.target)
+    floor, count = reference.guess, len(reference.target)
     if reference.accuracy <= floor:
         return {}
     weight = np.random.default_rng(KEPT_SEED).multinomial(count, np.full(count, 1 / count), KEPT_DRAWS) / count

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kinetoken.charts.cells import STEPS, Shades, cell_map
-from kinetoken.charts.gains import Gain, gain_chart, gain_of
+from kinetoken.charts.gains import Gain, gain_chart
 from kinetoken.charts.page import render
 from kinetoken.charts.parts import Figure, NumberRow, number_rows
 from kinetoken.diagnosis import figures
@@ -18,6 +18,7 @@ from kinetoken.diagnosis.doctor import Report
 from kinetoken.diagnosis.plain import grouped, unnamed
 from kinetoken.diagnosis.statement import Said
 from kinetoken.diagnosis.text import answer_page, explained, kept_answer, used_answer
+from kinetoken.scores import gain
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = 8  # that the page's sheet knows
@@ -153,7 +154,7 @@ def to_html(report: Report, name: str, library: str = DEFAULT_LIBRARY) -> str:
 
 def _gains(row: Mapping[Any, Any]) -> tuple[float, float, float]:
     value, low, high = (
-        gain_of(row[f"accuracy{end}"], row["accuracy_floor"]) for end in ("", "_ci95_low", "_ci95_high")
+        gain(row[f"accuracy{end}"], row["accuracy_floor"]) for end in ("", "_ci95_low", "_ci95_high")
     )
     return value, low, high
 

@@ -68,6 +68,7 @@ class Patient(PerTrack):
     intake: Mapping[str, float] = dataclasses.field(default_factory=dict)  # numbers found while the codes were read
     vectors: NDArray[np.float32] | None = None  # (K, D) of all codes that are counted
     remade: Callable[[Indices], NDArray[np.float32]] | None = None  # the vectors of other codes, if made from codes
+    unlabelled: bool = False  # were no labels given?
     unreadable: str = ""  # why no probe can be fitted; empty if one can
     notes: tuple[str, ...] = ()  # what was assumed or drawn
     facts: CodeFacts | None = None  # what the checks read; of a user's own files only

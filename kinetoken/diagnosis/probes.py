@@ -26,7 +26,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive
 from kinetoken.core.stage import Context
 from kinetoken.layers import cell_centres, expected_places
-from kinetoken.scores import bootstrap_interval, fitted_temperature, log_softmax
+from kinetoken.scores import bootstrap_interval, fitted_temperature, gain, log_softmax
 from kinetoken.training.loop import Batch, TensorBatches, TrainingParams, fit
 
 Tokens = NDArray[np.float32]
@@ -131,6 +131,16 @@ class ProbeResult:
     def accuracy(self) -> float:
         """Balanced over classes: the mean over classes of the share named rightly (Brodersen et al. 2010)."""
         return float(self.scores.mean())
+
+    @property
+    def guess(self) -> float:
+        """The accuracy of always naming one class."""
+        return best_guess(self.target)
+
+    @property
+    def gain(self) -> float:
+        """Where the accuracy lies between guessing, 0, and no error, 1."""
+        return gain(self.accuracy, self.guess)
 
     @property
     def bits(self) -> Array:
@@ -254,13 +264,13 @@ def moments_probe(splits: Splits, params: MomentsParams, context: Context, label
         scores = _scores(module, val)
         return {"val_loss": float(nn.functional.cross_entropy(scores, torch.from_numpy(splits.val.target)))}
 
-    fit(network, _probe_step, batches, _long_enough(params, len(train)), context, label=label,
+    fit(network, _probe_step, batches, long_enough(params, len(train)), context, label=label,
         validate=validate, monitor="val_loss")
     seen, judged = (_scores(network, part).numpy().astype(np.float64) for part in (val, test))
     return _calibrated("moments", seen, judged, splits)
 
 
-def _long_enough(params: MomentsParams, clips: int) -> MomentsParams:
+def long_enough(params: MomentsParams, clips: int) -> MomentsParams:
     """With so many epochs that LEAST_STEPS are made: a probe of few clips is not to be weak for want of training.
 
     Then training also ends where the validation loss has long been rising.

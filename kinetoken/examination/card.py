@@ -143,7 +143,21 @@ class SetFacts:
 
 
 @dataclasses.dataclass(frozen=True)
-class MotionCard:
+class StoredCard:
+    """What is read back of a card's file, each key checked."""
+
+    tokenizer: TokenizerFacts
+    codes_shape: tuple[int, ...]
+    motion_set: SetFacts
+    verdict: CardVerdict
+    findings: tuple[str, ...]
+    numbers: dict[str, CardNumber]
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class MotionCard(StoredCard):
     """What an examination found.
 
     tokenizer: its facts; codes_shape: of one clip's codes; numbers: by the keys of docs/examine.md, one that could not
@@ -162,14 +176,6 @@ class MotionCard:
     True
     """
 
-    tokenizer: TokenizerFacts
-    codes_shape: tuple[int, ...]
-    motion_set: SetFacts
-    verdict: CardVerdict
-    findings: tuple[str, ...]
-    numbers: dict[str, CardNumber]
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...]
     diagnosis: dict[str, Any] = dataclasses.field(repr=False)
     result: "DiagnosisResult | None" = dataclasses.field(default=None, repr=False, compare=False)
     samples: tuple[Sample, ...] = dataclasses.field(default=(), repr=False, compare=False)
@@ -248,17 +254,3 @@ def read_card(path: Path) -> MotionCard:
         raise UserError(f"{path}: a damaged card: {error}") from None
     diagnosis = content.get("diagnosis")
     return MotionCard(**vars(stored), diagnosis=diagnosis if isinstance(diagnosis, dict) else {})
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredCard:
-    """What is read back of a card's file, each key checked."""
-
-    tokenizer: TokenizerFacts
-    codes_shape: tuple[int, ...]
-    motion_set: SetFacts
-    verdict: CardVerdict
-    findings: tuple[str, ...]
-    numbers: dict[str, CardNumber]
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kinetoken.inference.commands import Force, Json, Quiet, Threads
+from kinetoken.commands import Force, Json, Quiet, Threads, show
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -58,7 +58,7 @@ def examine(
         )
         if out is not None:
             progress.say(f"written to {out}: card.html, card.md, card.json and the folder diagnosis")
-    _show(card.to_json(), card.to_markdown(), as_json)
+    show(card.to_json(), card.to_markdown(), as_json)
 
 
 @commands.command("compare-cards")
@@ -86,12 +86,4 @@ def compare_cards(
     found = compare.compare_cards(cards)
     if out is not None:
         found.write(out, force=force)
-    _show(found.to_json(), comparison_markdown(found), as_json)
-
-
-def _show(content: object, text: str, as_json: bool) -> None:
-    import json
-
-    if as_json:
-        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    typer.echo(text.rstrip("\n"))
+    show(found.to_json(), comparison_markdown(found), as_json)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.chain import Painted
+from kinetoken.diagnosis.usage import usage_of
 from kinetoken.examination.checking import Array, CheckedTokenizer, Floats, Pixels
 from kinetoken.examination.motion_set import MotionSet
 from kinetoken.tokenizer.scoring import ClipScores, Originals, psnr, reconstruction_metrics, score_clips
@@ -124,7 +125,8 @@ class Storage:
 
 
 def storage(tokenizer: CheckedTokenizer, codes: Array) -> Storage:
-    """Of a tokenizer that is not quantized: latents as 16-bit numbers, and no entropy."""
+    """Entropy as if all tokens were drawn alone. Of a tokenizer that is not quantized: latents as 16-bit numbers, and
+    no entropy."""
     facts = tokenizer.facts
     tokens = int(np.prod(codes.shape[1:]))
     raw = 24.0 * facts.frames * facts.size**2
@@ -133,11 +135,7 @@ def storage(tokenizer: CheckedTokenizer, codes: Array) -> Storage:
     size = facts.codebook_size or int(codes.max()) + 1
     axis = tokenizer.layout.index("Q") if "Q" in tokenizer.layout else None
     books = [codes] if axis is None else list(np.moveaxis(codes, axis, 0))
-    entropy = sum(_entropy_bits(book) * book.size / len(codes) for book in books)
+    entropy = sum(
+        usage_of(np.unique(book, return_counts=True)[1]).entropy_bits * book.size / len(codes) for book in books
+    )
     return Storage(tokens, tokens * float(np.log2(max(size, 2))), entropy, raw)
-
-
-def _entropy_bits(codes: Array) -> float:
-    """Of one token, if all were drawn alone from how often each code occurs."""
-    share = np.unique(codes, return_counts=True)[1] / codes.size
-    return float(-(share * np.log2(share)).sum())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kinetoken.commands import Force, Json, Quiet, Threads, show
 from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,11 +53,6 @@ MediaOrCodes = Annotated[Path | None, typer.Option(
 CodesOut = Annotated[Path | None, typer.Option("--codes", help="Codes table (.parquet), beside --out or in its place.")]
 Scale = Annotated[int, typer.Option(min=1, help="Enlarge video pixels by this factor; arrays keep their size.")]
 Format = Annotated[str, typer.Option("--format", metavar="webm|mp4|npy", help="Of the files in a folder.")]
-# these four are options of all sub-commands, `kinetoken.cli` has them from here
-Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over an output that exists.")]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
 TOKENIZER = Path("models/tokenizer")
 
@@ -95,7 +91,7 @@ def tokenize(
         count = write_named_codes(partial, _noting_grid(stream, grid))
     _end(opened)
     text = f"{count} clips as codes of {'×'.join(map(str, grid))} in {out}"
-    _show({"clips": count, "grid": grid, "out": str(out)}, text, as_json)
+    show({"clips": count, "grid": grid, "out": str(out)}, text, as_json)
 
 
 @commands.command()
@@ -478,9 +474,3 @@ def _show_table(rows: list[dict[str, object]], as_json: bool) -> None:
     import pandas as pd
 
     _give(pd.DataFrame(rows), None, False, as_json)
-
-
-def _show(content: object, text: str, as_json: bool) -> None:
-    import json
-
-    typer.echo(json.dumps(content, indent=2, sort_keys=True) if as_json else text)

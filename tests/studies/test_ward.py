@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy.stats import t as student
@@ -12,6 +13,8 @@ from scipy.stats import t as student
 from kinetoken.codes import CodesMeta, CodesTable
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context
+from kinetoken.diagnosis.causes import judge
+from kinetoken.diagnosis.measures import Measures
 from kinetoken.diagnosis.rules import CAUSES, FACTS, LIMITS, USES
 from kinetoken.scenes.motion import Trajectories
 from kinetoken.scenes.rendering import Rendering
@@ -316,3 +319,18 @@ def test_a_broken_pipeline_is_named(
     assert judged([twin, found])["named"].tolist() == [HEALTHY, cause]
 
 
+
+
+def test_the_rules_of_today_judge_the_committed_measures_no_worse() -> None:
+    """Not a run of the study: its stored measures, which lack those that the doctor takes since."""
+    table = pd.read_csv(ROOT / "studies" / "ward" / "plots" / "cases.csv")
+    table = table[~table["cured"] & ((table["cause"] == HEALTHY) | table["counted"])]
+    names = {field.name for field in dataclasses.fields(Measures)} & set(table.columns)
+    wrong = []
+    for row in table.to_dict("records"):
+        known = {name: None if pd.isna(row[name]) else row[name] for name in names} | {"tokens_a_clip": 256.0}
+        known["codebook_size"] = int(row["codebook_size"])
+        pooled = row["fault"] in ("pooling", "bypassed")
+        if judge(Measures(**known), pooled=pooled).cause != row["cause"]:
+            wrong.append(row["name"])
+    assert wrong == [] and (table["half"] == "scoring").sum() == 64 + 68

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.api import DEFAULT, Data, _history, _required
-from kinetoken.diagnosis.checks import CodeFacts, all_findings
+from kinetoken.diagnosis.checks import CodeFacts, checked
 from kinetoken.diagnosis.finding import Finding
 from kinetoken.diagnosis.intake import Files, take_in
 
@@ -75,7 +75,7 @@ def facts_of(codes: Data, config: dict[str, Any] | None = None, layout: str | No
 
 def found(codes: Data, config: dict[str, Any] | None = None, **beside: Any) -> dict[str, Finding]:
     """The findings by name."""
-    return {one.name: one for one in all_findings(facts_of(codes, config, **beside))}
+    return {one.name: one for one in checked(facts_of(codes, config, **beside)).findings}
 
 
 def costly(codes: Data, config: dict[str, Any] | None = None, **beside: Any) -> dict[str, Finding]:

@@ -12,12 +12,17 @@ from kinetoken.diagnosis.checks.facts import CodeFacts, Holes, Sight
 from kinetoken.diagnosis.checks.passage import Passage
 from kinetoken.diagnosis.finding import Finding
 
-__all__ = ["Checked", "CodeFacts", "Finding", "Holes", "Passage", "Sight", "all_findings", "checked", "use_numbers"]
+__all__ = ["Checked", "CodeFacts", "Finding", "Holes", "Passage", "Sight", "checked"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What the checks found, those of the use of codes first, and their numbers: see `use_numbers`."""
+    """What the checks found, those of the use of codes first, and numbers on it, with baselines (`*_floor`) where
+    they have one.
+
+    numbers: neighbours (time, rows, columns); drift (variation, and what chance gives); duplicates, again and training
+    where the files for them were given.
+    """
 
     findings: tuple[Finding, ...]
     numbers: dict[str, Any]
@@ -34,20 +39,6 @@ def checked(facts: CodeFacts) -> Checked:
         scale.scaled_inputs(facts), entries.unused_ranges(facts), entries.counts_matter(facts), order.chunked(facts),
     )
     return Checked(tuple(one for one in found if one is not None), _numbers(facts, drift, copies))
-
-
-def all_findings(facts: CodeFacts) -> tuple[Finding, ...]:
-    """What the checks found; empty of sound codes."""
-    return checked(facts).findings
-
-
-def use_numbers(facts: CodeFacts) -> dict[str, Any]:
-    """Numbers on the use of codes, nested, with baselines (`*_floor`) where they have one.
-
-    neighbours: time, rows, columns; drift: variation with its floor by chance; duplicates, again and training where
-    the files for them were given.
-    """
-    return checked(facts).numbers
 
 
 def _places(facts: CodeFacts) -> tuple[Finding | None, ...]:

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,18 +9,8 @@ from hypothesis import strategies as st
 from kinetoken.diagnosis.causes import CANNOT_TELL, Verdict, judge
 from kinetoken.diagnosis.finding import CERTAIN, DATA, KEPT, USE, Finding
 from kinetoken.diagnosis.measures import Measures
-from kinetoken.diagnosis.rules import (
-    CAUSES,
-    FACTS,
-    HEALTHY,
-    KEEPING,
-    LIMITS,
-    POOLING,
-    THRESHOLDS,
-    UNCERTAIN,
-    USES,
-    Reasoning,
-)
+from kinetoken.diagnosis.reasoning import THRESHOLDS, Reasoning
+from kinetoken.diagnosis.rules import CAUSES, FACTS, HEALTHY, KEEPING, LIMITS, POOLING, UNCERTAIN, USES
 from kinetoken.diagnosis.statement import READINGS, state
 from kinetoken.diagnosis.text import verdict_page
 
@@ -352,6 +343,21 @@ def test_leaving_out_what_codes_are_compared_with_never_makes_anything_healthy(w
     if judge(less).healthy and not (name == "probe_pixels" and whole.probe_latents is not None):
         assert judge(whole).healthy or judge(whole).kept.question == DATA
     assert not judge(dataclasses.replace(whole, probe_codes=None)).healthy
+
+
+def test_the_page_on_the_doctor_names_todays_thresholds() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs/doctor.md").read_text(encoding="utf-8").split())
+    t = THRESHOLDS
+    assert f"whole interval lies below {100 * t.kept:.0f} %" in text and f"or where {100 * t.nearly_kept:.0f} %" in text
+    assert f"fewer than {t.few_clips} training clips" in text and t.planted == 0.5 and "less than half of it" in text
+    assert f"perplexity below {t.few_codes:.0f} on what moves" in text
+    assert f"over {100 * t.one_code_anywhere:.0f} % of all tokens" in text
+
+
+def test_labels_of_too_few_clips_are_said_so_and_not_taken_for_none() -> None:
+    unread = bare(probe_codes=None, probe_codes_pooled=None, probe_pixels=None, probe_pixels_half=None)
+    verdict = judge(unread, too_few="label 'a' has 2 clips in split 'train', at least 4 are needed")
+    assert verdict.cause == "too little data" and "label 'a' has 2 clips" in verdict.evidence
 
 
 def test_page_states_cause_evidence_cure_and_every_measure_once() -> None:

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from kinetoken.diagnosis.chain import averaged_over_space, even_sample, pixel_tokens
+from kinetoken.diagnosis.chain import (
+    averaged_over_space,
+    even_sample,
+    flow_tokens,
+    pixel_tokens,
+    still_tokens,
+)
 
 
 def test_even_sample_keeps_the_proportions_and_spreads() -> None:
@@ -36,3 +42,32 @@ def test_averaging_forgets_where() -> None:
     moved = np.roll(tokens, 1, axis=3)
     assert averaged_over_space(tokens).shape == (2, 4, 1, 1, 5)
     assert averaged_over_space(moved) == pytest.approx(averaged_over_space(tokens), abs=1e-6)
+
+
+@pytest.mark.parametrize(("right", "down"), [(1, 0), (0, -1), (-1, 1)])
+def test_flow_is_the_velocity_and_colour_of_what_moves(right: int, down: int) -> None:
+    y, x = np.mgrid[:32, :32]
+    frames = np.stack([
+        np.exp(-((x - 16 - right * t) ** 2 + (y - 16 - down * t) ** 2) / 18) for t in range(-4, 4)
+    ])[None, ..., None]
+    colour = np.array([200.0, 100.0, 20.0])
+    pixels = np.rint(frames * colour).astype(np.uint8)
+    found = flow_tokens(pixels, 2)
+    assert found.shape == (1, 2, 1, 1, 6)
+    velocity = found[0, :, 0, 0, :2]
+    assert velocity == pytest.approx(np.array([[right, down]] * 2), abs=0.12)
+    hue = found[0, 0, 0, 0, 3:]
+    assert hue / hue.sum() == pytest.approx(colour / colour.sum(), abs=0.01)
+    still = flow_tokens(np.repeat(pixels[:, :1], 8, 1), 2)
+    assert np.abs(still[..., :2]).max() == 0 and still[..., 2].max() < found[..., 2].min()
+
+
+def test_still_tokens_hold_the_mean_frames_colours_and_nothing_of_its_order() -> None:
+    rng = np.random.default_rng(0)
+    clips = rng.integers(0, 256, (3, 4, 8, 12, 3)).astype(np.uint8)
+    found = still_tokens(clips, (4, 2, 3))
+    assert found.shape == (3, 1, 2, 3, 18)
+    assert np.allclose(found, still_tokens(clips[:, ::-1], (2, 2, 3)), atol=1e-5)
+    mean = clips.mean(1).reshape(3, 2, 4, 3, 4, 3).mean((2, 4)) / 255  # (n, rows, columns, colour)
+    first = found[:, 0].reshape(3, 2, 3, 3, 6)[..., 0]  # the constant polynomial, of unit norm over 16 pixels
+    assert np.allclose(first, 4 * mean, atol=1e-4)

@@ -16,8 +16,9 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.api import DEFAULT
 from kinetoken.diagnosis.chain import FLOW, STILL
-from kinetoken.diagnosis.intake import Files, laid_out, take_in
+from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.patient import Patient
+from kinetoken.diagnosis.spaces import laid_out
 
 GRID, SIZE, COUNT = (2, 3, 4), 20, 60
 

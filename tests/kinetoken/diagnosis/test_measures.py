@@ -5,7 +5,7 @@ from kinetoken.codes import CodesMeta
 from kinetoken.diagnosis.measures import halved, least_pair, measure, misplaced, row_hashes
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import Labelled, ProbeResult, Splits
-from kinetoken.diagnosis.rules import THRESHOLDS
+from kinetoken.diagnosis.reasoning import THRESHOLDS
 
 RNG = np.random.default_rng(3)
 

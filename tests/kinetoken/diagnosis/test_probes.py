@@ -7,6 +7,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.chain import averaged_over_space
 from kinetoken.diagnosis.probes import (
+    LEAST_STEPS,
     Labelled,
     MomentsParams,
     ProbeResult,
@@ -17,7 +18,9 @@ from kinetoken.diagnosis.probes import (
     knn_probe,
     label_information_bits,
     linear_probe,
+    long_enough,
     moments_probe,
+    rarities,
     read_all,
     strongest,
 )
@@ -121,3 +124,22 @@ def test_same_seed_reads_the_same(spots: Splits) -> None:
     short = Splits(moving_spots(64, 3), moving_spots(32, 4), moving_spots(32, 5), 2)
     first, second = (moments_probe(short, PARAMS, SILENT, "x").probabilities for _ in range(2))
     assert (first == second).all()
+
+
+def test_rarity_is_the_codes_own_share_at_its_place_and_anywhere() -> None:
+    codes = np.zeros((8, 1, 1, 2), np.int32)
+    codes[:, 0, 0, 1] = 1
+    codes[0, 0, 0, 0] = 1  # rare at the first place, half of all anywhere
+    part = Labelled(codes[..., None].astype(np.float32), np.arange(8) % 2, codes)
+    found = rarities(Splits(part, part, part, 2, approximate=True)).train.tokens
+    anywhere = (np.array([7, 9]) + 0.5) / (16 + 0.5 * 3)
+    assert found[0, 0, 0, 0] == pytest.approx(-np.log2([(1 + anywhere[1]) / 9, anywhere[1]]), abs=1e-5)
+    assert found[1, 0, 0, 0] == pytest.approx(-np.log2([(7 + anywhere[0]) / 9, anywhere[0]]), abs=1e-5)
+
+
+def test_a_reading_that_is_sure_needs_no_further_probe_and_few_clips_no_fewer_steps(spots: Splits) -> None:
+    sure = Labelled(np.eye(2, dtype=np.float32)[np.arange(80) % 2].reshape(80, 1, 1, 1, 2), np.arange(80) % 2)
+    assert set(read_all(Splits(sure, sure, sure, 2), PARAMS, SILENT, "sure")) <= {"linear", "knn"}
+    longer = long_enough(dataclasses.replace(PARAMS, epochs=2, batch_size=64), 100)
+    assert longer.epochs * 2 >= LEAST_STEPS > (longer.epochs - 1) * 2 and longer.patience > 0
+    assert long_enough(PARAMS, 10**6) is PARAMS

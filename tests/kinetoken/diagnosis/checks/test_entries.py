@@ -8,7 +8,7 @@ import torch
 from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ, VectorQuantize
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.checks import use_numbers
+from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.checks.entries import copies, reachable, representable
 from tests.support.peers import costly, facts_of, found, peer, quantized, trained
 
@@ -143,7 +143,7 @@ def test_duplicate_entries_are_counted_once() -> None:
     vectors = np.repeat(true, 16, 0) * (1 + 1e-6 * rng.standard_normal((512, 1)).astype(np.float32))
     codes = rng.integers(0, 512, (100, 4, 8, 8))
     facts = facts_of(codes, {"codebook_size": 512}, codebook=vectors)
-    assert use_numbers(facts)["duplicates"] == {
+    assert checked(facts).numbers["duplicates"] == {
         "entries": 512, "distinct": 32, "used": 512, "used_distinct": 32, "usage_distinct": 1 / 16,
     }
     finding = found(codes, {"codebook_size": 512}, codebook=vectors)["duplicate entries"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from vector_quantize_pytorch import FSQ
 
-from kinetoken.diagnosis.checks import Passage, use_numbers
+from kinetoken.diagnosis.checks import Passage, checked
 from kinetoken.diagnosis.checks.order import ORDERS, Order
 from tests.support.peers import costly, facts_of, found, peer, quantized
 
@@ -38,13 +38,13 @@ def test_codes_flattened_in_another_order(order: Order) -> None:
 def test_neighbours_are_counted_as_they_are() -> None:
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 4, (60, 3, 4, 5))
-    numbers = use_numbers(facts_of(codes, {"codebook_size": 4}))["neighbours"]
+    numbers = checked(facts_of(codes, {"codebook_size": 4})).numbers["neighbours"]
     assert numbers["time"] == (codes[:, 1:] == codes[:, :-1]).mean()
     assert numbers["rows"] == (codes[:, :, 1:] == codes[:, :, :-1]).mean()
     assert numbers["columns"] == (codes[..., 1:] == codes[..., :-1]).mean()
     share = np.bincount(codes.ravel()) / codes.size
     assert numbers["rows_floor"] == pytest.approx((share**2).sum())
-    image = use_numbers(facts_of(codes[:, 0], {"codebook_size": 4}, layout="B,H,W"))["neighbours"]
+    image = checked(facts_of(codes[:, 0], {"codebook_size": 4}, layout="B,H,W")).numbers["neighbours"]
     assert "time" not in image and image["columns"] == (codes[:, 0, :, 1:] == codes[:, 0, :, :-1]).mean()
 
 
@@ -84,7 +84,7 @@ def test_codes_that_drift_over_the_file() -> None:
     moved = np.where(np.random.default_rng(1).random(codes.shape) < 0.5 * late, codes % 20, codes)
     finding = found(moved, {"codebook_size": 60})[DRIFT]
     assert finding.severity == 0 and finding.confidence == "possible"
-    numbers = use_numbers(facts_of(moved, {"codebook_size": 60}))["drift"]
+    numbers = checked(facts_of(moved, {"codebook_size": 60})).numbers["drift"]
     assert numbers["variation"] == pytest.approx(0.32, abs=0.05) and numbers["variation_floor"] < 0.15
     assert DRIFT not in found(codes, {"codebook_size": 60})
 

@@ -8,7 +8,7 @@ import torch
 from vector_quantize_pytorch import FSQ
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.checks import use_numbers
+from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.checks.repeat import together
 from tests.support.peers import facts_of, found, peer
 
@@ -42,7 +42,7 @@ def test_the_same_codes_are_no_finding() -> None:
     model = Encoder(torch.nn.BatchNorm3d(4)).eval()
     first, second = extracted(model, 16), extracted(model, 50)
     facts = facts_of(first, LEVELS, again=second)
-    assert use_numbers(facts)["again"] == {"tokens_differing": 0, "clips_differing": 0, "clips": 250}
+    assert checked(facts).numbers["again"] == {"tokens_differing": 0, "clips_differing": 0, "clips": 250}
     assert not {RUNS, BATCH} & set(found(first, LEVELS, again=second))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from vector_quantize_pytorch import FSQ, VectorQuantize
 
-from kinetoken.diagnosis.checks import use_numbers
+from kinetoken.diagnosis.checks import checked
 from tests.support.peers import facts_of, found, peer, quantized, trained
 
 NAME, MADE = "inputs on another scale", peer(150)
@@ -27,7 +27,7 @@ def test_fsq_saturates() -> None:
     assert "read as [0, 255]" in finding.evidence
     codes = quantized(FSQ(LEVELS), encoded(400))  # of several corners
     assert found(codes, {"levels": LEVELS})[NAME].confidence == "possible"
-    assert use_numbers(facts_of(codes, {"levels": LEVELS}))["saturated_tokens"]["share"] > 0.9
+    assert checked(facts_of(codes, {"levels": LEVELS})).numbers["saturated_tokens"]["share"] > 0.9
     assert NAME not in found(quantized(FSQ(LEVELS), well), {"levels": LEVELS}, latents=well)
 
 

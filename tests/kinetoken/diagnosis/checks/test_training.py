@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.checks import use_numbers
+from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.history import read_curves
 from tests.support.peers import facts_of, found
 
@@ -63,7 +63,7 @@ def test_curves_of_files(tmp_path: Path) -> None:
     plain = read_curves(tmp_path / "h.json")
     assert plain.losses == () and plain.late_fall is None and plain.usage is not None and plain.usage.step == "step"
     facts = facts_of(CODES, {"codebook_size": 64}, history={"usage": RISE})
-    assert use_numbers(facts)["training"]["usage"] == {"peak": 0.98, "end": 0.98}
+    assert checked(facts).numbers["training"]["usage"] == {"peak": 0.98, "end": 0.98}
 
 
 @pytest.mark.parametrize(("columns", "message"), [
