@@ -40,11 +40,6 @@ def majority_accuracy(train: Labels, test: Labels) -> float:
     return float((test == np.bincount(train).argmax()).mean())
 
 
-def gain(accuracy: float, baseline: float) -> float:
-    """Where an accuracy lies between a baseline, 0, and no error, 1."""
-    return (accuracy - baseline) / (1 - baseline) if baseline < 1 else 0.0
-
-
 def expected_calibration_error(probabilities: Array, target: Labels, bins: int = ECE_BINS) -> float:
     """Mean |confidence − accuracy| of the top label over bins of equal mass. probabilities (N, C).
 

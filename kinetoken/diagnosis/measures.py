@@ -16,6 +16,11 @@ PLANTED = "planted"  # what was planted in the codes: labels, or what moves
 MOVING = "moving"  # what moves, as it was planted
 
 
+def gain(accuracy: float, baseline: float) -> float:
+    """Where an accuracy lies between a baseline, 0, and no error, 1."""
+    return (accuracy - baseline) / (1 - baseline) if baseline < 1 else 0.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Measures:
     """What the diagnosis measured; None where its input was missing. Accuracies are balanced over classes."""

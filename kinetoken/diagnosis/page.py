@@ -15,10 +15,10 @@ from kinetoken.charts.parts import Figure, NumberRow, number_rows
 from kinetoken.diagnosis import figures
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
 from kinetoken.diagnosis.doctor import Report
+from kinetoken.diagnosis.measures import gain
 from kinetoken.diagnosis.plain import grouped, unnamed
 from kinetoken.diagnosis.statement import Said
 from kinetoken.diagnosis.text import answer_page, explained, kept_answer, used_answer
-from kinetoken.scores import gain
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = 8  # that the page's sheet knows

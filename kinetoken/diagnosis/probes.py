@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive
 from kinetoken.core.stage import Context
+from kinetoken.diagnosis.measures import gain
 from kinetoken.layers import cell_centres, expected_places
-from kinetoken.scores import bootstrap_interval, fitted_temperature, gain, log_softmax
+from kinetoken.scores import bootstrap_interval, fitted_temperature, log_softmax
 from kinetoken.training.loop import Batch, TensorBatches, TrainingParams, fit
 
 Tokens = NDArray[np.float32]

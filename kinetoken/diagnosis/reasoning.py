@@ -8,8 +8,7 @@ classes, so the baseline is one over their number.
 import dataclasses
 import math
 
-from kinetoken.diagnosis.measures import Measures
-from kinetoken.scores import gain
+from kinetoken.diagnosis.measures import Measures, gain
 
 UPSTREAM = ("pixels", "latents")  # points before the codes, the first before the second
 
