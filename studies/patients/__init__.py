@@ -1,0 +1,1 @@
+"""Patients from elsewhere: codes of other libraries' quantizers and hand-made tables, sound and broken."""
