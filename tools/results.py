@@ -23,6 +23,7 @@ from tools.headline_words import GROUPS, WORDS
 NONE = "–"
 UNITS = ("share", "dB", "px", "%", "×", "points", "of 1")
 FAULT_INJECTION = "studies/ward/metrics.json"
+MADE_ELSEWHERE = "studies/patients/metrics.json"
 
 MOST_IMPORTANT = (
     "train_tokenizer.centroid_error_px",
@@ -269,6 +270,22 @@ def _fault_injection(source: Source) -> str:
     return markdown(["", "result", "95 % interval"], rows)
 
 
+def _made_elsewhere(source: Source) -> str:
+    metrics: Mapping[str, Any] = json.loads((source.root / MADE_ELSEWHERE).read_text(encoding="utf-8"))
+    rows = []
+    for words, group, count, of in (
+        ("right headline, of faults and of codes with nothing to compare", "scored", "named_right", "cases"),
+        ("faults that cost at least 5 points, called healthy", "scored", "false_healthy", "faults_of_5_points"),
+        ("sound codes called faulty", "healthy", "false_alarms", "cases"),
+    ):
+        scoring, setting = metrics[group], metrics["set"][group]
+        ends = (scoring[f"{count}_share_ci95_{end}"] for end in ("low", "high"))
+        rows.append([
+            words, f"**{scoring[count]} of {scoring[of]}**", _interval(*ends), f"{setting[count]} of {setting[of]}",
+        ])
+    return markdown(["", "scored half", "95 % interval", "half that thresholds were set on"], rows)
+
+
 TABLES: dict[str, Callable[[Source], str]] = {
     "headline": _headline,
     "all": _all,
@@ -280,4 +297,5 @@ TABLES: dict[str, Callable[[Source], str]] = {
     "time": _time,
     "studies": _studies,
     "fault_injection": _fault_injection,
+    "made_elsewhere": _made_elsewhere,
 }

@@ -7,7 +7,7 @@ from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
 from kinetoken.dataset import Dataset
 from kinetoken.diagnosis import usage
-from kinetoken.diagnosis.chain import Diagnosis, painted, walk
+from kinetoken.diagnosis.chain import Diagnosis, decoded_points, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
@@ -43,6 +43,10 @@ def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: P
         tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
         all_rows=row_hashes(table.codes),
     )
+    patient.decoded = lambda: decoded_points(
+        dataset.tokenizer, sampled.codes, scene.background(), device, progress
+    )
+    patient.decodes_these = True
     patient.vectors = Codebook.of(dataset.tokenizer).vectors.numpy()
     patient.clips_a_class = int(np.unique(table.label[table.split == "train"], return_counts=True)[1].min())
     return patient

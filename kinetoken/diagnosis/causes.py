@@ -20,10 +20,11 @@ from kinetoken.diagnosis.rules import (
     LIMITS,
     UNCERTAIN,
     USES,
+    WEAK,
     Rule,
     comparison,
     one_code_left,
-    too_weak,
+    planted_missed,
     unused_share,
 )
 
@@ -162,19 +163,25 @@ def _too_few(why: str) -> Finding:
     )
 
 
+STRONGER: dict[tuple[str, ...], str] = {  # what to bring for stronger readings, by the measure that shows them weak
+    ("planted",): "Bring the codes' vectors (--codebook) or their levels (--config), or more clips.",
+    ("probe_reconstructions",): (
+        "Bring the encoder's output (--latents) with --codebook or levels (--config): then it is known which codes the "
+        "reconstructions are of."
+    ),
+}
+
+
 def _lost(r: Reasoning) -> Finding:
     """A loss that is sure: its cause, or where it happened if no measure that is there shows the cause."""
-    if weak := too_weak(r):
-        return Finding(
-            "probe too weak", KEPT, None, LIKELY, weak,
-            "Bring the codes' vectors (--codebook) or their levels (--config), or more clips.", ("planted",),
-        )
+    if weak := _first(WEAK, r):
+        return dataclasses.replace(weak, surer=STRONGER[weak.rests_on])
     cause, missing = _cause(r)
     if cause:
         return cause
     if missing:
         return Finding(_where(r), KEPT, r.lost(), LIKELY, comparison(r), _ask(missing))
-    found = _first((*KEEPING[1:], CAUSES[-1]), r, r.lost())  # little is lost and nothing is wrong; or by elimination
+    found = _first((KEEPING[1], CAUSES[-1]), r, r.lost())  # little is lost and nothing is wrong; or by elimination
     assert found is not None
     return found
 
@@ -209,11 +216,9 @@ def _not_lost(r: Reasoning) -> Finding:
     cause, missing = _cause(r)
     if cause and r.kept(r.need("probe_codes"), r.best("pixels", "latents")) < r.limit.kept:
         return dataclasses.replace(cause, confidence=POSSIBLE)
-    if not missing and (nearly := _first(KEEPING[1:], r, r.lost())):
-        return nearly
-    uncertain = _first(UNCERTAIN, r)
-    assert uncertain is not None
-    return dataclasses.replace(uncertain, surer=" ".join(filter(None, ("Bring more test clips.", _ask(missing)))))
+    found = _first(KEEPING[2:] if missing else KEEPING[1:], r, r.lost()) or _first(UNCERTAIN, r)
+    assert found is not None
+    return dataclasses.replace(found, surer=" ".join(filter(None, ("Bring more test clips.", _ask(missing)))))
 
 
 def _nothing_upstream(r: Reasoning) -> str:
@@ -221,7 +226,7 @@ def _nothing_upstream(r: Reasoning) -> str:
         f"Probes classify {r.need('probe_codes'):.1%} of test clips correctly from the codes; guessing gives "
         f"{r.m.floor:.1%}. Whether more could be read before coding is not known: nothing upstream was given."
     )
-    weak = too_weak(r)
+    weak = planted_missed(r)
     return f"{said} {weak}" if weak else said
 
 

@@ -1,7 +1,7 @@
 """The chain pixels → latents → codes → pooled codes, each as tokens (N, T', H', W', D) of the same clips."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -28,6 +28,7 @@ Pixels = NDArray[np.uint8]
 CHAIN = ("pixels", "latents", "codes", "codes_pooled")
 FLOW = "pixels_flow"  # the mean motion of each time slice
 STILL = "pixels_still"  # the clips' mean frame in colour: what can be read without motion
+DECODED = "reconstructions"  # decoded from the codes, and read as pixels are
 CHUNK = 16  # clips turned into numbers at once: small enough for the cache
 
 
@@ -91,12 +92,7 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
     progress.phase("reading clips", len(chosen), "clips")
     for pixels, track_id in _selected(store, chosen.track_id):
         rows = rows_by_track(track_id, chosen.track_id)
-        found = pixel_tokens(pixels, background, grid)
-        tokens.setdefault("pixels", np.empty((len(chosen), *found.shape[1:]), np.float32))[rows] = found
-        frame = still_tokens(pixels, grid)
-        tokens.setdefault(STILL, np.empty((len(chosen), *frame.shape[1:]), np.float32))[rows] = frame
-        flow = flow_tokens(pixels, grid[0])
-        tokens.setdefault(FLOW, np.empty((len(chosen), *flow.shape[1:]), np.float32))[rows] = flow
+        put(tokens, len(chosen), rows, seen_in(pixels, background, grid))
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)
         total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
         among = np.isin(rows, shown)
@@ -178,6 +174,23 @@ def painted(
     return judged_painting(decode, pixels, mask, mean_video)
 
 
+def decoded_points(
+    tokenizer: "Tokenizer", indices: Indices, background: NDArray[np.float32], device: torch.device,
+    progress: Progress,
+) -> dict[str, Tokens]:
+    """What is seen in the reconstructions from codes (N, T', H', W'), read as pixels are."""
+    found: dict[str, Tokens] = {}
+    progress.phase("decoding", len(indices), "clips")
+    for start in range(0, len(indices), CHUNK):
+        part = np.arange(start, min(start + CHUNK, len(indices)))
+        with torch.no_grad():
+            drawn = tokenizer.decode(torch.from_numpy(indices[part]).long().to(device)).float().cpu().numpy()
+        pixels = np.rint(np.clip(drawn, 0, 1) * 255).astype(np.uint8)
+        put(found, len(indices), part, seen_in(pixels, background, indices.shape[1:]))
+        progress.advance(len(part))
+    return found
+
+
 def judged_painting(
     draw: Callable[[slice], NDArray[np.float32]], pixels: Pixels, mask: NDArray[np.bool_],
     mean_video: NDArray[np.float32],
@@ -231,6 +244,20 @@ def pixel_tokens(pixels: Pixels, background: NDArray[np.float32], grid: tuple[in
             rearrange(found.numpy(), "(n t f) k h w -> n t h w (f k)", t=slices, f=pixels.shape[1] // slices)
         )
     return np.concatenate(parts)
+
+
+def seen_in(pixels: Pixels, background: NDArray[np.float32], grid: tuple[int, int, int]) -> dict[str, Tokens]:
+    """All that pixels (N, T, H, W, 3) are read by: their tokens, those of their mean frames, and of what moves."""
+    flow = np.zeros((len(pixels), grid[0], 1, 1, 6), np.float32)
+    if pixels.shape[1] > grid[0]:
+        flow = flow_tokens(pixels, grid[0])
+    return {"pixels": pixel_tokens(pixels, background, grid), STILL: still_tokens(pixels, grid), FLOW: flow}
+
+
+def put(tokens: dict[str, Tokens], count: int, rows: NDArray[np.int64], found: Mapping[str, Tokens]) -> None:
+    """Write what was found of these rows to tables of `count` rows, which are made when first written to."""
+    for point, values in found.items():
+        tokens.setdefault(point, np.empty((count, *values.shape[1:]), np.float32))[rows] = values
 
 
 def still_tokens(pixels: Pixels, grid: tuple[int, int, int]) -> Tokens:

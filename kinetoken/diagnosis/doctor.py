@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 from kinetoken.core.stage import Context
 from kinetoken.diagnosis import tally
 from kinetoken.diagnosis.causes import Verdict, judge
-from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis
+from kinetoken.diagnosis.chain import CHAIN, DECODED, FLOW, STILL, Diagnosis
 from kinetoken.diagnosis.checks import checked
 from kinetoken.diagnosis.control import planted_labels, planted_motion
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY
 from kinetoken.diagnosis.embedding import embed
-from kinetoken.diagnosis.measures import FEW_CLIPS, MOVING, PLANTED, Measures, halved
+from kinetoken.diagnosis.measures import FEW_CLIPS, MOVING, PLANTED, Measures, halved, mismatch
 from kinetoken.diagnosis.numbers import Readings, examine, information_table, shown_features
 from kinetoken.diagnosis.patient import Patient
 from kinetoken.diagnosis.probes import ProbeResult, read_all, read_linearly, strongest
 from kinetoken.diagnosis.reasoning import THRESHOLDS
 from kinetoken.diagnosis.statement import Statement, state
+from kinetoken.diagnosis.vectors import sums_of_codebooks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
 CLEARLY = 0.05  # accuracy on validation clips by which a reader that codes do not have must read more
 LEAST_SHOWN = 8  # clips in a view
+SUMS = "codes_sum"  # of the vectors of several codebooks, as a residual quantizer's decoder gets them
 MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
 
 
@@ -58,6 +60,12 @@ def diagnose(patient: Patient, params: Diagnosis, context: Context) -> Report:
             readings = {point: read_all(patient.splits(point), params.probe, context, point) for point in points}
             if "pixels" in points:
                 _read_clips_further(readings, patient, params, context)
+            if _may_be_missed(readings) and patient.remade is None and patient.depth > 1:
+                whole = patient.splits("codes", sums_of_codebooks(patient.tokens["codes"], patient.depth))
+                found = read_all(whole, params.probe, context, SUMS)
+                readings["codes"] |= {f"{SUMS}_{name}": one for name, one in found.items()}
+            if _may_be_missed(readings) and patient.decoded is not None:
+                _read_reconstructions(readings, patient, params, context)
             if _may_be_missed(readings):
                 _read_planted(readings, patient, params, context)
         context.progress.phase("measuring")
@@ -94,6 +102,20 @@ def _join(pixels: dict[str, ProbeResult], further: dict[str, ProbeResult], point
     """Count readers that codes do not have only where they read clearly more: else a fall would be one of readers."""
     if strongest(further).val_accuracy >= strongest(pixels).val_accuracy + CLEARLY:
         pixels |= {f"{point}_{name}": found for name, found in further.items()}
+
+
+def _read_reconstructions(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:
+    """What reconstructions show, by the same readers as the clips: a decoder knows nothing but the codes, so the codes
+    hold it. It counts as read from them where reconstructions are known to be of these very codes."""
+    assert patient.decoded is not None
+    tokens = patient.decoded()
+    found = read_all(patient.splits(DECODED, tokens["pixels"]), params.probe, context, DECODED)
+    for point in (STILL, FLOW):
+        _join(found, read_linearly(patient.splits(point, tokens[point]), params.probe, context, point), point)
+    readings[DECODED] = found
+    miscoded = mismatch(patient)
+    if patient.decodes_these or (miscoded is not None and miscoded <= THRESHOLDS.mismatch):
+        readings["codes"] |= {f"{DECODED}_{name}": one for name, one in found.items()}
 
 
 def _read_planted(readings: Readings, patient: Patient, params: Diagnosis, context: Context) -> None:

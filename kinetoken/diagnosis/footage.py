@@ -1,7 +1,8 @@
 """A user's clips: what their pixels hold on the codes' grid, what moves in them, and how well they were painted."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
-from kinetoken.diagnosis.chain import Painted, Tokens, flow_tokens, judged_painting, pixel_tokens, still_tokens
+from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, put, seen_in
 from kinetoken.diagnosis.checks.facts import Sight
 from kinetoken.diagnosis.columns import Column, Source, is_table, is_tar, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
@@ -144,15 +145,15 @@ TOLERANCE = 0.25  # of the range that values may lie beyond it
 
 @dataclasses.dataclass(frozen=True)
 class FootageMeasures:
-    """What was seen: pixel tokens (N, T', H', W', D) and those of mean frames (N, 1, H', W', D), what moves in
-    each time slice (N, T', 1, 1, 6), tokens on what moves (N, T', H', W'), reconstructions judged.
+    """What was seen in N clips: tokens by point, as `seen_in` has them; tokens on what moves (N, T', H', W');
+    reconstructions judged.
 
-    sight: what the checks of the order of tokens and frames read.
+    decoded: reads all reconstructions as the clips were read; sight: what the checks of the order of tokens and frames
+    read.
     """
 
-    tokens: Tokens
-    still: Tokens
-    flow: Tokens
+    points: dict[str, Tokens]
+    decoded: Callable[[], dict[str, Tokens]] | None
     mask: NDArray[np.bool_]
     painted: Painted | None
     notes: tuple[str, ...]
@@ -167,36 +168,27 @@ def measure_footage(
     Reconstructions `drawn`, if there are any, are judged on `shown` test clips.
     """
     own = grid[0] == grid[1] == 1
-    tokens: Tokens | None = None
-    still_frame: Tokens | None = None
+    points: dict[str, Tokens] = {}
     test = np.flatnonzero(split == "test")
     kept = test[np.linspace(0, len(test) - 1, min(shown, len(test))).astype(int)] if drawn else test[:0]
+    shares: dict[str, NDArray[np.float32]] = {}
     pixels: dict[int, Pixels] = {}
     moving: dict[int, NDArray[np.bool_]] = {}
     total, count = np.zeros(1, np.float64), 0
     for places, clips in footage.read(rows):
         cut = fitted(clips, OWN_GRID if own else grid, footage.path)
-        still = _background(footage, cut)
-        found = pixel_tokens(cut, still, _grid_of(cut, grid, own))
+        still = _background(footage.scene, cut)
+        cells = _grid_of(cut, grid, own)
+        put(points, len(rows), places, seen_in(cut, still, cells))
         moves = _moving(cut, still)
-        whole = moves if cut.shape == clips.shape else _moving(clips, _background(footage, clips))
-        if tokens is None:
-            tokens = np.empty((len(rows), *found.shape[1:]), np.float32)
-            share = np.zeros((len(rows), *found.shape[1:4]), np.float32)
-        frame = still_tokens(cut, (1, *found.shape[2:4]))
-        if still_frame is None:
-            still_frame = np.empty((len(rows), *frame.shape[1:]), np.float32)
-            flow = np.zeros((len(rows), found.shape[1], 1, 1, 6), np.float32)
-        still_frame[places] = frame
-        if cut.shape[1] > found.shape[1]:
-            flow[places] = flow_tokens(cut, found.shape[1])
-        tokens[places], share[places] = found, _cells(moves.astype(np.float32), found.shape[1:4])
+        whole = moves if cut.shape == clips.shape else _moving(clips, _background(footage.scene, clips))
+        put(shares, len(rows), places, {"moving": _cells(moves.astype(np.float32), cells)})
         learned = split[places] == "train"
         total, count = total + clips[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
         for place in np.intersect1d(places, kept):
             at = int(np.flatnonzero(places == place)[0])
             pixels[int(place)], moving[int(place)] = clips[at], whole[at]
-    assert tokens is not None and still_frame is not None
+    share = shares["moving"]
     painted, mask = None, share > 0
     scale = footage.scale or Scale(0, 255)
     sight = Sight(None if own else share, black=scale.black, white=scale.white)
@@ -206,7 +198,25 @@ def measure_footage(
         painted = _judged(painting, clean, foreground, (total / max(count, 1)).astype(np.float32))
         sight = _compared(sight, painting, clean, None if own else grid, footage.path)
     assumed = (note for each in (footage, drawn) if each is not None for note in each.notes)
-    return FootageMeasures(tokens, still_frame, flow, mask, painted, (*_notes(footage, own, mask), *assumed), sight)
+    decoded = None if drawn is None else functools.partial(_decoded, drawn, footage.scene, rows, grid)
+    return FootageMeasures(points, decoded, mask, painted, (*_notes(footage, own, mask), *assumed), sight)
+
+
+def _decoded(drawn: UserClips, scene: Scene | None, rows: NDArray[np.int64], grid: Grid) -> dict[str, Tokens]:
+    """What is seen in the reconstructions of these rows."""
+    return read_points(drawn.read(rows), len(rows), grid, scene or drawn.scene, drawn.path)
+
+
+def read_points(
+    batches: Iterable[tuple[NDArray[np.int64], Pixels]], count: int, grid: Grid, scene: Scene | None, path: Source
+) -> dict[str, Tokens]:
+    """What is seen in `count` clips, given as places among them and pixels, on a grid and before a scene if known."""
+    points: dict[str, Tokens] = {}
+    own = grid[0] == grid[1] == 1
+    for places, clips in batches:
+        cut = fitted(clips, OWN_GRID if own else grid, path)
+        put(points, count, places, seen_in(cut, _background(scene, cut), _grid_of(cut, grid, own)))
+    return points
 
 
 def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -219,11 +229,11 @@ def _notes(footage: UserClips, own: bool, mask: NDArray[np.bool_]) -> tuple[str,
     return tuple(notes)
 
 
-def _background(footage: UserClips, clips: Pixels) -> NDArray[np.float32]:
+def _background(scene: Scene | None, clips: Pixels) -> NDArray[np.float32]:
     """The scene's background (H, W, 3) if it is known, else each clip's median over time (n, H, W, 3), in [0, 1]."""
-    if footage.scene is not None:
+    if scene is not None:
         height, width = clips.shape[2:4]
-        return np.asarray(footage.scene.background()[:height, :width], np.float32)
+        return np.asarray(scene.background()[:height, :width], np.float32)
     return np.asarray(np.median(clips, axis=1) / 255, np.float32)
 
 

@@ -14,7 +14,7 @@ from kinetoken.codes import CodesMeta
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegativeFloat, Range, build, read_yaml
 from kinetoken.core.progress import Progress
-from kinetoken.diagnosis.chain import FLOW, STILL, Diagnosis, averaged_over_space, even_sample
+from kinetoken.diagnosis.chain import Diagnosis, averaged_over_space, even_sample
 from kinetoken.diagnosis.checks import CodeFacts, Passage, Sight
 from kinetoken.diagnosis.coding import CodesColumn, Coding, examined, range_numbers
 from kinetoken.diagnosis.columns import Column, Source, is_table, open_column
@@ -279,7 +279,8 @@ def _add_footage(
     seen = measure_footage(
         beside.clips, beside.reconstructions, rows, patient.split, grid, params.reconstructed_clips
     )
-    patient.tokens |= {"pixels": seen.tokens, STILL: seen.still, FLOW: seen.flow}
+    patient.tokens |= seen.points
+    patient.decoded = seen.decoded
     patient.painted = seen.painted
     patient.notes = (*patient.notes, *seen.notes)
     test = patient.split == "test"

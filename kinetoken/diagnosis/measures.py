@@ -57,6 +57,8 @@ class Measures:
     probe_still: float | None = None  # accuracy on the clips' mean frame, in colour
     planted: float | None = None  # gain of the probes on what was planted in the codes, between guessing and 1
     tokens_a_clip: float | None = None
+    probe_decoded: float | None = None  # accuracy on reconstructions of these codes, which counts as one on codes
+    probe_reconstructions: float | None = None  # the same where they may be of other codes, and it does not count
 
 
 def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult"]]) -> Measures:
@@ -92,7 +94,20 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
         probe_still=best[STILL].accuracy if STILL in best else None,
         planted=_planted(best),
         tokens_a_clip=float(np.prod(patient.meta.grid)), **_kept_interval(best),
+        **_decoded(best, readings),
     )
+
+
+def _decoded(
+    best: Mapping[str, "ProbeResult"], readings: Mapping[str, Mapping[str, "ProbeResult"]]
+) -> dict[str, float]:
+    """probe_decoded or probe_reconstructions, by whether the reading of reconstructions counts as one of the codes."""
+    from kinetoken.diagnosis.chain import DECODED
+
+    if DECODED not in best:
+        return {}
+    counted = any(name.startswith(DECODED) for name in readings["codes"])
+    return {"probe_decoded" if counted else "probe_reconstructions": best[DECODED].accuracy}
 
 
 def _planted(best: Mapping[str, "ProbeResult"]) -> float | None:
@@ -217,8 +232,14 @@ def _miscoding(patient: "Patient") -> dict[str, float | None]:
     if patient.codes is None or patient.recoded is None:
         return {"mismatch": None}
     elsewhere, moved = misplaced(patient.codes, patient.recoded, patient.all_rows)
-    mismatch = float((patient.codes != patient.recoded).mean())
-    return {"mismatch": mismatch, "found_elsewhere": elsewhere, "found_moved": moved}
+    return {"mismatch": mismatch(patient), "found_elsewhere": elsewhere, "found_moved": moved}
+
+
+def mismatch(patient: "Patient") -> float | None:
+    """Share of tokens that the tokenizer itself codes otherwise; None where it is unknown."""
+    if patient.codes is None or patient.recoded is None:
+        return None
+    return float((patient.codes != patient.recoded).mean())
 
 
 def row_hashes(codes: NDArray[np.int32]) -> frozenset[int]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
 from kinetoken.diagnosis import geometry, probes, usage
-from kinetoken.diagnosis.chain import CHAIN, FLOW, STILL, Diagnosis, bounded_latents, even_sample
+from kinetoken.diagnosis.chain import CHAIN, DECODED, FLOW, STILL, Diagnosis, bounded_latents, even_sample
 from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
@@ -54,6 +54,10 @@ def examine(patient: Patient, readings: Readings, params: Diagnosis) -> tuple[Nu
         numbers["probe"] |= {STILL: measures.probe_still, f"{STILL}_floor": measures.floor}
     if FLOW in given:
         numbers["probe"] |= {FLOW: probes.strongest(given[FLOW]).accuracy, f"{FLOW}_floor": measures.floor}
+    if DECODED in given:
+        numbers["probe"] |= {
+            DECODED: probes.strongest(given[DECODED]).accuracy, f"{DECODED}_floor": measures.floor,
+        }
     if measures.planted is not None:
         numbers["probe"] |= {"planted_gain": measures.planted}
     if measures.probe_pixels_half is not None:

@@ -73,18 +73,25 @@ class Patient(PerTrack):
     notes: tuple[str, ...] = ()  # what was assumed or drawn
     facts: CodeFacts | None = None  # what the checks read; of a user's own files only
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
+    decoded: Callable[[], Mapping[str, Tokens]] | None = None  # what is seen in reconstructions of all sampled clips
+    decodes_these: bool = False  # are they known to be decoded from these very codes?
 
     def rows(self, split: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.split == split)
+
+    @property
+    def depth(self) -> int:
+        """Codebooks of a token."""
+        return 1 if self.codes is None or self.codes.ndim == 4 else self.codes.shape[4]
 
     @property
     def over(self) -> str:
         """What codes are averaged over, in words."""
         return "space" if self.meta.grid[1] > 1 else "the sequence"
 
-    def splits(self, point: str) -> Splits:
-        """Tokens at one point of CHAIN as a probe takes them."""
-        target, tokens = self.target, self.tokens[point]
+    def splits(self, point: str, tokens: Tokens | None = None) -> Splits:
+        """Tokens at one point of CHAIN as a probe takes them, or other tokens of the same clips."""
+        target, tokens = self.target, self.tokens[point] if tokens is None else tokens
         approximate = point == "codes" and self.remade is not None
         codes = self.codes if approximate else None
         train, val, test = (

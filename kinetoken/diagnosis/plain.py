@@ -80,6 +80,7 @@ NUMBERS: dict[str, dict[str, Plain]] = {  # by group; `#` stands for a whole num
     "kept": {
         **{f"probe.{point}": Plain(f"labels read from {name}", SHARE) for point, name in CHAIN.items()},
         "measures.kept_share": Plain("codes keep, of what the best point before them shows", SHARE),
+        "probe.reconstructions": Plain("labels read from reconstructions, as from clips", SHARE),
         "probe.planted_gain": Plain("control: gain on what was planted in the codes", SHARE),
         "label_information_bits": Plain("information about the label in a clip's codes", "bits"),
         "label_information_bits_pooled": Plain("the same in averaged codes", "bits"),
@@ -125,6 +126,8 @@ MEASURES = {  # of `measures.Measures`, where these stand alone
     "kept_low": Plain("share that codes keep, lower end of the 95 % interval", SHARE),
     "kept_high": Plain("share that codes keep, upper end of the 95 % interval", SHARE),
     "planted": NUMBERS["kept"]["probe.planted_gain"],
+    "probe_decoded": NUMBERS["kept"]["probe.reconstructions"],
+    "probe_reconstructions": NUMBERS["kept"]["probe.reconstructions"],
     "codebook_size": Plain("entries of the codebook", COUNT),
     "perplexity": NUMBERS["use"]["perplexity"],
     "perplexity_foreground": NUMBERS["use"]["perplexity_foreground"],

@@ -25,6 +25,7 @@ class Thresholds:
     enough: float = 0.8  # gain at any point from which clips and labels are good enough to judge by
     kept: float = 0.95  # share of the reference from which nothing further is asked
     nearly_kept: float = 0.87  # the same, below which more is missing than healthy seeds of one tokenizer differ by
+    clearly: float = 0.05  # accuracy by which reconstructions must read better than codes for the probes to be too weak
     planted: float = 0.5  # gain on what was planted in the codes, below which a probe is too weak for them
     exact: float = 1e-6  # quantization error below which no quantizer ran; of FSQ with 256 levels it is 2e-5
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below
@@ -133,8 +134,12 @@ class Reasoning:
 
     @property
     def latents_keep(self) -> bool:
-        """Do the latents keep what pixels hold? Where pixels were not read, nobody can say that they do not."""
-        return self.kept(self.need("probe_latents"), self.best("pixels")) >= self.limit.latents_kept
+        """Do the latents keep what pixels hold? Where pixels were not read, nobody can say that they do not.
+
+        What is read from the codes was in the latents that they were made from.
+        """
+        found = max(self.need("probe_latents"), self.best("codes"))
+        return self.kept(found, self.best("pixels")) >= self.limit.latents_kept
 
     def lost(self) -> float | None:
         """Share of what could be read that the codes lost, or their average; None where nothing was compared."""

@@ -127,11 +127,12 @@ def _kept(r: Reasoning) -> str | None:
 def comparison(r: Reasoning) -> str:
     codes, reference = r.need("probe_codes"), r.best(*UPSTREAM)
     low, high = r.kept_interval
+    through = ", through their reconstructions," if r.m.probe_decoded == codes else ""
     before = max((point for point in UPSTREAM if getattr(r.m, f"probe_{point}") is not None), key=r.best)
     return (
-        f"Probes classify {codes:.1%} of test clips correctly from the codes and {reference:.1%} from the {before}; "
-        f"guessing gives {r.m.floor:.1%}. The codes keep {min(r.kept(codes, reference), 1):.0%} of what can be read "
-        f"(95 % interval {low:.0%} to {high:.0%})."
+        f"Probes classify {codes:.1%} of test clips correctly from the codes{through} and {reference:.1%} from the "
+        f"{before}; guessing gives {r.m.floor:.1%}. The codes keep {min(r.kept(codes, reference), 1):.0%} of "
+        f"what can be read (95 % interval {low:.0%} to {high:.0%})."
     )
 
 
@@ -141,6 +142,15 @@ def _nearly_kept(r: Reasoning) -> str | None:
     return (
         f"{comparison(r)} That is little for a sound tokenizer, but no measure shows a fault, and sound tokenizers of "
         "one kind differ by as much between seeds."
+    )
+
+
+def _no_worse(r: Reasoning) -> str | None:
+    """Evidence that no loss is shown and a large one is excluded: a test of non-inferiority, by the interval."""
+    if not r.compared or r.loss_is_sure or r.kept_interval[0] < r.limit.nearly_kept:
+        return None
+    return (
+        f"{comparison(r)} That shows no loss, and excludes one of more than {1 - r.kept_interval[0]:.0%}."
     )
 
 
@@ -306,8 +316,19 @@ def _pooling(r: Reasoning) -> str | None:
     return f"{_fall(r, 'codes_pooled')}: the codes hold the class, their average over {r.over} does not."
 
 
-def too_weak(r: Reasoning) -> str | None:
-    """Evidence that these probes cannot read even labels that were planted in the codes."""
+def _shown_by_reconstructions(r: Reasoning) -> str | None:
+    drawn, codes = r.m.probe_reconstructions, r.m.probe_codes
+    if drawn is None or codes is None or drawn - codes < max(r.limit.clearly, 2 * r.error(codes)):
+        return None
+    return (
+        f"Probes classify {codes:.1%} of test clips correctly from the codes, and {drawn:.1%} from the "
+        "reconstructions. A decoder knows nothing but the codes. So either these probes miss what the codes hold, or "
+        "the reconstructions are of other codes."
+    )
+
+
+def planted_missed(r: Reasoning) -> str | None:
+    """Evidence that these probes cannot read even what was planted in the codes."""
     if r.m.planted is None or r.m.planted >= r.limit.planted:
         return None
     return (
@@ -333,9 +354,14 @@ UNCERTAIN = (  # where neither a loss nor that there is none is shown
     Rule("too little data", _steep, ("probe_pixels_half", "clips_a_class"), DATA),
     Rule("too little data", _few_test_clips, ("test_clips",), DATA),
 )
+WEAK = (  # readings that miss what the codes hold or may hold
+    Rule("probe too weak", _shown_by_reconstructions, ("probe_reconstructions",)),
+    Rule("probe too weak", planted_missed, ("planted",)),
+)
 KEEPING = (
     Rule(HEALTHY, _kept),
     Rule(HEALTHY, _nearly_kept, ("test_clips",), confidence=POSSIBLE),
+    Rule(HEALTHY, _no_worse, ("kept_low", "kept_high"), confidence=POSSIBLE),
 )
 CAUSES = (  # of a loss that is measured
     Rule("levels too few", _few_levels, ("codebook_size",)),

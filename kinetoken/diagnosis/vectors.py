@@ -104,3 +104,8 @@ def code_tokens(codes: Indices, vectors: NDArray[np.float32]) -> Vectors:
         vectors = np.concatenate([vectors, np.zeros_like(vectors[:1])])  # the last row, which -1 stands for
     tokens = vectors[codes]
     return np.ascontiguousarray(tokens.reshape(*tokens.shape[:4], -1))
+
+
+def sums_of_codebooks(tokens: Vectors, depth: int) -> Vectors:
+    """(N, T', H', W', D): the sum over Q codebooks of vectors that stand side by side, (N, T', H', W', Q · D)."""
+    return np.asarray(tokens.reshape(*tokens.shape[:4], depth, -1).sum(-2))

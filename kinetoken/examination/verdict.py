@@ -4,21 +4,27 @@ All that the examination uses of the doctor's own modules is here and in `kept`.
 """
 
 import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinetoken.core.per_track import rows_by_track
+from kinetoken.core.progress import Progress
 from kinetoken.core.stage import Context
 from kinetoken.diagnosis import doctor
 from kinetoken.diagnosis.api import DiagnosisResult
 from kinetoken.diagnosis.chain import Diagnosis, Painted, Tokens
 from kinetoken.diagnosis.columns import Given
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, libraries
+from kinetoken.diagnosis.footage import Grid, read_points
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.patient import Motion
 from kinetoken.examination.adapter import TokenizerFacts
-from kinetoken.examination.checking import CheckedTokenizer
+from kinetoken.examination.checking import Array, CheckedTokenizer, Pixels
 from kinetoken.examination.measuring import Encoded
 from kinetoken.examination.motion_set import MotionSet
 
@@ -48,9 +54,27 @@ def diagnosed(
     patient = take_in(files, params, context.progress)
     rows = rows_by_track(patient.track_id, tracks.track_id)
     patient.motion = Motion(tracks.points[rows], tracks.world.fps, tracks.drawn.iloc[rows])
-    patient.painted = painted
+    patient.painted, patient.decodes_these = painted, True
+    patient.decoded = functools.partial(
+        _decoded, tokenizer, encoded.codes[rows], motion, patient.meta.grid, context.progress
+    )
     report = doctor.diagnose(patient, params, context)
     return DiagnosedCodes(DiagnosisResult(report, facts.name, cure_library(facts)), patient.tokens, rows)
+
+
+def _decoded(
+    tokenizer: CheckedTokenizer, codes: Array, motion: MotionSet, grid: Grid, progress: Progress
+) -> dict[str, Tokens]:
+    """What is seen in the reconstructions from codes (N, …)."""
+    progress.phase("decoding for the probes", len(codes), "clips")
+
+    def batches() -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        for start in range(0, len(codes), tokenizer.facts.batch_size):
+            part = np.arange(start, min(start + tokenizer.facts.batch_size, len(codes)))
+            yield part, np.rint(tokenizer.decode(codes[part]) * 255).astype(np.uint8)
+            progress.advance(len(part))
+
+    return read_points(batches(), len(codes), grid, motion.scene, Path(tokenizer.facts.name))
 
 
 def cure_library(facts: TokenizerFacts) -> str:

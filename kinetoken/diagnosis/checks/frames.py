@@ -11,7 +11,8 @@ from kinetoken.diagnosis.finding import KEPT, LIKELY, Finding
 Array = NDArray[np.float64]
 
 STRIDE = 4  # frames a time slice of most causal tokenizers
-WORSE_DB = 2.0  # PSNR that each of the first frames must lie below the worst of the others' first half
+WORSE_DB = 2.0  # by which the best of the first frames must lie below the worst of the others
+UNEXPLAINED_DB = 1.0  # of this, what must remain where each frame is held against how much it shows
 SURE = 4.0  # standard errors over clips
 LEAST_CLIPS = 8
 LEAST_FRAMES = 4
@@ -47,7 +48,10 @@ def first_frames(errors: Array, energy: Array) -> FirstFrames | None:
     relative = decibel(errors / np.maximum(energy / max(float(energy.mean()), 1e-12), 1e-3))
     for count in range(min(MOST, frames // 2), 0, -1):
         found = [_gap(each, count) for each in (level, relative)]
-        if all(worst > WORSE_DB and gap.mean() > SURE * gap.std() / np.sqrt(clips) for worst, gap in found):
+        wanted = zip(found, (WORSE_DB, UNEXPLAINED_DB), strict=True)
+        if all(
+            worst > least and gap.mean() > SURE * gap.std() / np.sqrt(clips) for (worst, gap), least in wanted
+        ):
             gap = found[0][1]
             return FirstFrames(
                 count, float(level[:, :count].mean()), float(level[:, count:].mean()), float(gap.mean()),

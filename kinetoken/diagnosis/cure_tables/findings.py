@@ -42,7 +42,8 @@ MEANINGS: dict[Question, dict[str, str]] = {
         "lost in the encoder": "The pixels show the class and the latents do not hold it. The cause is not known.",
         "lost between pixels and codes": "The pixels show the class and the codes do not hold it. Without latents, it "
                                          "is not known where it was lost.",
-        "probe too weak": "Labels planted in the codes are not found by these probes, so nothing can be said.",
+        "probe too weak": "These probes miss what was planted in the codes, or what reconstructions show, so nothing "
+                          "can be said of a loss.",
     },
     DATA: {
         "too little data": "The labelled clips are too few to say whether the codes lost anything.",

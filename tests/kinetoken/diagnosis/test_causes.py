@@ -10,7 +10,7 @@ from kinetoken.diagnosis.causes import CANNOT_TELL, Verdict, judge
 from kinetoken.diagnosis.finding import CERTAIN, DATA, KEPT, USE, Finding
 from kinetoken.diagnosis.measures import Measures
 from kinetoken.diagnosis.reasoning import THRESHOLDS, Reasoning
-from kinetoken.diagnosis.rules import CAUSES, FACTS, HEALTHY, KEEPING, LIMITS, POOLING, UNCERTAIN, USES
+from kinetoken.diagnosis.rules import CAUSES, FACTS, HEALTHY, KEEPING, LIMITS, POOLING, UNCERTAIN, USES, WEAK
 from kinetoken.diagnosis.statement import READINGS, state
 from kinetoken.diagnosis.text import verdict_page
 
@@ -124,6 +124,16 @@ def test_a_few_points_with_nothing_else_out_of_order_are_healthy_and_said_so_wit
     assert judge(dataclasses.replace(weak, kept_low=0.9, kept_high=0.915)).healthy
     assert judge(dataclasses.replace(weak, effective_rank_latents=1.1)).cause == "dimensional collapse"
     assert judge(dataclasses.replace(weak, probe_codes=0.86)).cause == "encoder starved"
+
+
+def test_a_large_loss_that_the_interval_excludes_needs_no_training_curve() -> None:
+    less = dataclasses.replace(SOUND, loss_fall=None, late_fall=None, probe_codes=0.91, kept_low=0.88, kept_high=0.96)
+    verdict = judge(less)
+    assert verdict.healthy and "excludes one of more than 12%" in verdict.evidence
+    assert "training curve" in verdict.headline.surer and verdict.severity == pytest.approx(0.06 / 0.72)
+    assert judge(dataclasses.replace(less, kept_low=0.86)).cause == "too little data"
+    assert judge(dataclasses.replace(less, kept_high=0.94)).cause.startswith("lost in")
+    assert judge(dataclasses.replace(less, effective_rank_latents=1.1)).cause == "dimensional collapse"
 
 
 def test_collapse_needs_no_training_curve_where_the_latents_keep_the_class() -> None:
@@ -275,6 +285,7 @@ SETS = st.fixed_dictionaries({
     "perplexity": st.floats(1, 1000), "top1_share": SHARE, "late_fall": MAYBE, "loss_fall": MAYBE,
     "clips_a_class": st.integers(2, 1000), "latent_offset": st.none() | st.floats(0, 5), "found_elsewhere": MAYBE,
     "found_moved": MAYBE, "picture_gain_db": st.none() | st.floats(-9, 20), "planted": MAYBE,
+    "probe_reconstructions": MAYBE, "probe_decoded": MAYBE,
     "test_clips": st.sampled_from([16, 100, 1200]), "tokens_a_clip": st.sampled_from([1.0, 64.0, 1024.0]),
 })
 
@@ -380,5 +391,5 @@ def test_page_puts_first_what_the_verdict_rests_on() -> None:
 
 def test_rules_rest_on_measures_that_there_are() -> None:
     names = {field.name for field in dataclasses.fields(Measures)}
-    assert all(set(rule.rests_on) <= names for rule in (*FACTS, *LIMITS, *UNCERTAIN, *KEEPING, *CAUSES, *USES))
+    assert all(set(rule.rests_on) <= names for rule in (*FACTS, *LIMITS, *UNCERTAIN, *WEAK, *KEEPING, *CAUSES, *USES))
     assert all(rule.rests_on for rule in FACTS) and THRESHOLDS.nearly_kept < THRESHOLDS.kept

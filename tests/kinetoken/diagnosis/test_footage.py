@@ -37,8 +37,9 @@ def test_what_moves_is_found_against_each_clips_median(tmp_path: Path, as_bytes:
     for frame in range(4):
         expected[:, frame // 2, 1, frame] = True
     assert (seen.mask == expected).all() and seen.painted is None
-    assert seen.tokens.shape == (12, *GRID, 12) and np.abs(seen.tokens[~expected]).max() < 0.01
-    assert np.abs(seen.tokens[expected]).max(-1).min() > 0.3
+    tokens = seen.points["pixels"]
+    assert tokens.shape == (12, *GRID, 12) and np.abs(tokens[~expected]).max() < 0.01
+    assert np.abs(tokens[expected]).max(-1).min() > 0.3
 
 
 def test_rows_of_a_sample_are_read_and_reconstructions_judged(tmp_path: Path) -> None:

@@ -159,3 +159,27 @@ def test_an_outputs_folder_that_cannot_be_written_is_refused_before_the_work(tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(kinetoken.UserError, match="file"):
         found(np.zeros((20, 2, 2, 2), int), out=tmp_path / "file" / "report")
+
+
+def test_residual_codes_are_read_as_their_sum_too() -> None:
+    rng = np.random.default_rng(21)
+    depth, size, length, count = 4, 64, 32, 640
+    kind = np.arange(count) % 4
+    books = rng.normal(size=(depth, size, 8)) * 0.45 ** np.arange(depth)[:, None, None]
+    own = 12 * (1 + kind[:, None]) + rng.integers(0, 12, (count, length))
+    first = np.where(rng.random((count, length)) < 0.5, rng.integers(0, 12, (count, length)), own)
+    codes = np.concatenate([first[..., None], rng.integers(0, size, (count, length, depth - 1))], -1)
+    whole = sum(books[level][codes[..., level]] for level in range(depth))
+    nearest = []
+    for book in books:  # by the quantizer's own rule, so that the table and the latents belong together
+        nearest.append(((whole[..., None, :] - book) ** 2).sum(-1).argmin(-1))
+        whole = whole - book[nearest[-1]]
+    codes = np.stack(nearest, -1)
+    latents = sum(books[level][codes[..., level]] for level in range(depth)) + rng.normal(0, 0.02, (count, length, 8))
+    result = found(
+        codes, labels=kind, latents=latents.astype(np.float32), codebook=books.astype(np.float32), layout="B,T,Q",
+        config={"quantizer": "rvq", "codebook_size": size},
+    )
+    assert result.cause == "healthy", result.evidence
+    probe, probes = result.numbers["probe"], result.numbers["probes"]
+    assert probe["codes"] > max(reading["codes"] for reading in probes.values() if "codes" in reading) + 0.03
