@@ -15,6 +15,7 @@ from kinetoken.core.stage import CPU, Context
 from kinetoken.diagnosis.api import DEFAULT, DiagnosisResult
 from kinetoken.diagnosis.chain import Diagnosis
 from kinetoken.diagnosis.cures import require_library
+from kinetoken.diagnosis.history import Curves, read_curves
 from kinetoken.examination.adapter import TokenizerFacts, VideoTokenizer, facts_of
 from kinetoken.examination.behaviour import behaviour
 from kinetoken.examination.card import POINTS, CardNumber, CardVerdict, MotionCard, SetFacts
@@ -32,7 +33,8 @@ NEVER_QUANTIZED = "never quantized"
 def examine(
     tokenizer: VideoTokenizer | str | Path, *, clips: int = DEFAULT_CLIPS, motion_set: str | Path | None = None,
     out: str | Path | None = None, force: bool = False, name: str | None = None, size: int | None = None,
-    frames: int | None = None, fps: float | None = None, library: str | None = None,
+    frames: int | None = None, fps: float | None = None, history: str | Path | None = None,
+    library: str | None = None,
     params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads, progress: Progress | None = None,
 ) -> MotionCard:
     """Show a tokenizer the standard motion set, and write down what it keeps of the motion: its motion card.
@@ -45,6 +47,7 @@ def examine(
     motion_set: a folder that keeps the rendered clips; they are read from it if they are there already.
     out: a folder for the card; one that holds anything is refused unless `force`.
     name, size, frames, fps, library: go before what the adapter says of itself.
+    history: a file of the validation losses of its training, as `kinetoken.diagnose` takes it: did it end too early?
     params: how probes are trained; or a parameter file with section diagnose_codes.
     progress: where progress is shown; by default nowhere.
 
@@ -71,6 +74,7 @@ def examine(
         require_library(library)
     if not isinstance(params, Diagnosis):
         params = load_params(params, "diagnose_codes", Diagnosis)
+    curves = Curves() if history is None else read_curves(Path(history))
     with naming_extras():
         adapter = load_adapter(str(tokenizer)) if isinstance(tokenizer, str | Path) else tokenizer
         facts = facts_of(adapter, name, size=size, frames=frames, fps=fps, library=library)
@@ -79,13 +83,15 @@ def examine(
         with tempfile.TemporaryDirectory() as spare:
             folder = Path(spare) / "motion_set" if motion_set is None else Path(motion_set)
             motion = open_motion_set(request, folder, context.progress)
-            card = _examined(CheckedTokenizer(adapter, facts), motion, params, context)
+            card = _examined(CheckedTokenizer(adapter, facts), motion, curves, params, context)
     if out is not None:
         card.write(out, force=force)
     return card
 
 
-def _examined(tokenizer: CheckedTokenizer, motion: MotionSet, params: Diagnosis, context: Context) -> MotionCard:
+def _examined(
+    tokenizer: CheckedTokenizer, motion: MotionSet, history: Curves, params: Diagnosis, context: Context
+) -> MotionCard:
     progress = context.progress
     progress.phase("trying the tokenizer")
     tests = np.flatnonzero(motion.tracks.split == "test")
@@ -95,7 +101,7 @@ def _examined(tokenizer: CheckedTokenizer, motion: MotionSet, params: Diagnosis,
     checks = behaviour(tokenizer, shown, progress)
     encoded = encode_all(tokenizer, motion, progress)
     drawn = reconstruct(tokenizer, motion, encoded.codes, params.seed, progress)
-    verdict = diagnosed(tokenizer, motion, encoded, drawn.painted, params, context)
+    verdict = diagnosed(tokenizer, motion, encoded, drawn.painted, history, params, context)
     true = image_motion(motion)
     kept = read_motion(
         verdict.tokens, motion.tracks.split[verdict.rows], {key: values[verdict.rows] for key, values in true.items()},

@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 
 FAR = 8.0  # times the declared range: values beyond it mean that another range was declared
 SPARE = 0.25  # of the range that values may lie beyond it before that is said
+UNIT_RANGE, LEAST_WHITE = 1.5, 16  # values of [−1, 1] and a little more; a range on which all of these are black
 TALL = 4  # axes of indices whose order needs no saying: B, T, H, W
 
 
@@ -91,6 +92,10 @@ class CheckedTokenizer:
         if not np.isfinite(video).all():
             raise self._error("decode returned NaN or infinite values")
         black, white = self.facts.value_range
+        if white - black > LEAST_WHITE and np.abs(video).max() <= UNIT_RANGE:
+            raise self._error(f"decode returned values from {video.min():.4g} to {video.max():.4g}, which are all black"
+                              f" on ({black:g}, {white:g}); declare the range that encode and decode share, such as "
+                              "(0, 1) or (-1, 1)")
         shares = (video.astype(np.float32) - np.float32(black)) / np.float32(white - black)
         if np.abs(shares - 0.5).max() > FAR:
             raise self._error(f"decode returned values from {video.min():.4g} to {video.max():.4g}, but value_range is "

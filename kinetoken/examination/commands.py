@@ -28,6 +28,9 @@ def examine(
     size: Annotated[int | None, typer.Option(help="Pixels a side. Default: as the adapter says.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames of a clip. Default: as the adapter says.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second. Default: as the adapter says.")] = None,
+    history: Annotated[Path | None, typer.Option(
+        help="Validation losses of its training: CSV or JSON, as `diagnose` takes it."
+    )] = None,
     library: Annotated[str | None, typer.Option(
         help="Whose words the cures use, as `diagnose` has them. Default: as the adapter says, else pytorch."
     )] = None,
@@ -54,7 +57,7 @@ def examine(
     with Progress("examine", quiet=quiet) as progress:
         card = api.examine(
             tokenizer, clips=clips, motion_set=motion_set, out=out, force=force, name=name, size=size, frames=frames,
-            fps=fps, library=library, params=params or DEFAULT, threads=threads, progress=progress,
+            fps=fps, history=history, library=library, params=params or DEFAULT, threads=threads, progress=progress,
         )
         if out is not None:
             progress.say(f"written to {out}: card.html, card.md, card.json and the folder diagnosis")

@@ -21,6 +21,7 @@ from kinetoken.diagnosis.chain import Diagnosis, Painted, Tokens
 from kinetoken.diagnosis.columns import Given
 from kinetoken.diagnosis.cures import DEFAULT_LIBRARY, libraries
 from kinetoken.diagnosis.footage import Grid, read_points
+from kinetoken.diagnosis.history import Curves
 from kinetoken.diagnosis.intake import Files, take_in
 from kinetoken.diagnosis.patient import Motion
 from kinetoken.examination.adapter import TokenizerFacts
@@ -39,17 +40,17 @@ class DiagnosedCodes:
 
 
 def diagnosed(
-    tokenizer: CheckedTokenizer, motion: MotionSet, encoded: Encoded, painted: Painted, params: Diagnosis,
-    context: Context,
+    tokenizer: CheckedTokenizer, motion: MotionSet, encoded: Encoded, painted: Painted,
+    history: Curves, params: Diagnosis, context: Context,
 ) -> DiagnosedCodes:
-    """The doctor on the codes of the motion set, with clips, latents, reconstructions and tracks."""
+    """The doctor on the codes of the motion set, with clips, latents, reconstructions, tracks, training curve."""
     tracks, facts = motion.tracks, tokenizer.facts
     ids = {"track_id": tracks.track_id.astype(np.int64)}
     codes = Given(facts.name, {"codes": encoded.codes, "class": tracks.label, "split": tracks.split, **ids})
     latents = None if encoded.latents is None else Given("latents", {"latents": encoded.latents, **ids})
     files = Files(
         codes=codes, clips=motion.store.folder, latents=latents, codebook=_codebook(tokenizer),
-        config=_config(tokenizer), layout=",".join(tokenizer.layout) if facts.quantized else None,
+        history=history, config=_config(tokenizer), layout=",".join(tokenizer.layout) if facts.quantized else None,
     )
     patient = take_in(files, params, context.progress)
     rows = rows_by_track(patient.track_id, tracks.track_id)

@@ -114,6 +114,12 @@ def test_decode_answers_that_are_refused(decode: Callable[[Any], Any], message: 
         tokenizer.decode(codes)
 
 
+def test_pictures_that_are_black_on_the_declared_range_are_refused() -> None:
+    answer = {"decode": returning(lambda codes: torch.rand(3, 3, 4, 16, 16)), "value_range": (0, 255)}
+    with pytest.raises(UserError, match=r"all black on \(0, 255\); declare the range .* such as \(0, 1\)"):
+        checked(having(**answer)).decode(np.zeros((3, 4, 16, 16), np.int64))
+
+
 def test_values_a_little_beyond_black_and_white_are_clipped_and_far_ones_are_counted() -> None:
     tokenizer = checked(having(decode=returning(lambda codes: torch.full((3, 3, 4, 16, 16), 1.2))))
     assert (tokenizer.decode(tokenizer.encode(CLIPS)) == 1).all() and tokenizer.clipped == 0

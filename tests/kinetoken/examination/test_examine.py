@@ -69,6 +69,17 @@ def test_a_constant_tokenizer_has_collapsed_and_keeps_nothing(constant: MotionCa
     assert numbers["reconstruction.psnr_db"].value < numbers["reconstruction.psnr_db"].baseline  # type: ignore[operator]
     assert constant.tokenizer.library == "vector-quantize-pytorch" and "class.latents" not in numbers
     assert any("no method latents" in note for note in constant.notes)
+    probe = constant.to_json()["diagnosis"]["numbers"]["probe"]  # what is decoded from one code shows nothing either
+    assert probe["reconstructions"] <= probe["reconstructions_floor"] + 0.15
+
+
+def test_the_training_curve_is_read_before_the_long_work_and_judged(toy_set: MotionSet, tmp_path: Path) -> None:
+    curve = tmp_path / "curve.csv"
+    with pytest.raises(UserError, match="curve.csv"):
+        card_of(Toy(), toy_set, history=curve)
+    curve.write_text("step,val_loss\n0,1.0\n10,0.8\n20,0.6\n30,0.4\n")
+    diagnosis = card_of(Constant(), toy_set, history=curve).to_json()["diagnosis"]
+    assert diagnosis["measures"]["loss_fall"] == pytest.approx(0.6)
 
 
 def test_a_continuous_tokenizer_gets_a_card_that_says_so(continuous: MotionCard) -> None:
