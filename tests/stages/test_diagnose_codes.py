@@ -105,7 +105,8 @@ def test_figures_agree_with_a_count_of_the_codes_table(ran: diagnose_codes.Paths
 def test_plots_are_readable_tables_and_pictures(ran: diagnose_codes.Paths) -> None:
     information = pd.read_csv(ran.information)
     further = {f"pixels_{what}_{probe}" for what in ("still", "flow") for probe in ("linear", "knn")}
-    assert tuple(information["point"]) == CHAIN and set(information["probe"]) <= {*PROBES, *further}
+    decoded = {f"reconstructions_{probe}" for probe in (*PROBES, *further)}
+    assert tuple(information["point"]) == CHAIN and set(information["probe"]) <= {*PROBES, *further, *decoded}
     family = information[information["probe"].isin(PROBES)]
     assert family["accuracy"].tolist() == [row[row["probe"]] for _, row in family.iterrows()]
     numbers = nested(ran.numbers)["probe"]
