@@ -33,8 +33,7 @@ NEVER_QUANTIZED = "never quantized"
 def examine(
     tokenizer: VideoTokenizer | str | Path, *, clips: int = DEFAULT_CLIPS, motion_set: str | Path | None = None,
     out: str | Path | None = None, force: bool = False, name: str | None = None, size: int | None = None,
-    frames: int | None = None, fps: float | None = None, history: str | Path | None = None,
-    library: str | None = None,
+    frames: int | None = None, fps: float | None = None, history: str | Path | None = None, library: str | None = None,
     params: str | Path | Diagnosis = DEFAULT, threads: int = CPU.threads, progress: Progress | None = None,
 ) -> MotionCard:
     """Show a tokenizer the standard motion set, and write down what it keeps of the motion: its motion card.

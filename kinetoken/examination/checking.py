@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 FAR = 8.0  # times the declared range: values beyond it mean that another range was declared
 SPARE = 0.25  # of the range that values may lie beyond it before that is said
-UNIT_RANGE, LEAST_WHITE = 1.5, 16  # values of [−1, 1] and a little more; a range on which all of these are black
+UNIT_RANGE, LEAST_WHITE = 1.5, 16  # fractions up to here are of [−1, 1]; from 0 to here or more they are all black
 TALL = 4  # axes of indices whose order needs no saying: B, T, H, W
 
 
@@ -92,7 +92,7 @@ class CheckedTokenizer:
         if not np.isfinite(video).all():
             raise self._error("decode returned NaN or infinite values")
         black, white = self.facts.value_range
-        if white - black > LEAST_WHITE and np.abs(video).max() <= UNIT_RANGE:
+        if black == 0 and white > LEAST_WHITE and np.abs(video).max() <= UNIT_RANGE and (video % 1).any():
             raise self._error(f"decode returned values from {video.min():.4g} to {video.max():.4g}, which are all black"
                               f" on ({black:g}, {white:g}); declare the range that encode and decode share, such as "
                               "(0, 1) or (-1, 1)")

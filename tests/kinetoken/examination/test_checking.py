@@ -118,6 +118,9 @@ def test_pictures_that_are_black_on_the_declared_range_are_refused() -> None:
     answer = {"decode": returning(lambda codes: torch.rand(3, 3, 4, 16, 16)), "value_range": (0, 255)}
     with pytest.raises(UserError, match=r"all black on \(0, 255\); declare the range .* such as \(0, 1\)"):
         checked(having(**answer)).decode(np.zeros((3, 4, 16, 16), np.int64))
+    for dark in (torch.zeros(3, 3, 4, 16, 16), torch.ones(3, 3, 4, 16, 16, dtype=torch.uint8)):  # a decoder's own black
+        painted = checked(having(**answer | {"decode": returning(lambda codes, dark=dark: dark)}))
+        assert painted.decode(np.zeros((3, 4, 16, 16), np.int64)).max() <= 1 / 255
 
 
 def test_values_a_little_beyond_black_and_white_are_clipped_and_far_ones_are_counted() -> None:
