@@ -66,8 +66,10 @@ def run(params: TokenizerParams, paths: Paths, context: Context) -> None:
     validate = validation(held_out.pixels, background, params.loss)
     context = replace(context, hardware=with_cpu_precision(context.hardware, params.cpu_precision))
     history = fit(
-        tokenizer, training_step(params), ClipBatches(train.pixels, background, params.windows), params, context,
-        validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
+        tokenizer, training_step(params),
+        ClipBatches(train.pixels, background, params.windows, params.unquantized_share), params, context,
+        validate=validate, monitor="val_loss", monitor_from=params.unquantized_epochs,
+        optimizers=muon_and_adamw(params),
     )
 
     test = dataset.split("test").read_clips()

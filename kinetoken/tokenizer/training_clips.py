@@ -14,10 +14,10 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinetoken.core.params import Fraction, NonNegativeFloat, Positive
+from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive
 from kinetoken.scenes.clips import Pixels
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
-from kinetoken.tokenizer.network import STRIDE, NetworkParams, Tokenizer
+from kinetoken.tokenizer.network import STRIDE, NetworkParams, Quantizing, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training.loop import Batch, CpuPrecision, Step, Validate, index_batches
 from kinetoken.training.muon import MuonParams
@@ -73,22 +73,44 @@ class TokenizerParams(MuonParams):
     windows: WindowParams
     augmentation: AugmentationParams
     validation_clips: Positive  # of the val split, after each epoch
+    unquantized_epochs: NonNegative = 0  # the first ones, in which nothing is quantized (arXiv:2605.06870)
+
+    def __post_init__(self) -> None:
+        if self.unquantized_epochs >= self.epochs:
+            raise ValueError(
+                f"unquantized_epochs: must be fewer than the {self.epochs} epochs, found {self.unquantized_epochs}"
+            )
+
+    @property
+    def unquantized_share(self) -> float:
+        """Of all steps, the first ones."""
+        return self.unquantized_epochs / self.epochs
 
 
 class ClipBatches:
     """Batches of uint8 clips {"clips": (B, T, H, W, 3), "background": (B, 1, H, W, 3)} from pixels in memory.
 
     background (H, W, 3) in [0, 1], behind all clips. Windows are cut for the first share of training; later as many
-    clips of a batch are left out as makes a step cost the same.
+    clips of a batch are left out as makes a step cost the same. For the first `unquantized` share of training a batch
+    also holds `quantizing: off`, and the one after it `quantizing: starting`, each an empty tensor.
     """
 
-    def __init__(self, pixels: Pixels, background: Tensor, windows: WindowParams) -> None:
+    def __init__(self, pixels: Pixels, background: Tensor, windows: WindowParams, unquantized: float = 0.0) -> None:
         self._pixels, self._background, self._windows = torch.from_numpy(pixels), background, windows
+        self._unquantized = unquantized
 
     def __len__(self) -> int:
         return len(self._pixels)
 
     def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        return self._clips(indices, done) | self._quantizing(done)
+
+    def _quantizing(self, done: float) -> Batch:
+        if not self._unquantized or done > self._unquantized:
+            return {}
+        return {"quantizing: off" if done < self._unquantized else "quantizing: starting": torch.empty(0)}
+
+    def _clips(self, indices: np.ndarray, done: float) -> Batch:
         side = self._pixels.shape[2]
         if done < self._windows.share and self._windows.size < side:
             clips, behind = cut_windows(self._pixels[torch.from_numpy(indices)], self._background, self._windows.size)
@@ -112,12 +134,19 @@ def training_step(params: TokenizerParams) -> Step:
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         given, target, varied = vary(batch["clips"].float() / 255, batch["background"], params.augmentation)
         view = _noisy(target, params.augmentation.noise_std) if quantizer.contrastive else None
-        output, losses = module(given, batch["background"], view)
+        output, losses = module(given, batch["background"], view, quantizing_of(batch))
         reconstruction = reconstruction_loss(output, target, varied, params.loss)
         total = reconstruction + sum(weights[name] * part for name, part in losses.items())
         return total, {"reconstruction": reconstruction, **losses}
 
     return step
+
+
+def quantizing_of(batch: Batch) -> Quantizing:
+    """Whether latents of this batch are quantized: they are unless it says otherwise."""
+    if "quantizing: off" in batch:
+        return "off"
+    return "starting" if "quantizing: starting" in batch else "on"
 
 
 def cut_windows(clips: Tensor, background: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -147,7 +176,7 @@ def _corner(weight: Tensor, size: int) -> int:
 
 
 def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size: int = 40) -> Validate:
-    """For `training.fit`: `val_loss`, that of training on clips as they are, and `val_psnr_db`."""
+    """For `training.fit`: `val_loss`, that of training on clips as they are, and `val_psnr_db`; always quantized."""
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert isinstance(module, Tokenizer)

@@ -13,6 +13,7 @@ from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     WindowParams,
     cut_windows,
+    quantizing_of,
     static_background,
     vary,
 )
@@ -109,6 +110,24 @@ def test_windows_come_first_and_then_whole_clips_of_as_many_pixels(tiny_data: Pa
         assert batch["clips"].shape == shape
         assert batch["background"].shape == (shape[0], 1, *shape[2:])
     np.testing.assert_array_equal(batch["clips"].numpy(), pixels[[3, 1]])
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(3, 7), (17, 240), (7, 3)])
+def test_the_first_epochs_are_not_quantized_and_the_next_step_starts_to(
+    epochs: int, steps: int, tiny_data: Path
+) -> None:
+    """By the share of all steps that lie behind, as `training.fit` works it out."""
+    pixels = ClipStore(tiny_data / "videos").read("val").pixels
+    for first in range(epochs):
+        batches = ClipBatches(pixels, static_background(pixels), WindowParams(size=32, share=0.0), first / epochs)
+        found = [
+            quantizing_of(batches.gather(np.array([0]), (epoch * steps + step) / (epochs * steps)))
+            for epoch in range(epochs) for step in (0, 1, steps - 1)
+        ]
+        wanted = ["off"] * 3 * first + (["starting"] if first else ["on"]) + ["on"] * (3 * (epochs - first) - 1)
+        assert found == wanted
+    always = ClipBatches(pixels, static_background(pixels), WindowParams(size=32, share=0.0)).gather(np.array([0]))
+    assert always.keys() == {"clips", "background"}
 
 
 def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
