@@ -269,13 +269,18 @@ def _cells(values: NDArray[np.float32], grid: tuple[int, ...]) -> NDArray[np.flo
 def _side_by_side(
     drawn: UserClips, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels]
 ) -> tuple[Pixels, Pixels]:
-    """Clips and their reconstructions, both (k, T, H, W, C). UserError for reconstructions of another shape."""
+    """Clips and their reconstructions, both (k, T, H, W, C). UserError for those of another shape, or that are the clips."""
     clean = np.stack([pixels[int(place)] for place in kept])
     painting = np.empty_like(clean)
     for places, clips in drawn.read(rows[kept]):
         if clips.shape[1:] != clean.shape[1:]:
             raise UserError(f"{drawn.path}: reconstructions are {clips.shape[1:]}, the clips {clean.shape[1:]}")
         painting[places] = clips
+    if len(clean) and np.ptp(clean) and np.array_equal(painting, clean):
+        raise UserError(
+            f"{drawn.path}: the reconstructions equal the clips in every pixel, so they are the clips themselves; give "
+            "what the decoder makes of the codes, or leave --reconstructions out"
+        )
     return clean, painting
 
 
