@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import checked_numbers, write_json
 from kinetoken.core.errors import UserError
 
@@ -94,11 +95,13 @@ def write_numbers_table(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def read_numbers(path: Path) -> dict[str, float]:
-    """Dotted name → number, all that `write_numbers` was given, from the table.
+    """Dotted name → number, all that `write_numbers` was given, from the table; none of one that says why it is empty.
 
     Raises UserError naming the file, and the line or the name, if there is none or it is damaged.
     """
     numbers: dict[str, float] = {}
+    if why_absent(path) is not None:
+        return numbers
     for base, *cells in _read_rows(path):
         for end, text in zip(("", *BESIDE), cells, strict=True):
             if text and base + end in numbers:

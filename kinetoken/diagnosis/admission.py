@@ -43,6 +43,8 @@ def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: P
         tally, mask[read], chain.recoded, drawn, Motion(points, tracks.world.fps, tracks.drawn.iloc[place]),
         all_rows=row_hashes(table.codes),
     )
+    if len(sampled.classes) < 2:
+        patient.unlabelled, patient.unreadable = True, f"all clips have one class ('{sampled.classes[0]}')"
     patient.decoded = lambda: decoded_points(
         dataset.tokenizer, sampled.codes, scene.background(), device, progress
     )

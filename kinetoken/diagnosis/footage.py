@@ -269,7 +269,10 @@ def _cells(values: NDArray[np.float32], grid: tuple[int, ...]) -> NDArray[np.flo
 def _side_by_side(
     drawn: UserClips, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels]
 ) -> tuple[Pixels, Pixels]:
-    """Clips and their reconstructions, both (k, T, H, W, C). UserError for those of another shape, or that are the clips."""
+    """Clips and their reconstructions, both (k, T, H, W, C).
+
+    UserError for reconstructions of another shape, or that are the clips themselves.
+    """
     clean = np.stack([pixels[int(place)] for place in kept])
     painting = np.empty_like(clean)
     for places, clips in drawn.read(rows[kept]):

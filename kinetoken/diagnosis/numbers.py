@@ -32,6 +32,9 @@ HEADLINES = Headlines(  # of codes that were read with clips, tracks and labels 
     further=("severity",),
     bounded=("probe.codes", "probe.codes_pooled", "label_information_bits"),
 )
+HEADLINES_WITHOUT_CLASSES = Headlines(tuple(
+    name for name in HEADLINES.required if not name.startswith(("probe.", "label_information"))
+))
 BEFORE = {"latents": ("pixels",), "codes": ("pixels", "latents"), "codes_pooled": ("codes",)}
 
 
