@@ -1,5 +1,7 @@
 """A patient from the pipeline's own files: clips, codes, the tokenizer that made them, and the true tracks."""
 
+import functools
+
 import numpy as np
 import torch
 
@@ -7,12 +9,13 @@ from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
 from kinetoken.dataset import Dataset
 from kinetoken.diagnosis import usage
-from kinetoken.diagnosis.chain import Diagnosis, decoded_points, painted, walk
+from kinetoken.diagnosis.chain import Diagnosis, Tokens, decoded_points, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
 from kinetoken.scenes.rendering import MASK_COVERAGE, ball_coverage
 from kinetoken.tokenizer.codebook import Codebook
+from kinetoken.tokenizer.network import Tokenizer
 
 
 def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: Progress) -> Patient:
@@ -49,6 +52,15 @@ def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: P
         dataset.tokenizer, sampled.codes, scene.background(), device, progress
     )
     patient.decodes_these = True
+    if dataset.tokenizer.quantizer.params.activation != "tanh":
+        patient.bound = functools.partial(_before_rounding, dataset.tokenizer)
     patient.vectors = Codebook.of(dataset.tokenizer).vectors.numpy()
     patient.clips_a_class = int(np.unique(table.label[table.split == "train"], return_counts=True)[1].min())
     return patient
+
+
+@torch.no_grad()
+def _before_rounding(tokenizer: Tokenizer, latents: Tokens) -> Tokens:
+    """Latents (M, D) as the tokenizer rounds them."""
+    tokens = torch.from_numpy(latents).to(tokenizer.background.device)[:, :, None, None, None]
+    return np.asarray(tokenizer.quantizer.unquantized(tokens)[:, :, 0, 0, 0].float().cpu().numpy())

@@ -173,15 +173,12 @@ def _foreground(patient: "Patient", tokens: NDArray[np.float32]) -> NDArray[np.f
 
 def _rounding(patient: "Patient") -> float | None:
     """Quantization error over the latents' variance, on the foreground where it is known."""
-    from kinetoken.diagnosis.chain import bounded_latents
     from kinetoken.diagnosis.geometry import quantization_error
 
     if "latents" not in patient.tokens or not patient.real_vectors:
         return None
     latents, codes = (_foreground(patient, patient.tokens[point]) for point in ("latents", "codes"))
-    if patient.codes is not None:
-        latents = bounded_latents(latents, patient.meta.levels)
-    return quantization_error(latents, codes)
+    return quantization_error(patient.before_rounding(latents), codes)
 
 
 def _offset(patient: "Patient") -> float | None:
