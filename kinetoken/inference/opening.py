@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.artifacts import read_table
 from kinetoken.core.errors import UserError
+from kinetoken.footage.windows import CUTS, ClipNeed, Cut
 from kinetoken.inference.defaults import FPS
 from kinetoken.inference.sources import (
     ARRAY_SUFFIXES,
@@ -32,7 +33,6 @@ from kinetoken.inference.sources import (
     VideoClips,
     only_array,
 )
-from kinetoken.inference.windows import CUTS, ClipNeed, Cut
 from kinetoken.scenes.clips import Clips
 from kinetoken.scenes.own_tracks import TRACK_COLUMNS
 from kinetoken.scenes.rendering import Scene

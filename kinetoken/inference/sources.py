@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.actions.streaming import VideoHead, read_head, stream_frames
-from kinetoken.actions.webm import VideoFault
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import LARGEST_ID
 from kinetoken.diagnosis.columns import load_arrays
+from kinetoken.footage.fitting import FrameFitter
+from kinetoken.footage.streaming import VideoHead, read_head, stream_frames
+from kinetoken.footage.webm import VideoFault
+from kinetoken.footage.windows import ClipNeed, Cut, cut_stream, left_over
 from kinetoken.inference.defaults import FPS, LOOK_SEED, MOTION, NOISE_SEED
-from kinetoken.inference.fitting import FrameFitter
-from kinetoken.inference.windows import ClipNeed, Cut, cut_stream, left_over
 from kinetoken.scenes.clips import ClipStore, Pixels
 from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_unsplit_tracks
 from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render

@@ -10,10 +10,10 @@ import pytest
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context
-from kinetoken.inference.fitting import averaged
+from kinetoken.footage.fitting import averaged
+from kinetoken.footage.windows import ClipNeed
 from kinetoken.inference.opening import NamedClips, OpenClips, open_clips
 from kinetoken.inference.sources import BLOCK
-from kinetoken.inference.windows import ClipNeed
 from kinetoken.scenes.clips import ClipStore, export_webm, shard_path, write_shard
 from kinetoken.scenes.motion import Trajectories
 from kinetoken.scenes.rendering import Rendering
