@@ -30,8 +30,10 @@ from kinetoken.training.loop import fabric_device
 @dataclass(frozen=True)
 class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
-    trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
+    trajectories: Annotated[Path, Input("true positions", optional=True)] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("constants of each track", optional=True)] = Path(
+        "data/motion/track_params.parquet"
+    )
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     history: Annotated[Path, Input("training curve of the tokenizer")] = Path("plots/train_tokenizer/curves.csv")

@@ -33,6 +33,11 @@ def write_absent(path: Path, reason: str) -> None:
         path.write_text(f"Not measured: {reason}.\n", encoding="utf-8")
     elif ending == ".png":
         _draw(path, reason)
+    elif ending == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({COLUMN: [reason]}), path)
     elif ending:
         raise ValueError(f"{path}: no form of a {ending} file is known that says why it is empty")
     else:
@@ -48,6 +53,8 @@ def why_absent(path: Path) -> str | None:
         with path.open(encoding="utf-8", errors="replace", newline="") as source:
             if source.readline().strip() == COLUMN:
                 return next((row[0] for row in csv.reader(source) if row), "")
+    if path.suffix == ".parquet" and path.is_file():
+        return _in_parquet(path)
     if path.suffix == ".json" and path.is_file():
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
@@ -55,6 +62,18 @@ def why_absent(path: Path) -> str | None:
             return None
         return str(held[COLUMN]) if isinstance(held, dict) and COLUMN in held else None
     return None
+
+
+def _in_parquet(path: Path) -> str | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if pq.read_schema(path).names != [COLUMN]:
+            return None
+        return str(pq.read_table(path)[COLUMN][0].as_py())
+    except (pa.ArrowException, OSError, IndexError):
+        return None  # whoever reads it as what it should be says what is wrong
 
 
 def _write_note(path: Path, reason: str) -> None:

@@ -13,6 +13,8 @@ from kinetoken.footage.webm import Pixels, VideoFault, _missing_bytes, _to_rgb, 
 if TYPE_CHECKING:
     from av import VideoFrame
 
+VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".mov", ".avi", ".gif")
+
 
 @dataclasses.dataclass(frozen=True)
 class VideoHead:

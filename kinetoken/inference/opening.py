@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from kinetoken.core.artifacts import read_table
 from kinetoken.core.errors import UserError
+from kinetoken.footage.streaming import VIDEO_SUFFIXES
 from kinetoken.footage.windows import CUTS, ClipNeed, Cut
 from kinetoken.inference.defaults import FPS
 from kinetoken.inference.sources import (
     ARRAY_SUFFIXES,
     BLOCK,
-    VIDEO_SUFFIXES,
     ArrayClips,
     ClipPart,
     ClipReading,

@@ -26,7 +26,6 @@ from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_unsplit_tracks
 from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
 from kinetoken.scenes.tracks import Tracks
 
-VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".mov", ".avi", ".gif")
 ARRAY_SUFFIXES = (".npy", ".npz")
 BLOCK = 256  # clips in memory at once
 BLOCK_BYTES = 1 << 26  # and no more than this of an array, but at least one clip

@@ -42,8 +42,8 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / f"part-{index:05d}.parquet"
 
 
-def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
-    """One shard of the store. UserError for ids that it cannot hold."""
+def write_shard(path: Path, clips: Clips, scene: Scene | None, names: Sequence[str] | None = None) -> None:
+    """One shard of the store; `names`, if given, say where each clip comes from. UserError for ids it cannot hold."""
     import pyarrow as pa
 
     count, frames, height, width, _ = clips.pixels.shape
@@ -59,6 +59,7 @@ def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
         "frames": pa.LargeBinaryArray.from_buffers(
             pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(content)]
         ),
+        **({} if names is None else {"name": list(names)}),
     })
     meta = {} if scene is None else {"scene": json.dumps(dataclasses.asdict(scene), sort_keys=True)}
     write_table(path, table.replace_schema_metadata(meta), row_group_rows=SHARD_GROUP_ROWS)

@@ -15,7 +15,9 @@ from kinetoken.core.numbers import read_numbers
 REASON = 'all clips have one class ("a, b"), and a classifier needs two'
 
 
-@pytest.mark.parametrize("name", ["models/classifier", "curves.csv", "metrics.json", "metrics/.partial-curves.csv"])
+@pytest.mark.parametrize("name", [
+    "models/classifier", "curves.csv", "metrics.json", "metrics/.partial-curves.csv", "tracks.parquet",
+])
 def test_the_reason_is_read_back(tmp_path: Path, name: str) -> None:
     write_absent(tmp_path / name, REASON)
     assert why_absent(tmp_path / name) == REASON
@@ -31,8 +33,8 @@ def test_pages_pictures_and_lines_can_be_opened(tmp_path: Path) -> None:
 
 
 def test_a_form_that_cannot_hold_a_reason_is_a_fault_of_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no form of a .parquet file"):
-        write_absent(tmp_path / "readings.parquet", REASON)
+    with pytest.raises(ValueError, match=r"no form of a .webm file"):
+        write_absent(tmp_path / "clip.webm", REASON)
 
 
 def test_ordinary_outputs_are_not_taken_for_absent_ones(tmp_path: Path) -> None:
@@ -42,6 +44,7 @@ def test_ordinary_outputs_are_not_taken_for_absent_ones(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps(["not_measured"]))
     (tmp_path / "model").mkdir()
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
     for path in (*tmp_path.iterdir(), tmp_path / "nothing.csv", tmp_path / "nothing"):
         assert why_absent(path) is None, path
 

@@ -134,7 +134,7 @@ def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torc
     """Each is a piece of its clip with the background behind it, and shows the ball in most frames."""
     pixels, background = (batch[0] * 255).round().to(torch.uint8), batch[1]
     torch.manual_seed(1)
-    windows, behind = cut_windows(pixels, background, 32)
+    windows, behind = cut_windows(pixels, background, 32).values()
     assert windows.shape == (8, 16, 32, 32, 3) and behind.shape == (8, 1, 32, 32, 3)
     corners = [(i, j) for i in range(0, 33, 8) for j in range(0, 33, 8)]
     for window, below, clip in zip(windows, behind, pixels, strict=True):
@@ -145,8 +145,27 @@ def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torc
 
 
 def test_a_window_of_an_empty_clip_is_cut_all_the_same() -> None:
-    windows, _ = cut_windows(torch.zeros(2, 4, 64, 64, 3, dtype=torch.uint8), torch.zeros(64, 64, 3), 24)
-    assert windows.shape == (2, 4, 24, 24, 3)
+    cut = cut_windows(torch.zeros(2, 4, 64, 64, 3, dtype=torch.uint8), torch.zeros(64, 64, 3), 24)
+    assert cut["clips"].shape == (2, 4, 24, 24, 3) and cut.keys() == {"clips", "background"}
+
+
+def test_clips_with_still_pictures_of_their_own_are_cut_where_they_differ_from_those(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Each clip before another wall: by one background for all, everything would move."""
+    pixels, background = (batch[0] * 255).round().to(torch.uint8), batch[1]
+    wall = torch.randint(0, 60, (8, 64, 64, 3), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    moved = (pixels.int() + wall[:, None]).clamp(0, 255).to(torch.uint8)
+    still = (background + wall.float() / 255).clamp(0, 1)
+    torch.manual_seed(1)
+    plain = cut_windows(pixels, background, 32)
+    torch.manual_seed(1)
+    cut = cut_windows(moved, background, 32, still)
+    assert cut["still"].shape == cut["background"].shape and torch.equal(cut["background"], plain["background"])
+    found = ClipBatches(
+        moved.numpy(), background, WindowParams(size=32, share=0.0), still=(still * 255).round().byte().numpy()
+    ).gather(np.arange(8))
+    assert torch.allclose(found["still"][:, 0], still, atol=1 / 255)
 
 
 def test_a_window_must_fit_the_grid() -> None:
