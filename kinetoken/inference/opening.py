@@ -121,8 +121,8 @@ def open_clips(
     """Clips to apply a model to.
 
     `source` is the folder of a clip store; an array (T, H, W, C) or (N, T, H, W, C), uint8 or float in [0, 1], in
-    memory or in a `.npy` or `.npz` file; one or several video files (VIDEO_SUFFIXES), or a folder of them; or a `.csv`
-    or `.parquet` file of tracks with the columns track_id, frame, x, y, z in metres, which are drawn.
+    memory or in a `.npy` or `.npz` file; one or several video files (VIDEO_SUFFIXES), or a folder of them; or a `.csv`,
+    `.tsv` or `.parquet` file of tracks with the columns track_id, frame, x, y, z in metres, which are drawn.
 
     Frames of another size than the model's are refused; with `resize` their middle square is cut out and averaged to
     that size. Clips with more frames than the model reads are refused; `window` reads one window of them (`first`,

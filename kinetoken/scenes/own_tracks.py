@@ -247,9 +247,9 @@ def _fill_gaps(source: SourceTracks, order: np.ndarray, row_id: np.ndarray, fram
     source.values = np.where(share[:, None] == 0, source.values[place], between)
     new_start = (np.cumsum(repeats) - repeats)[source.start]
     source.start, source.length = new_start, np.diff(np.append(new_start, len(place)))
-    tracks = len(np.unique(row_id[gaps]))
     source.file.notices.append(
-        f"{len(place) - len(repeats)} missing frames of {tracks} tracks filled, each on the line between its neighbours"
+        f"missing frames filled on the line between their neighbours: {len(place) - len(repeats)}, in "
+        f"{len(np.unique(row_id[gaps]))} of {len(source.track_id)} tracks"
     )
 
 
@@ -289,13 +289,11 @@ def _tell_windows(source: SourceTracks, fits: np.ndarray, window: int) -> None:
     if (fits == 1).all() and (lengths == window).all():
         return
     rest = int((lengths - fits * window)[fits > 0].sum())
-    left = [f"{rest} frames left over are dropped"] if rest else []
-    left += [f"{short} tracks with fewer frames are dropped"] if short else []
-    renumbered = ["windows are numbered from 0, the tracks' ids are kept as source_id"] if (fits > 1).any() else []
-    source.file.notices.append(
-        f"{len(fits)} tracks cut into {fits.sum()} windows of {window} frames: " + "; ".join([*left, *renumbered])
-        if left or renumbered else f"{len(fits)} tracks cut into windows of {window} frames"
-    )
+    told = [f"{len(fits)} tracks cut into {fits.sum()} windows of {window} frames"]
+    told += [f"tracks dropped as too short for one: {short}"] if short else []
+    told += [f"frames left over and dropped: {rest}"] if rest else []
+    told += ["windows are numbered from 0, the ids of their tracks are kept as source_id"] if (fits > 1).any() else []
+    source.file.notices.append("; ".join(told))
 
 
 def _draw_splits(label: np.ndarray, params: Trajectories) -> np.ndarray:

@@ -131,7 +131,7 @@ def _fault_of_name(text: str | None) -> str:
     if len(text) > LONGEST_NAME:
         return f"'{shown(text)}' has {len(text)} characters; {LONGEST_NAME} are the most"
     bad = next((each for each in text if unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs")), None)
-    return "" if bad is None else f"{shown(ascii(text))} has a control character (U+{ord(bad):04X})"
+    return "" if bad is None else f"'{shown(text)}' has a control character (U+{ord(bad):04X})"
 
 
 def _coded(file: TrackFile, name: str) -> tuple[NDArray[np.int64], list[object]]:

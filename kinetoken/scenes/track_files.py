@@ -61,6 +61,7 @@ class TrackFile:
 def shown(value: object) -> str:
     """A value as it stands in a message."""
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = text if text.isprintable() else repr(text)[1:-1]
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
@@ -227,9 +228,11 @@ def _parsed(path: Path, text: str, separator: str, width: int) -> "pa.Table":
     names = [str(i) for i in range(width)]
     if not text.strip("\r\n"):
         return pa.table({name: pa.array([], pa.string()) for name in names})
+    content = text.encode()
+    whole = min(len(content) + 1, 2**31 - 1)  # bytes; in one block, a quote without end ends in a value, not an error
     try:
         table = pa_csv.read_csv(
-            pa.BufferReader(text.encode()), pa_csv.ReadOptions(column_names=names, use_threads=False),
+            pa.BufferReader(content), pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=whole),
             pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=keep),
             pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
         )
@@ -238,7 +241,7 @@ def _parsed(path: Path, text: str, separator: str, width: int) -> "pa.Table":
     if wrong:
         first = wrong[0]
         hint = ""
-        if separator == "," and first.actual_columns > width and re.search(r"\d,\d", first.text):
+        if separator == "," and first.actual_columns > width and "." not in first.text:
             hint = "; if it has decimal commas, separate the columns by semicolons"
         raise UserError(
             f"{path}: row {first.number} has {first.actual_columns} fields, the header has {width}: "
