@@ -39,7 +39,7 @@ def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) 
         )
     else:
         context.progress.phase(f"reading {paths.source}")
-        tracks = read_own_tracks(paths.source, params)
+        tracks = read_own_tracks(paths.source, params, context.progress.say)
         outside = int((~params.world.in_view(tracks.points, margin=0.0)).sum())
         if outside:
             context.progress.say(f"{outside} of {len(tracks)} tracks leave the camera's view")

@@ -21,7 +21,7 @@ from kinetoken.core.absence import NotMeasured, why_absent
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.footage.folder import VideoDataset
 from kinetoken.footage.importing import import_folder
-from kinetoken.scenes.clips import Clips, export_webm, shard_path, write_shard
+from kinetoken.scenes.clips import Clips, export_webm, safe_name, shard_path, write_shard
 from kinetoken.scenes.clutter import Clutter, ClutteredRendering, render_candidates
 from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
 from kinetoken.scenes.tracks import Tracks, read_tracks
@@ -101,7 +101,7 @@ def _export(paths: Paths, folder: Path, context: Context) -> None:
 
     clips = ClipStore(paths.videos).read(limit=paths.export)
     for row, track in enumerate(clips.track_id):
-        export_webm(folder / f"track-{track:06d}-{clips.label[row]}.webm", clips.pixels[row], clips.fps)
+        export_webm(folder / f"track-{track:06d}-{safe_name(clips.label[row])}.webm", clips.pixels[row], clips.fps)
     context.progress.say(f"{len(clips)} clips as WebM in {folder}")
 
 

@@ -258,6 +258,8 @@ def _check_inputs(paths: object) -> None:
     for name, path in marked_paths(paths, Input).items():
         if not path.exists():
             raise UserError(f"--{name.replace('_', '-')} {path}: no such file or folder; run what makes it first")
+        if not (path.is_file() or path.is_dir()):  # to read it could take forever
+            raise UserError(f"--{name.replace('_', '-')} {path}: a pipe or a device, not a file or folder")
 
 
 def _fingerprint(run: Callable[..., None], params: object, hardware: Hardware, paths: object) -> str:

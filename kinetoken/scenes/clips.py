@@ -6,6 +6,7 @@ frames = uint8 RGB bytes in T, H, W, C order). The scene that was drawn, if know
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,6 +155,11 @@ class ClipStore(PerTrack):
                 raise UserError(f"{path}: row {row} holds {content.size} bytes, {size} expected")
             pixels[place] = content
         return pixels.reshape(-1, frames, height, width, 3)
+
+
+def safe_name(text: str, longest: int = 40) -> str:
+    """Any text, such as a class's name, as a part of a file's name: letters, digits and -._ of it, the rest as _."""
+    return re.sub(r"[^\w.-]", "_", text).strip(".")[:longest] or "_"
 
 
 def export_webm(path: Path, pixels: Pixels, fps: float, scale: int = 4) -> None:
