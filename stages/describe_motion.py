@@ -36,6 +36,7 @@ from kinetoken.equations.reading import evidence_of, on_true_points, true_tracks
 from kinetoken.equations.rows import write_descriptions, write_reasons
 from kinetoken.llm.language_model import STAND_IN
 from kinetoken.llm.spending import Bill
+from kinetoken.physics.laws import are_laws
 from kinetoken.readings.table import Readings, read_readings
 from kinetoken.scenes.tracks import Tracks, read_tracks
 
@@ -86,7 +87,7 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     if explained:
         right = float(np.mean([one.correct for one in explained]))
         metrics |= {"reasons_correct": right, "reasons_correct_floor": reasons.floor(explained)}
-    headlines = ladder.HEADLINES if ladder.laws_known(labels) else ladder.HEADLINES_OF_OTHER_CLASSES
+    headlines = ladder.HEADLINES if are_laws(labels.tolist()) else ladder.HEADLINES_OF_OTHER_CLASSES
     write_numbers(paths, metrics, headlines)
     write_descriptions(paths.descriptions, params, clips, evidence, chosen, rows)
     write_reasons(paths.reasons, params, explained)

@@ -31,12 +31,12 @@ CHUNK = 16  # clips drawn at once: small enough for the cache, large enough for 
 
 @dataclass(frozen=True)
 class Paths:
-    source: Annotated[Path, Input("the dataset's source; read where it is a folder of videos")] = Path(
-        "data/sources/synthetic.csv"
-    )
     trajectories: Annotated[Path, Input("positions", optional=True)] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("colours and lights", optional=True)] = Path("data/motion/track_params.parquet")
     videos: Annotated[Path, Output("clip store")] = Path("data/motion/videos")
+    source: Annotated[Path, Input("the dataset's source; read where it is a folder of videos")] = Path(
+        "data/sources/synthetic.csv"
+    )
     export: Annotated[int, "also write the first K clips as WebM"] = 0
 
 

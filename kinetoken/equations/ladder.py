@@ -21,7 +21,7 @@ from kinetoken.equations.scoring import (
 )
 from kinetoken.equations.simplification import Simplifier
 from kinetoken.physics.fitting import Priors, predict_known_law
-from kinetoken.physics.laws import CLASSES, Array
+from kinetoken.physics.laws import CLASSES, Array, are_laws
 from kinetoken.scores import with_interval
 
 if TYPE_CHECKING:
@@ -49,11 +49,6 @@ RUNGS = ("parsed", "finite", "form_match", "equation_correct", "description_corr
 VELOCITY_FRAMES = 4  # at the end of the past, from which the constant-velocity floor takes its line
 
 
-def laws_known(labels: NDArray[np.str_]) -> bool:
-    """Are all classes laws of motion? Else equations are scored by the true positions alone."""
-    return set(labels.tolist()) <= set(CLASSES)
-
-
 def score_rows(
     evidence: Evidence, told: Sequence[Description], told_exactly: Sequence[Description], labels: NDArray[np.str_],
     truth: Array, t: Array, priors: Priors | None,
@@ -71,7 +66,7 @@ def score_rows(
     seen, exact_past = evidence.points, truth[:, :past]
     oracle = {"oracle": predict_known_law(
         labels, evidence.times, seen, t, evidence.whitening, priors=priors
-    )} if laws_known(labels) else {}
+    )} if are_laws(labels.tolist()) else {}
     for name, paths in {
         **oracle, "position": constant_position(seen, len(t)), "velocity": constant_velocity(evidence.times, seen, t),
         "true_position": constant_position(exact_past, len(t)),
@@ -88,7 +83,7 @@ def rungs(
     """What each clip's equations and sentence reach, without floors and ceilings, and why they reach no further."""
     import pandas as pd
 
-    rows, known = [], laws_known(labels)
+    rows, known = [], are_laws(labels.tolist())
     for one, law, path in zip(told, labels.tolist(), truth, strict=True):
         score = score_equations(one.equations, t, path, past, law)
         row = {**dataclasses.asdict(score), "failure": failure_of(one, score, law_known=known)}
@@ -128,7 +123,7 @@ def shares(
 
 def examined_rows(labels: NDArray[np.str_], count: int) -> NDArray[np.intp]:
     """The first rows of each law, `count` in all at most; none of classes that are no laws."""
-    each = count // len(CLASSES) if laws_known(labels) else 0
+    each = count // len(CLASSES) if are_laws(labels.tolist()) else 0
     return np.sort(np.concatenate([np.flatnonzero(labels == law)[:each] for law in CLASSES]))
 
 
@@ -157,7 +152,7 @@ def examine(
 
 def summarise(rows: "pd.DataFrame", labels: NDArray[np.str_], truth: Array, t: Array, seed: int) -> dict[str, float]:
     """Means over the rows of `score_rows`, with intervals, floors (the better of the two) and ceilings."""
-    known = laws_known(labels)
+    known = are_laws(labels.tolist())
     columns = {name: rows[name].to_numpy(float) for name in SHARES if known or name not in OF_LAWS}
     if known:
         columns["equation_correct_oracle_form"] = rows["oracle.correct"].to_numpy(float)

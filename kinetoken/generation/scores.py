@@ -12,6 +12,7 @@ from kinetoken.dataset import Dataset
 from kinetoken.generation import forecasting, judging, laws
 from kinetoken.generation.generator import PRIORS, GeneratorParams
 from kinetoken.heads.video_classifier import VideoClassifier
+from kinetoken.physics.laws import are_laws
 from kinetoken.prediction.judging import decode_in_batches
 from kinetoken.prediction.scores import Scores
 from kinetoken.scores import bootstrap_interval
@@ -77,7 +78,7 @@ class Scorer:
             chosen[name] = test.codes[rows[: 2 * self.half[name]]]
         self.test = {name: self.decode(each, f"real {name}") for name, each in chosen.items()}
         self.real = {name: judging.follow(each, self.background) for name, each in self.test.items()}
-        self.laws = self._fitted(self.real) if laws.knows(self.classes) else None
+        self.laws = self._fitted(self.real) if are_laws(self.classes) else None
 
     def decode(self, codes: np.ndarray, what: str) -> Pixels:
         """(N, T', H', W') → (N, T, H, W, 3) uint8."""
