@@ -63,9 +63,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def coded(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same with a tokenizer that was trained on them for a moment, and their codes."""
     folder = tmp_path_factory.mktemp("coded")
-    params = dataclasses.replace(
-        test_train_tokenizer.PARAMS, epochs=14, windows=dataclasses.replace(test_train_tokenizer.PARAMS.windows, size=16)
-    )
+    tiny = test_train_tokenizer.PARAMS
+    params = dataclasses.replace(tiny, epochs=14, windows=dataclasses.replace(tiny.windows, size=16))
     trained = train_tokenizer.Paths(**beside(train_tokenizer.Paths(), folder / "t", **data))
     train_tokenizer.run(params, trained, SILENT)
     given = {"videos": data["videos"], "tokenizer": trained.model}
