@@ -34,10 +34,10 @@ class Paths:
     trajectories: Annotated[Path, Input("positions", optional=True)] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("colours and lights", optional=True)] = Path("data/motion/track_params.parquet")
     videos: Annotated[Path, Output("clip store")] = Path("data/motion/videos")
+    export: Annotated[int, "also write the first K clips as WebM"] = 0
     source: Annotated[Path, Input("the dataset's source; read where it is a folder of videos")] = Path(
         "data/sources/synthetic.csv"
     )
-    export: Annotated[int, "also write the first K clips as WebM"] = 0
 
 
 def run(params: VideoDataset | ClutteredRendering, paths: Paths, context: Context) -> None:
