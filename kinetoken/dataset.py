@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesTable, Indices, read_codes
+from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids, PerTrack, require_same_tracks
 from kinetoken.physics.laws import Array
@@ -71,14 +72,16 @@ class Dataset:
     ) -> "Dataset":
         """Everything that `paths` names, pixels left where they are.
 
+        Trajectories that only say why there are none leave the dataset without tracks, which `tracked` tells.
+
         UserError, naming the file, what is wrong in it, and what to run again, for: codes of another tokenizer; clips
         of a shape that the tokenizer does not take; with `causal` a tokenizer whose codes of the past know later
-        frames; with `scene` clips that do not say how they were drawn; a table that lacks what the stage `needs`; and
-        tables that do not hold the same tracks row for row, each of the same class, split and number of frames. With
-        `row_for_row` off the last is left out, for stages that look clips up by their track.
+        frames; with `scene` clips that do not say how they were drawn, unless they have no tracks; a table that lacks
+        what the stage `needs`; and tables that do not hold the same tracks row for row, each of the same class, split
+        and number of frames. With `row_for_row` off the last is left out, for stages that look clips up by their track.
         """
         tracks = None
-        if paths.trajectories is not None and paths.track_params is not None:
+        if paths.trajectories is not None and paths.track_params is not None and not why_absent(paths.trajectories):
             tracks = read_tracks(paths.trajectories, paths.track_params)
         dataset = cls(
             clips=None if paths.videos is None else ClipStore(paths.videos), tracks=tracks,
@@ -86,7 +89,7 @@ class Dataset:
             tokenizer=None if paths.tokenizer is None else _load_tokenizer(paths.tokenizer), paths=paths,
         )
         dataset._require_tokenizer(causal)
-        if scene:
+        if scene and (tracks is not None or paths.trajectories is None):
             _ = dataset.scene  # must be known
         if needs is not None:
             needs(dataset.table, dataset.source)
@@ -101,6 +104,11 @@ class Dataset:
     @property
     def tracks(self) -> Tracks:
         return _given(self._tracks, "tracks")
+
+    @property
+    def tracked(self) -> bool:
+        """Are true positions known? Not those of things in a user's videos."""
+        return self._tracks is not None
 
     @property
     def codes(self) -> CodesTable:

@@ -3,8 +3,9 @@
 Class probabilities and 3-D points of the first three quarters come from read_motion. The `provider` writes the
 equations: "offline" fits the law by least squares without a language model; "openai" asks the language model that
 `language_model` names; "hybrid" takes that model's form and fits the constants. The trajectories are used only to score
-the held-out frames (`points: true` gives their past to the provider, as a control, and the metrics say so). Records of
-early decisions are described in sentences in the same way.
+the held-out frames (`points: true` gives their past to the provider, as a control, and the metrics say so). Where
+classes are not the four laws, equations are scored by the true positions alone: no law's name can be right or wrong.
+Records of early decisions are described in sentences in the same way.
 
 Reads    readings.parquet of read_motion; trajectories.parquet and track_params.parquet; reasons.jsonl of
          detect_persistence
@@ -35,6 +36,7 @@ from kinetoken.equations.reading import evidence_of, on_true_points, true_tracks
 from kinetoken.equations.rows import write_descriptions, write_reasons
 from kinetoken.llm.language_model import STAND_IN
 from kinetoken.llm.spending import Bill
+from kinetoken.physics.laws import are_laws
 from kinetoken.readings.table import Readings, read_readings
 from kinetoken.scenes.tracks import Tracks, read_tracks
 
@@ -85,7 +87,8 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
     if explained:
         right = float(np.mean([one.correct for one in explained]))
         metrics |= {"reasons_correct": right, "reasons_correct_floor": reasons.floor(explained)}
-    write_numbers(paths, metrics, ladder.HEADLINES)
+    headlines = ladder.HEADLINES if are_laws(labels.tolist()) else ladder.HEADLINES_OF_OTHER_CLASSES
+    write_numbers(paths, metrics, headlines)
     write_descriptions(paths.descriptions, params, clips, evidence, chosen, rows)
     write_reasons(paths.reasons, params, explained)
     reached: dict[str, pd.DataFrame] = {params.provider: rows}

@@ -1,4 +1,4 @@
-"""Sample 3-D trajectories from the four laws of motion, or read the user's own.
+"""Sample 3-D trajectories from the four laws of motion, or read the user's own. Of a folder of videos there are none.
 
 Reads    params generate_trajectories.<dataset>; the tracks file, unless it is the placeholder synthetic.csv
 Writes   trajectories.parquet (one row a frame), track_params.parquet (one row a track: its constants)
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from kinetoken.core.absence import NotMeasured
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.scenes.candidates import CandidateTracks, draw_candidates
@@ -26,6 +27,8 @@ class Paths:
 
 
 def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) -> None:
+    if paths.source.is_dir():
+        raise NotMeasured(f"{paths.source} is a folder of videos, in which true positions are not known")
     if paths.source.name == SYNTHETIC:
         context.progress.phase("drawing", sum(vars(params.counts).values()), "tracks")
         tracks = draw_candidates(params) if isinstance(params, CandidateTracks) else draw_tracks(params)
@@ -36,7 +39,7 @@ def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) 
         )
     else:
         context.progress.phase(f"reading {paths.source}")
-        tracks = read_own_tracks(paths.source, params)
+        tracks = read_own_tracks(paths.source, params, context.progress.say)
         outside = int((~params.world.in_view(tracks.points, margin=0.0)).sum())
         if outside:
             context.progress.say(f"{outside} of {len(tracks)} tracks leave the camera's view")

@@ -3,7 +3,8 @@
 With `source: classifier`, class and embedding come from the classifier and 3-D points from the position head, both on
 the codes of the first three quarters alone. With `source: i3d_magvit`, all come from that network, on the frames and
 codes of the same part. Clips are selected in equal numbers from each class; the true class is not written, and true
-positions are not an input.
+positions are not an input. Where the clips have no classes, and so no classifier was trained, positions alone are
+read, and every law is as probable as the others.
 
 Reads    codes.parquet; models/classifier and models/position, or models/i3d_magvit; videos (for their scene, and with
          i3d_magvit their frames)
@@ -21,9 +22,8 @@ from typing import Annotated
 import numpy as np
 
 from kinetoken.codes import CodesTable, read_codes
-from kinetoken.core.errors import UserError
+from kinetoken.core.absence import NotMeasured, why_absent
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.physics.laws import CLASSES
 from kinetoken.readings.heads import read_by_heads, similar_clips
 from kinetoken.readings.params import ReadMotion, Source
 from kinetoken.readings.sources import Reader, Sources
@@ -37,7 +37,7 @@ READERS: dict[Source, Reader] = {"classifier": read_by_heads, "i3d_magvit": read
 @dataclass(frozen=True)
 class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
-    model: Annotated[Path, Input("of the kind that source names")] = Path("models/classifier")
+    model: Annotated[Path, Input("of the kind that source names", optional=True)] = Path("models/classifier")
     position: Annotated[Path, Input("position head; not read with i3d_magvit")] = Path("models/position")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     readings: Annotated[Path, Output("what the models predict, a row a clip")] = Path("data/readings.parquet")
@@ -49,10 +49,13 @@ class Paths:
 
 def run(params: ReadMotion, paths: Paths, context: Context) -> None:
     table, store = read_codes(paths.codes), ClipStore(paths.videos)
-    codes = choose_clips(table, params.clips, paths.codes)
+    codes = choose_clips(table, params.clips)
+    unread = why_absent(paths.model)
+    if unread and params.source != "classifier":
+        raise NotMeasured(unread)
     context.progress.phase("reading the past", len(codes), "clips")
     readings = READERS[params.source](codes, store, paths.sources)
-    if params.neighbours:
+    if params.neighbours and not unread:
         training = table.of_split("train")
         similar = similar_clips(readings.embedding, training, paths.sources, params.neighbours)
         readings = dataclasses.replace(readings, neighbours=similar)
@@ -61,18 +64,13 @@ def run(params: ReadMotion, paths: Paths, context: Context) -> None:
     write_readings(paths.readings, readings)
 
 
-def choose_clips(codes: CodesTable, count: int, source: Path) -> CodesTable:
-    """The first `count` / 4 test clips of each law, in order of track_id.
-
-    UserError if there are none: equations are scored against a law, so the classes must be the laws.
-    """
+def choose_clips(codes: CodesTable, count: int) -> CodesTable:
+    """The first test clips of each class, in equal numbers, `count` in all at most, in order of track_id."""
     test = codes.of_split("test")
     test = test.take(np.argsort(test.track_id, kind="stable"))
-    rows = [np.flatnonzero(test.label == law)[: count // len(CLASSES)] for law in CLASSES]
-    chosen = np.sort(np.concatenate(rows))
-    if len(chosen) == 0:
-        raise UserError(f"{source}: no test clip has a class that equations can be scored by: {', '.join(CLASSES)}")
-    return test.take(chosen)
+    each = max(count // len(test.classes), 1)
+    rows = [np.flatnonzero(test.label == name)[:each] for name in test.classes]
+    return test.take(np.sort(np.concatenate(rows))[:count])
 
 
 def main() -> int:

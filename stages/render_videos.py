@@ -1,8 +1,9 @@
-"""Render trajectories as 64×64 RGB clips into the Parquet clip store.
+"""Render trajectories as 64×64 RGB clips into the Parquet clip store, or read a folder of videos into it.
 
-With `clutter` in the section, texture and shapes that are not balls are drawn behind and around the ball.
+With `clutter` in the section, texture and shapes that are not balls are drawn behind and around the ball. Where the
+dataset's source is a folder of videos, there are no trajectories: the videos are resized, cut into clips and stored.
 
-Reads    params render_videos.<dataset>; trajectories.parquet, track_params.parquet
+Reads    params render_videos.<dataset>; trajectories.parquet, track_params.parquet; or the folder of videos
 Writes   videos/part-*.parquet; with --export K also K playable WebM files under run_info (not an output)
 
 Alone    python -m stages.render_videos --section render_videos.motion --export 8
@@ -16,10 +17,13 @@ from typing import Annotated
 
 import numpy as np
 
+from kinetoken.core.absence import NotMeasured, why_absent
 from kinetoken.core.stage import Context, Input, Output, run_stage
-from kinetoken.scenes.clips import Clips, export_webm, shard_path, write_shard
+from kinetoken.footage.folder import VideoDataset
+from kinetoken.footage.importing import import_folder
+from kinetoken.scenes.clips import Clips, export_webm, safe_name, shard_path, write_shard
 from kinetoken.scenes.clutter import Clutter, ClutteredRendering, render_candidates
-from kinetoken.scenes.rendering import LOOK, Rendering, Scene, add_noise, render
+from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
 from kinetoken.scenes.tracks import Tracks, read_tracks
 
 CHUNK = 16  # clips drawn at once: small enough for the cache, large enough for numpy
@@ -27,13 +31,29 @@ CHUNK = 16  # clips drawn at once: small enough for the cache, large enough for 
 
 @dataclass(frozen=True)
 class Paths:
-    trajectories: Annotated[Path, Input("positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("colours and lights")] = Path("data/motion/track_params.parquet")
+    trajectories: Annotated[Path, Input("positions", optional=True)] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[Path, Input("colours and lights", optional=True)] = Path("data/motion/track_params.parquet")
     videos: Annotated[Path, Output("clip store")] = Path("data/motion/videos")
     export: Annotated[int, "also write the first K clips as WebM"] = 0
+    source: Annotated[Path, Input("the dataset's source; read where it is a folder of videos")] = Path(
+        "data/sources/synthetic.csv"
+    )
 
 
-def run(params: Rendering | ClutteredRendering, paths: Paths, context: Context) -> None:
+def run(params: VideoDataset | ClutteredRendering, paths: Paths, context: Context) -> None:
+    if unknown := why_absent(paths.trajectories):
+        if isinstance(params, ClutteredRendering):
+            raise NotMeasured(unknown)
+        paths.videos.mkdir(parents=True)
+        import_folder(paths.source, params, paths.videos, context.progress)
+    else:
+        draw(params, paths, context)
+    if paths.export and context.run_info is not None:
+        _export(paths, context.run_info / "clips", context)
+
+
+def draw(params: VideoDataset | ClutteredRendering, paths: Paths, context: Context) -> None:
+    """Draw all tracks, a shard at a time."""
     tracks = read_tracks(paths.trajectories, paths.track_params)
     scene = Scene(tracks.world, params.look)
     paths.videos.mkdir(parents=True)
@@ -50,8 +70,6 @@ def run(params: Rendering | ClutteredRendering, paths: Paths, context: Context) 
         with ProcessPoolExecutor(params.processes, mp_context=get_context("fork")) as pool:
             for count in pool.map(draw_shard, *zip(*jobs, strict=True)):
                 context.progress.advance(count)
-    if paths.export and context.run_info is not None:
-        _export(paths, context.run_info / "clips", context)
 
 
 def draw_shard(scene: Scene, clutter: Clutter | None, seed: int, tracks: Tracks, path: Path) -> int:
@@ -83,12 +101,12 @@ def _export(paths: Paths, folder: Path, context: Context) -> None:
 
     clips = ClipStore(paths.videos).read(limit=paths.export)
     for row, track in enumerate(clips.track_id):
-        export_webm(folder / f"track-{track:06d}-{clips.label[row]}.webm", clips.pixels[row], clips.fps)
+        export_webm(folder / f"track-{track:06d}-{safe_name(clips.label[row])}.webm", clips.pixels[row], clips.fps)
     context.progress.say(f"{len(clips)} clips as WebM in {folder}")
 
 
 def main() -> int:
-    return run_stage(run, Rendering | ClutteredRendering, Paths)  # type: ignore[arg-type]  # a union is no type[P]
+    return run_stage(run, VideoDataset | ClutteredRendering, Paths)  # type: ignore[arg-type]  # a union is no type[P]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Reads    params train_baselines, hardware; the motion clips, trajectories and tr
 Writes   models/video_classifier (the pixel classifier), metrics, plots/train_baselines/{confusion,curves}.csv
 
 The controls must be near the baseline, or something other than motion reveals the class. They are the first frame alone
-(the same network), and speed, colour, light and start alone.
+(the same network), and speed, colour, light and start alone. Of a user's videos no path is known: what needs it is left
+out.
 
 Alone    python -m stages.train_baselines
 """
@@ -29,13 +30,18 @@ from kinetoken.training.loop import curves_table
 
 ACCURACIES = ("coordinates.accuracy", "video.accuracy", "first_frame.accuracy", "nuisance.accuracy")
 HEADLINES = Headlines(("majority.accuracy", *ACCURACIES, "video.ece"), bounded=ACCURACIES)
+HEADLINES_OF_FOOTAGE = Headlines(("majority.accuracy", "video.accuracy", "first_frame.accuracy", "video.ece"))
 
 
 @dataclass(frozen=True)
 class Paths:
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
-    trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
+    trajectories: Annotated[Path, Input("true positions", optional=True)] = Path(
+        "data/motion/trajectories.parquet"
+    )
+    track_params: Annotated[Path, Input("constants of each track", optional=True)] = Path(
+        "data/motion/track_params.parquet"
+    )
     model: Annotated[Path, Output("the pixel classifier")] = Path("models/video_classifier")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_baselines.json")
     headlines: HeadlineFolder = Path("metrics/train_baselines")
@@ -68,9 +74,9 @@ def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
         "first_frame": {
             **with_interval("accuracy", (judged.argmax(1) == target).astype(float)), "accuracy_floor": floor,
         },
-        **forests(dataset.tracks, floor, params.seed),
+        **(forests(dataset.tracks, floor, params.seed) if dataset.tracked else {}),
     }
-    write_numbers(paths, metrics, HEADLINES)
+    write_numbers(paths, metrics, HEADLINES if dataset.tracked else HEADLINES_OF_FOOTAGE)
     write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
     write_csv(paths.curves, curves_table({"video": history, "first_frame": first_history}))
 

@@ -4,7 +4,8 @@ Reads the codes table, the tokenizer that made it, the pixel classifier, the cli
 clips' paths), and for scoring only the trajectories. The masked prior also predicts the last slice of a clip's codes
 from those before, and is scored like the predictors (`masked.forecast`). Writes the model folder, metrics, training
 curves, scores and laws by class, the forecasts' errors at each step ahead, and decoded samples. How long a clip takes
-to draw is noted in run_info, not in the metrics. Runs alone:
+to draw is noted in run_info, not in the metrics. Of clips without classes, which have no pixel classifier, the class is
+not judged. Runs alone:
 
     python -m stages.train_generator --codes data/motion/codes.parquet --metrics /tmp/metrics.json
 """
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from kinetoken.codes import CodesTable
+from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import write_csv, write_json
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers
@@ -28,7 +30,14 @@ from kinetoken.generation.forecasting import horizon_table, score_forecasts
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
 from kinetoken.generation.plan import Plan, PlanShape
-from kinetoken.generation.scores import HEADLINES, Scorer, all_metrics, law_table, score_table
+from kinetoken.generation.scores import (
+    HEADLINES,
+    HEADLINES_WITHOUT_CLASSES,
+    Scorer,
+    all_metrics,
+    law_table,
+    score_table,
+)
 from kinetoken.heads.video_classifier import VideoClassifier, load_video_classifier
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
@@ -41,7 +50,7 @@ SAMPLES_PER_CLASS = 2
 class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
-    judge: Annotated[Path, Input("pixel classifier")] = Path("models/video_classifier")
+    judge: Annotated[Path, Input("pixel classifier", optional=True)] = Path("models/video_classifier")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
     trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
@@ -61,7 +70,7 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
         codes=paths.codes, tokenizer=paths.tokenizer, videos=paths.videos, trajectories=paths.trajectories,
         track_params=paths.track_params,
     ), needs=learnable, scene=True)
-    codes, judge = dataset.codes, load_video_classifier(paths.judge)
+    codes, judge = dataset.codes, None if why_absent(paths.judge) else load_video_classifier(paths.judge)
     check(params, paths, dataset, judge)
     tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
     generator = build(params, codes, tokenizer, dataset.clips.shape[0])
@@ -85,7 +94,8 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
         samples[prior] = {name: clips[:SAMPLES_PER_CLASS] for name, clips in drawn.items()}
     forecasts = score_forecasts(generator, dataset, context)
     generator.save(paths.model)
-    write_numbers(paths, all_metrics(scored, forecasts, scorer, params), HEADLINES)
+    headlines = HEADLINES if judge is not None else HEADLINES_WITHOUT_CLASSES
+    write_numbers(paths, all_metrics(scored, forecasts, scorer, params), headlines)
     write_csv(paths.curves, curves_table(histories))
     write_csv(paths.scores, score_table(scored))
     write_csv(paths.laws, law_table(scored))
@@ -102,9 +112,9 @@ def learnable(codes: PerTrack, source: object) -> None:
     require_of_each_class(codes, source, "test", 4)
 
 
-def check(params: GeneratorParams, paths: Paths, dataset: Dataset, judge: VideoClassifier) -> None:
-    """UserError unless the judge knows the same classes, and the params fit the clips and their codes."""
-    if tuple(judge.classes) != dataset.classes:
+def check(params: GeneratorParams, paths: Paths, dataset: Dataset, judge: VideoClassifier | None) -> None:
+    """UserError unless the judge, if there is one, knows the same classes, and the params fit clips and codes."""
+    if judge is not None and tuple(judge.classes) != dataset.classes:
         raise UserError(f"{paths.judge}: judges {list(judge.classes)}, but {paths.codes} has {list(dataset.classes)}")
     frames = dataset.clips.shape[0]
     if params.plan.components > 3 * frames:

@@ -10,8 +10,8 @@ import pytest
 
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context
+from kinetoken.footage.folder import VideoDataset
 from kinetoken.scenes.motion import Counts, Trajectories
-from kinetoken.scenes.rendering import Rendering
 
 ROOT = Path(__file__).parents[1]
 BEFORE = pytest.StashKey[str]()
@@ -64,15 +64,15 @@ def trajectory_params() -> Trajectories:
 
 
 @pytest.fixture(scope="session")
-def rendering_params() -> Rendering:
+def rendering_params() -> VideoDataset:
     """The motion dataset's own look, in small shards and one process."""
-    params = load_params(ROOT / "params.yaml", "render_videos.motion", Rendering)
+    params = load_params(ROOT / "params.yaml", "render_videos.motion", VideoDataset)
     return dataclasses.replace(params, shard_clips=40, processes=1)
 
 
 @pytest.fixture(scope="session")
 def tiny_data(
-    tmp_path_factory: pytest.TempPathFactory, trajectory_params: Trajectories, rendering_params: Rendering
+    tmp_path_factory: pytest.TempPathFactory, trajectory_params: Trajectories, rendering_params: VideoDataset
 ) -> Path:
     """A folder with trajectories.parquet, track_params.parquet and videos/ of 96 clips, 16×64×64. Read only."""
     from stages import generate_trajectories, render_videos

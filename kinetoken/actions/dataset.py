@@ -25,9 +25,9 @@ from kinetoken.actions.cache import ClipCache
 from kinetoken.actions.inspection import Inspection, admit, inspect
 from kinetoken.actions.layout import ActionSet, Clip, read_actions
 from kinetoken.actions.sampling import Intake, Views, even_places, look_evenly, look_training, random_places
-from kinetoken.actions.webm import RULES, Pixels, VideoFault, read_frames
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.webm import RULES, Pixels, VideoFault, read_frames
 
 MEMORY = "inspection.jsonl"
 

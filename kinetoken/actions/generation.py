@@ -12,8 +12,8 @@ import numpy as np
 from kinetoken.actions.classes import ACTIONS, Action, draw_action
 from kinetoken.actions.layout import SPLITS, VIDEOS, write_actions
 from kinetoken.actions.templates import fill
-from kinetoken.actions.webm import write_webm
 from kinetoken.core.params import NonNegative, Positive, Range
+from kinetoken.footage.webm import write_webm
 
 CHUNK = 24  # clips a process draws at once
 FIRST_ID = 100_000  # of the training part; the others' begin at multiples of it

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from kinetoken.actions.layout import ActionSet, Clip
 from kinetoken.actions.sampling import Intake
-from kinetoken.actions.webm import REASONS, RULES, Video, VideoFault, probe
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.webm import REASONS, RULES, Video, VideoFault, probe
 
 CHUNK = 16  # files a process takes at once
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from kinetoken.actions.classes import PAIRS
 from kinetoken.actions.layout import VIDEOS
-from kinetoken.actions.webm import Pixels, probe, read_frames
 from kinetoken.charts.figures import figure_style, new_figure, save_png
+from kinetoken.footage.webm import Pixels, probe, read_frames
 
 FRAMES = 8
 SCALE = 1.0 / 110  # inches a pixel

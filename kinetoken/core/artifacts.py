@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def save_model(folder: Path, module: "torch.nn.Module", config: Mapping[str, Any
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The model folder's config; UserError if the folder is no model."""
+    """The model folder's config; UserError if the folder is no model, or says why there is none."""
+    if reason := why_absent(folder):
+        raise UserError(f"{folder}: no model was trained: {reason}")
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ small files, one a headline, that all have the same few keys::
 """
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import checked_numbers, write_json
 from kinetoken.core.errors import UserError
 
@@ -27,6 +29,7 @@ Place = tuple[str, ...]  # the keys of a number in nested metrics, from the outs
 MOST = 25  # numbers in a short file
 BESIDE = {"_floor": "baseline", "_ceiling": "upper_bound", "_ci95_low": "ci95_low", "_ci95_high": "ci95_high"}
 COLUMNS = ("value", *BESIDE.values())
+LONGEST_FILE_NAME = 200  # characters of a headline's file name before its ending
 PLAIN = " ,;+()'"  # stay as they are in a headline's file name, as do letters, digits and -._~
 
 
@@ -85,7 +88,15 @@ def write_numbers(paths: NumberPaths, metrics: Mapping[str, Any], headlines: Hea
     write_json(paths.metrics, _nested(named[name] for name in chosen))
     paths.headlines.mkdir(parents=True, exist_ok=True)
     for name in chosen & rows.keys():
-        write_json(paths.headlines / f"{quote(name, safe=PLAIN)}.json", rows[name])
+        write_json(paths.headlines / f"{_file_name(name)}.json", rows[name])
+
+
+def _file_name(name: str) -> str:
+    """The name as a file's, cut where it is too long for one, as that of a class can be; then a hash tells it apart."""
+    quoted = quote(name, safe=PLAIN)
+    if len(quoted) <= LONGEST_FILE_NAME:
+        return quoted
+    return f"{quoted[:LONGEST_FILE_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def write_numbers_table(path: Path, metrics: Mapping[str, Any]) -> None:
@@ -94,11 +105,13 @@ def write_numbers_table(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def read_numbers(path: Path) -> dict[str, float]:
-    """Dotted name → number, all that `write_numbers` was given, from the table.
+    """Dotted name → number, all that `write_numbers` was given, from the table; none of one that says why it is empty.
 
     Raises UserError naming the file, and the line or the name, if there is none or it is damaged.
     """
     numbers: dict[str, float] = {}
+    if why_absent(path) is not None:
+        return numbers
     for base, *cells in _read_rows(path):
         for end, text in zip(("", *BESIDE), cells, strict=True):
             if text and base + end in numbers:

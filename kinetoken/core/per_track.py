@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.absence import NotMeasured
 from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -143,10 +144,10 @@ def require_of_each_class(table: PerTrack, source: object, split: str, least: in
 
 
 def require_classes(table: PerTrack, source: object) -> None:
-    """UserError unless there are two classes or more, all of them with clips in train, val and test."""
+    """NotMeasured unless there are two classes or more, UserError unless all have clips in train, val and test."""
     require_splits(table, source)
     if len(table.classes) < 2:
-        raise UserError(f"{source}: one class only ('{table.classes[0]}'); a classifier needs two or more")
+        raise NotMeasured(f"all clips have one class ('{table.classes[0]}'), and a classifier needs two or more")
     for split in LEARNING:
         require_of_each_class(table, source, split)
 

@@ -14,7 +14,8 @@ A stage script declares its files in a frozen dataclass and hands its `run` to `
 
 Every field becomes a flag (`--codes`), so the script runs with no DVC and with other files. `run`
 sees each output under a temporary name beside its place; all are moved there when it returns, and
-none if it fails. Fields without Input or Output (`export: int = 0`) become plain flags.
+none if it fails. Where the data allow no result, `run` raises `NotMeasured`, and
+each output says why it is empty. Fields without Input or Output (`export: int = 0`) become plain flags.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import psutil
 
+from kinetoken.core.absence import NotMeasured, why_absent, write_absent
 from kinetoken.core.artifacts import hash_path, write_json
 from kinetoken.core.errors import UserError
 from kinetoken.core.log import logged
@@ -52,9 +54,14 @@ ORPHAN_GRACE_SECONDS = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A file or folder that the stage reads; it must exist before any work starts."""
+    """A file or folder that the stage reads; it must exist before any work starts.
+
+    optional: the stage has work to do also where the file only says why it is empty (`kinetoken.core.absence`). Else
+    its outputs say the same.
+    """
 
     help: str
+    optional: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +151,7 @@ def run_stage(
             _check_inputs(paths)
             checkpoints = Path(".ckpt") / label / _fingerprint(run, params, chosen, paths)
             with _staged(paths, keep=leader) as staged:
-                run(params, staged, Context(progress, chosen, run_info, checkpoints))
+                _run_or_say_why_not(run, params, staged, Context(progress, chosen, run_info, checkpoints))
             if leader:
                 write_json(run_info / "imported.json", imported_files())
                 shutil.rmtree(checkpoints.parent, ignore_errors=True)
@@ -158,6 +165,20 @@ def run_stage(
         print(f"error: {name}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def _run_or_say_why_not(run: Callable[[P, F, Context], None], params: P, paths: F, context: Context) -> None:
+    """Run the stage; where the data, or an input that is empty for a reason, allow no result, write that reason."""
+    try:
+        for path in marked_paths(paths, Input, only=lambda mark: not mark.optional).values():
+            if reason := why_absent(path):
+                raise NotMeasured(reason)
+        run(params, paths, context)
+    except NotMeasured as absent:
+        context.progress.say(f"not measured: {absent}")
+        for path in marked_paths(paths, Output).values():
+            _remove(path)
+            write_absent(path, str(absent))
 
 
 def imported_files() -> list[str]:
@@ -218,13 +239,18 @@ def _given_paths(paths_class: type[F], options: argparse.Namespace) -> F:
     return paths_class(**given)
 
 
-def marked_paths(paths: object, mark: type[Input] | type[Output]) -> dict[str, Path]:
-    """The fields of a Paths dataclass that carry the mark, name to path."""
+M = TypeVar("M", Input, Output)
+
+
+def marked_paths(
+    paths: object, mark: type[M], only: Callable[[M], bool] = lambda found: True
+) -> dict[str, Path]:
+    """The fields of a Paths dataclass that carry the mark, name to path; `only` those whose mark it holds for."""
     hints = typing.get_type_hints(type(paths), include_extras=True)
     return {
         name: getattr(paths, name)
         for name, hint in hints.items()
-        if any(isinstance(m, mark) for m in _unwrap(hint)[1])
+        if any(isinstance(m, mark) and only(m) for m in _unwrap(hint)[1])
     }
 
 
@@ -232,6 +258,8 @@ def _check_inputs(paths: object) -> None:
     for name, path in marked_paths(paths, Input).items():
         if not path.exists():
             raise UserError(f"--{name.replace('_', '-')} {path}: no such file or folder; run what makes it first")
+        if not (path.is_file() or path.is_dir()):  # to read it could take forever
+            raise UserError(f"--{name.replace('_', '-')} {path}: a pipe or a device, not a file or folder")
 
 
 def _fingerprint(run: Callable[..., None], params: object, hardware: Hardware, paths: object) -> str:

@@ -13,11 +13,14 @@ from kinetoken.diagnosis.finding import CERTAIN, DATA, KEPT, LIKELY, POSSIBLE, U
 from kinetoken.diagnosis.measures import Measures
 from kinetoken.diagnosis.reasoning import THRESHOLDS, Missing, Reasoning, Thresholds
 from kinetoken.diagnosis.rules import (
+    BY_ELIMINATION,
     CAUSES,
     FACTS,
     HEALTHY,
-    KEEPING,
+    KEPT_WELL,
     LIMITS,
+    NEARLY_KEPT,
+    NO_WORSE,
     UNCERTAIN,
     USES,
     WEAK,
@@ -180,8 +183,8 @@ def _lost(r: Reasoning) -> Finding:
     if cause:
         return cause
     if missing:
-        return Finding(_where(r), KEPT, r.lost(), LIKELY, comparison(r), _ask(missing))
-    found = _first((KEEPING[1], CAUSES[-1]), r, r.lost())  # little is lost and nothing is wrong; or by elimination
+        return _place(r, missing)
+    found = _first((NEARLY_KEPT, BY_ELIMINATION), r, r.lost())  # little is lost and nothing is wrong; or by elimination
     assert found is not None
     return found
 
@@ -189,7 +192,9 @@ def _lost(r: Reasoning) -> Finding:
 def _cause(r: Reasoning) -> tuple[Finding | None, list[str]]:
     """The first cause that a measure shows, and the measures that are missing to show or exclude those before it."""
     missing: list[str] = []
-    for rule in CAUSES[:-1]:
+    for rule in CAUSES:
+        if rule is BY_ELIMINATION:
+            continue
         try:
             evidence = rule.shows(r)
         except Missing as absent:
@@ -200,15 +205,25 @@ def _cause(r: Reasoning) -> tuple[Finding | None, list[str]]:
     return None, missing
 
 
-def _where(r: Reasoning) -> str:
-    if r.m.probe_latents is None:
-        return "lost between pixels and codes"
-    return "lost in quantizing" if r.latents_keep else "lost in the encoder"
+def _place(r: Reasoning, missing: list[str]) -> Finding:
+    """Where a loss happened. By readers that latents have not, it may be one of readers: then the place is not sure."""
+    name, confidence, evidence = "lost between pixels and codes", LIKELY, comparison(r)
+    if r.m.probe_latents is not None and r.latents_keep:
+        name = "lost in quantizing"
+    elif r.m.probe_latents is not None:
+        name, alike = "lost in the encoder", r.m.probe_pixels_alike
+        if alike is not None and r.kept(r.best("latents", "codes"), alike) >= r.limit.latents_kept:
+            confidence = POSSIBLE
+            evidence = (
+                f"{evidence} By the readers that latents have too, pixels show {alike:.1%} and latents "
+                f"{r.m.probe_latents:.1%}, so the loss may also be in quantizing."
+            )
+    return Finding(name, KEPT, r.lost(), confidence, evidence, _ask(missing))
 
 
 def _not_lost(r: Reasoning) -> Finding:
     """No loss beyond the interval: healthy if a comparison shows it, else what the comparison lacks."""
-    if kept := _first(KEEPING[:1], r, r.lost()):
+    if kept := _first((KEPT_WELL,), r, r.lost()):
         ask = "" if r.m.probe_pixels is not None else f"Whether the encoder kept it: bring {WORDS['probe_pixels']}."
         return dataclasses.replace(kept, surer=ask)
     if not r.compared or not r.readable:
@@ -216,7 +231,7 @@ def _not_lost(r: Reasoning) -> Finding:
     cause, missing = _cause(r)
     if cause and r.kept(r.need("probe_codes"), r.best("pixels", "latents")) < r.limit.kept:
         return dataclasses.replace(cause, confidence=POSSIBLE)
-    found = _first(KEEPING[2:] if missing else KEEPING[1:], r, r.lost()) or _first(UNCERTAIN, r)
+    found = _first((NO_WORSE,) if missing else (NEARLY_KEPT, NO_WORSE), r, r.lost()) or _first(UNCERTAIN, r)
     assert found is not None
     return dataclasses.replace(found, surer=" ".join(filter(None, ("Bring more test clips.", _ask(missing)))))
 

@@ -15,6 +15,7 @@ from kinetoken.core.params import NonNegative, Range
 from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
 from kinetoken.diagnosis.probes import Labelled, MomentsParams, Splits
+from kinetoken.footage.motion import still_pictures
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.tokenizer.codebook import Codebook
 
@@ -87,12 +88,13 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
     quantized = Codebook.of(tokenizer).vectors.numpy()[chosen.codes]
     tokens = {"latents": np.empty_like(quantized), "codes": quantized, "codes_pooled": averaged_over_space(quantized)}
     kept = np.empty((len(shown), *store.shape, 3), np.uint8)
-    background, recoded = store.scene.background(), np.empty_like(chosen.codes)
+    background, recoded = known_background(dataset), np.empty_like(chosen.codes)
     total = np.zeros((*store.shape, 3), np.float32)
     progress.phase("reading clips", len(chosen), "clips")
     for pixels, track_id in _selected(store, chosen.track_id):
         rows = rows_by_track(track_id, chosen.track_id)
-        put(tokens, len(chosen), rows, seen_in(pixels, background, grid))
+        behind = still_pictures(pixels) if background is None else background
+        put(tokens, len(chosen), rows, seen_in(pixels, behind, grid))
         tokens["latents"][rows], recoded[rows] = _encode(tokenizer, pixels, device)
         total += pixels[chosen.split[rows] == "train"].sum(0, dtype=np.float32) / 255
         among = np.isin(rows, shown)
@@ -100,6 +102,11 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
         progress.advance(len(rows))
     mean_video = total / np.float32((chosen.split == "train").sum())
     return Walk(chosen, tokens, recoded, shown, kept, mean_video)
+
+
+def known_background(dataset: "Dataset") -> NDArray[np.float32] | None:
+    """(H, W, 3) in [0, 1] behind all clips; None for a user's videos, each of which has a still picture of its own."""
+    return dataset.scene.background() if dataset.tracked else None
 
 
 def _check_fit(store: ClipStore, table: CodesTable, grid: tuple[int, int, int]) -> None:
@@ -175,10 +182,11 @@ def painted(
 
 
 def decoded_points(
-    tokenizer: "Tokenizer", indices: Indices, background: NDArray[np.float32], device: torch.device,
+    tokenizer: "Tokenizer", indices: Indices, background: NDArray[np.float32] | None, device: torch.device,
     progress: Progress,
 ) -> dict[str, Tokens]:
-    """What is seen in the reconstructions from codes (N, T', H', W'), read as pixels are."""
+    """What is seen in the reconstructions from codes (N, T', H', W'), read as pixels are, before a background if known.
+    """
     found: dict[str, Tokens] = {}
     progress.phase("decoding", len(indices), "clips")
     for start in range(0, len(indices), CHUNK):
@@ -186,7 +194,8 @@ def decoded_points(
         with torch.no_grad():
             drawn = tokenizer.decode(torch.from_numpy(indices[part]).long().to(device)).float().cpu().numpy()
         pixels = np.rint(np.clip(drawn, 0, 1) * 255).astype(np.uint8)
-        put(found, len(indices), part, seen_in(pixels, background, indices.shape[1:]))
+        behind = still_pictures(pixels) if background is None else background
+        put(found, len(indices), part, seen_in(pixels, behind, indices.shape[1:]))
         progress.advance(len(part))
     return found
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWS = 0.5  # share of what pixels show that what moves alone must show to be planted
-CLEARLY = 0.05  # accuracy on validation clips by which a reader that codes do not have must read more
 LEAST_SHOWN = 8  # clips in a view
 SUMS = "codes_sum"  # of the vectors of several codebooks, as a residual quantizer's decoder gets them
 MISSED = 0.02  # accuracy that codes lack from which it is asked whether the probes can read such codes at all
@@ -100,7 +99,7 @@ def _read_clips_further(readings: Readings, patient: Patient, params: Diagnosis,
 
 def _join(pixels: dict[str, ProbeResult], further: dict[str, ProbeResult], point: str) -> None:
     """Count readers that codes do not have only where they read clearly more: else a fall would be one of readers."""
-    if strongest(further).val_accuracy >= strongest(pixels).val_accuracy + CLEARLY:
+    if strongest(further).val_accuracy >= strongest(pixels).val_accuracy + THRESHOLDS.clearly:
         pixels |= {f"{point}_{name}": found for name, found in further.items()}
 
 

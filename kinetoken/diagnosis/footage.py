@@ -14,6 +14,7 @@ from kinetoken.diagnosis.chain import Painted, Tokens, judged_painting, put, see
 from kinetoken.diagnosis.checks.facts import Sight
 from kinetoken.diagnosis.columns import Column, Source, is_table, is_tar, open_column
 from kinetoken.diagnosis.joining import Rows, joined, read_rows
+from kinetoken.footage.motion import MOVING, moving_pixels, still_pictures
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
 
@@ -21,7 +22,6 @@ Pixels = NDArray[np.uint8]
 Grid = tuple[int, int, int]
 
 CHUNK = 64  # clips held at once
-MOVING = 0.1  # grey difference from the background, in [0, 1], from which a pixel counts as moving
 OWN_GRID = (4, 8, 8)  # of pixels where the codes' grid is not known
 
 
@@ -180,9 +180,9 @@ def measure_footage(
         still = _background(footage.scene, cut)
         cells = _grid_of(cut, grid, own)
         put(points, len(rows), places, seen_in(cut, still, cells))
-        moves = _moving(cut, still)
-        whole = moves if cut.shape == clips.shape else _moving(clips, _background(footage.scene, clips))
-        put(shares, len(rows), places, {"moving": _cells(moves.astype(np.float32), cells)})
+        moves = moving_pixels(cut, still)
+        whole = moves if cut.shape == clips.shape else moving_pixels(clips, _background(footage.scene, clips))
+        put(shares, len(rows), places, {"moving": cell_means(moves.astype(np.float32), cells)})
         learned = split[places] == "train"
         total, count = total + clips[learned].sum(0, dtype=np.float64) / 255, count + int(learned.sum())
         for place in np.intersect1d(places, kept):
@@ -234,7 +234,7 @@ def _background(scene: Scene | None, clips: Pixels) -> NDArray[np.float32]:
     if scene is not None:
         height, width = clips.shape[2:4]
         return np.asarray(scene.background()[:height, :width], np.float32)
-    return np.asarray(np.median(clips, axis=1) / 255, np.float32)
+    return still_pictures(clips)
 
 
 def _grid_of(clips: Pixels, grid: Grid, own: bool) -> Grid:
@@ -254,12 +254,7 @@ def fitted(clips: Pixels, grid: Grid, path: Source) -> Pixels:
     return clips[:, frames % slices :, : height - height % rows, : width - width % columns]
 
 
-def _moving(clips: Pixels, background: NDArray[np.float32]) -> NDArray[np.bool_]:
-    behind = background[:, None] if background.ndim == 4 else background
-    return np.asarray(np.abs(clips / np.float32(255) - behind).mean(-1) > MOVING)
-
-
-def _cells(values: NDArray[np.float32], grid: tuple[int, ...]) -> NDArray[np.float32]:
+def cell_means(values: NDArray[np.float32], grid: tuple[int, ...]) -> NDArray[np.float32]:
     """Means (n, T', H', W') of values (n, T, H, W) over the cells of a grid."""
     from einops import reduce
 
@@ -269,13 +264,21 @@ def _cells(values: NDArray[np.float32], grid: tuple[int, ...]) -> NDArray[np.flo
 def _side_by_side(
     drawn: UserClips, rows: NDArray[np.int64], kept: NDArray[np.int64], pixels: dict[int, Pixels]
 ) -> tuple[Pixels, Pixels]:
-    """Clips and their reconstructions, both (k, T, H, W, C). UserError for reconstructions of another shape."""
+    """Clips and their reconstructions, both (k, T, H, W, C).
+
+    UserError for reconstructions of another shape, or that are the clips themselves.
+    """
     clean = np.stack([pixels[int(place)] for place in kept])
     painting = np.empty_like(clean)
     for places, clips in drawn.read(rows[kept]):
         if clips.shape[1:] != clean.shape[1:]:
             raise UserError(f"{drawn.path}: reconstructions are {clips.shape[1:]}, the clips {clean.shape[1:]}")
         painting[places] = clips
+    if len(clean) and np.ptp(clean) and np.array_equal(painting, clean):
+        raise UserError(
+            f"{drawn.path}: the reconstructions equal the clips in every pixel, so they are the clips themselves; give "
+            "what the decoder makes of the codes, or leave --reconstructions out"
+        )
     return clean, painting
 
 
@@ -297,7 +300,7 @@ def _compared(sight: Sight, painting: Pixels, clean: Pixels, grid: Grid | None, 
         return found
     cells, drawn = (
         np.concatenate([
-            _cells(fitted(part[None], grid, path).mean(-1, dtype=np.float32) / 255, grid) for part in clips
+            cell_means(fitted(part[None], grid, path).mean(-1, dtype=np.float32) / 255, grid) for part in clips
         ]) for clips in (clean, painting)
     )
     return dataclasses.replace(found, cells=cells, drawn_cells=drawn)

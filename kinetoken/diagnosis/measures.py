@@ -59,6 +59,7 @@ class Measures:
     tokens_a_clip: float | None = None
     probe_decoded: float | None = None  # accuracy on reconstructions of these codes, which counts as one on codes
     probe_reconstructions: float | None = None  # the same where they may be of other codes, and it does not count
+    probe_pixels_alike: float | None = None  # accuracy on pixels by the probes that latents and codes are read by
 
 
 def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult"]]) -> Measures:
@@ -94,8 +95,15 @@ def measure(patient: "Patient", readings: Mapping[str, Mapping[str, "ProbeResult
         probe_still=best[STILL].accuracy if STILL in best else None,
         planted=_planted(best),
         tokens_a_clip=float(np.prod(patient.meta.grid)), **_kept_interval(best),
-        **_decoded(best, readings),
+        **_decoded(best, readings), probe_pixels_alike=_alike(readings),
     )
+
+
+def _alike(readings: Mapping[str, Mapping[str, "ProbeResult"]]) -> float | None:
+    from kinetoken.diagnosis.probes import PROBES, strongest
+
+    found = {name: one for name, one in readings.get("pixels", {}).items() if name in PROBES}
+    return strongest(found).accuracy if found else None
 
 
 def _decoded(
@@ -165,15 +173,12 @@ def _foreground(patient: "Patient", tokens: NDArray[np.float32]) -> NDArray[np.f
 
 def _rounding(patient: "Patient") -> float | None:
     """Quantization error over the latents' variance, on the foreground where it is known."""
-    from kinetoken.diagnosis.chain import bounded_latents
     from kinetoken.diagnosis.geometry import quantization_error
 
     if "latents" not in patient.tokens or not patient.real_vectors:
         return None
     latents, codes = (_foreground(patient, patient.tokens[point]) for point in ("latents", "codes"))
-    if patient.codes is not None:
-        latents = bounded_latents(latents, patient.meta.levels)
-    return quantization_error(latents, codes)
+    return quantization_error(patient.before_rounding(latents), codes)
 
 
 def _offset(patient: "Patient") -> float | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
 from kinetoken.diagnosis import geometry, probes, usage
-from kinetoken.diagnosis.chain import CHAIN, DECODED, FLOW, STILL, Diagnosis, bounded_latents, even_sample
+from kinetoken.diagnosis.chain import CHAIN, DECODED, FLOW, STILL, Diagnosis, even_sample
 from kinetoken.diagnosis.information import chance, extrapolated_bits, mutual_information_bits
 from kinetoken.diagnosis.measures import FEW_CLIPS, Measures, measure
 from kinetoken.diagnosis.patient import Patient
@@ -32,6 +32,9 @@ HEADLINES = Headlines(  # of codes that were read with clips, tracks and labels 
     further=("severity",),
     bounded=("probe.codes", "probe.codes_pooled", "label_information_bits"),
 )
+HEADLINES_WITHOUT_CLASSES = Headlines(tuple(
+    name for name in HEADLINES.required if not name.startswith(("probe.", "label_information"))
+))
 BEFORE = {"latents": ("pixels",), "codes": ("pixels", "latents"), "codes_pooled": ("codes",)}
 
 
@@ -130,8 +133,7 @@ def _quantization_numbers(patient: Patient, seed: int) -> Numbers:
     if "latents" not in patient.tokens or not patient.real_vectors:
         return {}
     test = patient.rows("test")
-    latents, codes = patient.tokens["latents"][test], patient.tokens["codes"][test]
-    latents = latents if patient.codes is None else bounded_latents(latents, patient.meta.levels)
+    latents, codes = patient.before_rounding(patient.tokens["latents"][test]), patient.tokens["codes"][test]
     interval = geometry.quantization_error_interval(latents, codes, seed)
     numbers = _bounded("quantization_error", geometry.quantization_error(latents, codes), (0.0, 1.0), interval)
     if (mask := patient.mask) is not None and mask.any():

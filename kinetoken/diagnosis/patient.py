@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.per_track import Ids, PerTrack
-from kinetoken.diagnosis.chain import Painted, Tokens
+from kinetoken.diagnosis.chain import Painted, Tokens, bounded_latents
 from kinetoken.diagnosis.checks.facts import CodeFacts
 from kinetoken.diagnosis.probes import Labelled, Splits
 from kinetoken.diagnosis.tally import Tally
@@ -75,6 +75,16 @@ class Patient(PerTrack):
     all_rows: frozenset[int] | None = None  # measures.row_hashes of the table that these clips are a sample of
     decoded: Callable[[], Mapping[str, Tokens]] | None = None  # what is seen in reconstructions of all sampled clips
     decodes_these: bool = False  # are they known to be decoded from these very codes?
+    bound: Callable[[Tokens], Tokens] | None = None  # latents (M, D) before rounding, where levels do not tell it
+
+    def before_rounding(self, latents: Tokens) -> Tokens:
+        """Latents (..., D) as the quantizer rounds them, on the scale of its codes; unchanged if nothing was quantized.
+        """
+        if self.codes is None:
+            return latents
+        if self.bound is not None:
+            return self.bound(latents.reshape(-1, latents.shape[-1])).reshape(latents.shape)
+        return bounded_latents(latents, self.meta.levels)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.split == split)

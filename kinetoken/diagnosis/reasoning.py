@@ -25,7 +25,7 @@ class Thresholds:
     enough: float = 0.8  # gain at any point from which clips and labels are good enough to judge by
     kept: float = 0.95  # share of the reference from which nothing further is asked
     nearly_kept: float = 0.87  # the same, below which more is missing than healthy seeds of one tokenizer differ by
-    clearly: float = 0.05  # accuracy by which reconstructions must read better than codes for the probes to be too weak
+    clearly: float = 0.05  # accuracy by which a reading must be above another for their readers to be held apart
     planted: float = 0.5  # gain on what was planted in the codes, below which a probe is too weak for them
     exact: float = 1e-6  # quantization error below which no quantizer ran; of FSQ with 256 levels it is 2e-5
     mismatch: float = 0.01  # share of tokens; rounding between machines stays far below

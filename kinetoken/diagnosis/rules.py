@@ -358,10 +358,12 @@ WEAK = (  # readings that miss what the codes hold or may hold
     Rule("probe too weak", _shown_by_reconstructions, ("probe_reconstructions",)),
     Rule("probe too weak", planted_missed, ("planted",)),
 )
-KEEPING = (
-    Rule(HEALTHY, _kept),
-    Rule(HEALTHY, _nearly_kept, ("test_clips",), confidence=POSSIBLE),
-    Rule(HEALTHY, _no_worse, ("kept_low", "kept_high"), confidence=POSSIBLE),
+KEPT_WELL = Rule(HEALTHY, _kept)
+NEARLY_KEPT = Rule(HEALTHY, _nearly_kept, ("test_clips",), confidence=POSSIBLE)
+NO_WORSE = Rule(HEALTHY, _no_worse, ("kept_low", "kept_high"), confidence=POSSIBLE)
+KEEPING = (KEPT_WELL, NEARLY_KEPT, NO_WORSE)
+BY_ELIMINATION = Rule(
+    "encoder starved", _narrow, ("perplexity_foreground", "quantization_error", "loss_fall"), confidence=POSSIBLE
 )
 CAUSES = (  # of a loss that is measured
     Rule("levels too few", _few_levels, ("codebook_size",)),
@@ -373,7 +375,6 @@ CAUSES = (  # of a loss that is measured
     Rule("codebook collapse", _collapsed, ("perplexity_foreground", "top1_share_foreground")),
     Rule("loss dominated by background", _unpainted, (*PAINTING, "loss_fall")),
     Rule("undertrained", _undertrained, ("loss_fall", "late_fall", "foreground_gain_db")),
-    Rule("encoder starved", _narrow, ("perplexity_foreground", "quantization_error", "loss_fall"),
-         confidence=POSSIBLE),
+    BY_ELIMINATION,
 )
 USES = (Rule(POOLING, _pooling),)  # of sound codes

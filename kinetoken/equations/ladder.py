@@ -21,7 +21,7 @@ from kinetoken.equations.scoring import (
 )
 from kinetoken.equations.simplification import Simplifier
 from kinetoken.physics.fitting import Priors, predict_known_law
-from kinetoken.physics.laws import CLASSES, Array
+from kinetoken.physics.laws import CLASSES, Array, are_laws
 from kinetoken.scores import with_interval
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ WORST_NMSE = 1.0  # means cap each row here; a row without equations counts as t
 SHARES = (
     "parsed", "finite", "form_match", "equation_correct", "equation_correct_true_points", "description_correct",
 )
+OF_LAWS = ("form_match", "description_correct")  # those that need the true law's name
 ERRORS = ("nmse_in_range", "nmse_extrapolated")
 HEADLINES = Headlines(
     required=(
@@ -40,6 +41,9 @@ HEADLINES = Headlines(
     further=("is_stand_in", "reasons_correct"),  # with a language model; with early decisions in words
     bounded=("equation_correct", "description_correct", "nmse_in_range", "form_match"),
 )
+HEADLINES_OF_OTHER_CLASSES = dataclasses.replace(HEADLINES, required=tuple(
+    name for name in HEADLINES.required if name not in (*OF_LAWS, "equation_correct_oracle_form")
+))
 FLOORS = {"position": "constant position", "velocity": "constant velocity"}
 RUNGS = ("parsed", "finite", "form_match", "equation_correct", "description_correct")
 VELOCITY_FRAMES = 4  # at the end of the past, from which the constant-velocity floor takes its line
@@ -49,7 +53,7 @@ def score_rows(
     evidence: Evidence, told: Sequence[Description], told_exactly: Sequence[Description], labels: NDArray[np.str_],
     truth: Array, t: Array, priors: Priors | None,
 ) -> "pd.DataFrame":
-    """One row a clip with every rung; the floors and the oracle are made from the very same points.
+    """One row a clip with every rung; the floors and, of known laws, the oracle are made from the very same points.
 
     `told_exactly` are the fits to the true points of the past; labels (N,), truth (N, T, 3).
     """
@@ -57,11 +61,14 @@ def score_rows(
     table = rungs(told, labels, truth, t, past)
     best = rungs(told_exactly, labels, truth, t, past)
     for name in ("equation_correct", "form_match"):
-        table[f"{name}_true_points"] = best[name]
+        if name in best:
+            table[f"{name}_true_points"] = best[name]
     seen, exact_past = evidence.points, truth[:, :past]
+    oracle = {"oracle": predict_known_law(
+        labels, evidence.times, seen, t, evidence.whitening, priors=priors
+    )} if are_laws(labels.tolist()) else {}
     for name, paths in {
-        "oracle": predict_known_law(labels, evidence.times, seen, t, evidence.whitening, priors=priors),
-        "position": constant_position(seen, len(t)), "velocity": constant_velocity(evidence.times, seen, t),
+        **oracle, "position": constant_position(seen, len(t)), "velocity": constant_velocity(evidence.times, seen, t),
         "true_position": constant_position(exact_past, len(t)),
         "true_velocity": constant_velocity(evidence.times, exact_past, t),
     }.items():
@@ -76,15 +83,17 @@ def rungs(
     """What each clip's equations and sentence reach, without floors and ceilings, and why they reach no further."""
     import pandas as pd
 
-    rows = []
+    rows, known = [], are_laws(labels.tolist())
     for one, law, path in zip(told, labels.tolist(), truth, strict=True):
         score = score_equations(one.equations, t, path, past, law)
-        verdicts = check_description(one, law, path, t)
-        rows.append({
-            **dataclasses.asdict(score), "failure": failure_of(one, score),
-            **{f"description_{name}": verdict for name, verdict in verdicts.items()},
-            "description_correct": all(verdicts.values()),
-        })
+        row = {**dataclasses.asdict(score), "failure": failure_of(one, score, law_known=known)}
+        if known:
+            verdicts = check_description(one, law, path, t)
+            row |= {f"description_{name}": verdict for name, verdict in verdicts.items()}
+            row["description_correct"] = all(verdicts.values())
+        else:
+            del row["form_match"]
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -98,8 +107,9 @@ def shares(
     """
     import pandas as pd
 
-    each = {name: rows[list(RUNGS)] for name, rows in told.items()}
-    each["true law, fitted"] = chosen[["oracle.correct"]].rename(columns={"oracle.correct": "equation_correct"})
+    each = {name: rows[[rung for rung in RUNGS if rung in rows]] for name, rows in told.items()}
+    if "oracle.correct" in chosen:
+        each["true law, fitted"] = chosen[["oracle.correct"]].rename(columns={"oracle.correct": "equation_correct"})
     for floor, name in FLOORS.items():
         each[name] = chosen[[f"{floor}.correct"]].rename(columns={f"{floor}.correct": "equation_correct"})
     parts = []
@@ -112,8 +122,8 @@ def shares(
 
 
 def examined_rows(labels: NDArray[np.str_], count: int) -> NDArray[np.intp]:
-    """The first rows of each law, `count` in all at most."""
-    each = count // len(CLASSES)
+    """The first rows of each law, `count` in all at most; none of classes that are no laws."""
+    each = count // len(CLASSES) if are_laws(labels.tolist()) else 0
     return np.sort(np.concatenate([np.flatnonzero(labels == law)[:each] for law in CLASSES]))
 
 
@@ -142,26 +152,35 @@ def examine(
 
 def summarise(rows: "pd.DataFrame", labels: NDArray[np.str_], truth: Array, t: Array, seed: int) -> dict[str, float]:
     """Means over the rows of `score_rows`, with intervals, floors (the better of the two) and ceilings."""
-    columns = {name: rows[name].to_numpy(float) for name in SHARES}
-    columns["equation_correct_oracle_form"] = rows["oracle.correct"].to_numpy(float)
+    known = are_laws(labels.tolist())
+    columns = {name: rows[name].to_numpy(float) for name in SHARES if known or name not in OF_LAWS}
+    if known:
+        columns["equation_correct_oracle_form"] = rows["oracle.correct"].to_numpy(float)
     columns |= {name: capped(rows[name].to_numpy(float)) for name in ERRORS}
     metrics = {key: number for name, each in columns.items() for key, number in with_interval(name, each, seed).items()}
     for name, floors in (
         ("", list(FLOORS)), ("_oracle_form", list(FLOORS)), ("_true_points", [f"true_{floor}" for floor in FLOORS]),
     ):
-        metrics[f"equation_correct{name}_floor"] = max(float(rows[f"{floor}.correct"].mean()) for floor in floors)
-    metrics["equation_correct_ceiling"] = metrics["equation_correct_oracle_form"]
+        if f"equation_correct{name}" in metrics:
+            metrics[f"equation_correct{name}_floor"] = max(float(rows[f"{floor}.correct"].mean()) for floor in floors)
     for name in ERRORS:
         rung = name.removeprefix("nmse_")
         metrics[f"{name}_floor"] = min(float(capped(rows[f"{floor}.{rung}"].to_numpy()).mean()) for floor in FLOORS)
-        metrics[f"{name}_ceiling"] = float(capped(rows[f"oracle.{rung}"].to_numpy()).mean())
+        if known:
+            metrics[f"{name}_ceiling"] = float(capped(rows[f"oracle.{rung}"].to_numpy()).mean())
+    return metrics | {"clips": len(rows)} | (_by_law(rows, labels, truth, t) if known else {})
+
+
+def _by_law(rows: "pd.DataFrame", labels: NDArray[np.str_], truth: Array, t: Array) -> dict[str, float]:
+    """What can be said only where the true law of each clip is known: the oracle's share, form and sentence."""
+    metrics = {"equation_correct_ceiling": float(rows["oracle.correct"].mean())}
     metrics["form_match_floor"] = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
     metrics["description_correct_floor"] = facts_floor(labels.tolist(), truth, t)
     facts = {fact.name: float(rows[f"description_{fact.name}"].mean()) for fact in dataclasses.fields(Facts)}
     metrics |= {f"description.{name}": share for name, share in facts.items()}
     metrics["facts_correct"] = float(np.mean(list(facts.values())))
     metrics["facts_correct_floor"] = facts_floor(labels.tolist(), truth, t, every=False)
-    return metrics | {"clips": len(rows)}
+    return metrics
 
 
 def summarise_examined(rows: "pd.DataFrame") -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import rows_by_track
 from kinetoken.equations.evidence import Evidence
-from kinetoken.physics.laws import CLASSES, Array
+from kinetoken.physics.laws import Array
 from kinetoken.readings.table import Readings
 from kinetoken.scenes.tracks import Tracks
 
@@ -37,15 +37,9 @@ def without_classes(evidence: Evidence) -> Evidence:
 def true_tracks(readings: Readings, tracks: Tracks, source: Path, trajectories: Path) -> Tracks:
     """The tracks of the clips that were read (from `source`), in their order, for scoring.
 
-    UserError for readings of another world, and naming the first clip that has no track or whose class is no law.
+    UserError for readings of another world, and naming the first clip that has no track.
     """
     if readings.world != tracks.world:
         raise UserError(f"{source}: read from clips of another world than {trajectories}; both must come from one run")
     absent = f"{trajectories}: no track {{}}, which {source} has; both must come from one run".format
-    chosen = tracks.take(rows_by_track(readings.track_id, tracks.track_id, absent))
-    for track, label in zip(chosen.track_id, chosen.label, strict=True):
-        if label not in CLASSES:
-            raise UserError(
-                f"{trajectories}: track {track} has class '{label}'; equations are scored by {', '.join(CLASSES)}"
-            )
-    return chosen
+    return tracks.take(rows_by_track(readings.track_id, tracks.track_id, absent))

@@ -24,6 +24,7 @@ SAME = 0.01  # relative: the rounding of constants in a text is far below it, a 
 EXACT_NMSE = 1e-6  # below it constants fitted to the whole true path reproduce it
 TRUSTED = 1e-4  # m: standard deviation that the true path is fitted with
 WRONG_LAW, WRONG_CONSTANTS, NOT_FINITE = "another law", "right law, wrong constants", "not finite"
+FAR_OFF = "far from the held-out frames"  # all that can be said where the true law has no name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _round_form(velocity: Array, acceleration: Array, jerk: Array, snap: Array, 
     return "helical" if across < SAME else "none"
 
 
-def failure_of(one: Description, score: Score) -> str:
+def failure_of(one: Description, score: Score, *, law_known: bool = True) -> str:
     """Why the equations are not correct, in a few fixed words; empty if they are."""
     if not score.parsed:
         return one.outcome.value
@@ -130,6 +131,8 @@ def failure_of(one: Description, score: Score) -> str:
         return NOT_FINITE
     if score.equation_correct:
         return ""
+    if not law_known:
+        return FAR_OFF
     return WRONG_CONSTANTS if score.form_match else WRONG_LAW
 
 

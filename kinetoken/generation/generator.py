@@ -22,6 +22,7 @@ from kinetoken.generation.gaussian_prior import ClassGaussianPrior, Codes, Gauss
 from kinetoken.generation.masked_prior import MaskedPrior, MaskedShape, SamplingParams
 from kinetoken.generation.plan import Plan, PlanPrior, PlanShape
 from kinetoken.generation.training import MaskedParams, PlanParams, train_masked_prior, train_plan_prior
+from kinetoken.physics.laws import are_laws
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import History
 
@@ -106,7 +107,9 @@ class Generator(nn.Module):
             if isinstance(prior, GaussianPrior):
                 prior.fit(vectors, label["train"].numpy(), params.shrinkage)
         history = {
-            "plan": train_plan_prior(self.plan, seen, label, params.plan, context),
+            "plan": train_plan_prior(
+                self.plan, seen, label, params.plan, context, mirrored=are_laws(self.classes)
+            ),
             "masked": train_masked_prior(self.masked, codes, seen, params.masked, context),
         }
         self.eval()

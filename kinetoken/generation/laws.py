@@ -8,7 +8,6 @@ import dataclasses
 
 import numpy as np
 
-from kinetoken.physics import laws
 from kinetoken.physics.fitting import LawFit, fit_law
 from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.paths import Array
@@ -28,11 +27,6 @@ class FittedLaw:
 
     def take(self, rows: np.ndarray | slice) -> "FittedLaw":
         return FittedLaw(self.misfit[rows], {name: values[rows] for name, values in self.quantities.items()})
-
-
-def knows(classes: tuple[str, ...]) -> bool:
-    """Are all classes laws of motion that can be fitted?"""
-    return set(classes) <= set(laws.CLASSES)
 
 
 def fit_to_ball(law: str, tracked: Tracked, scene: Scene) -> FittedLaw:

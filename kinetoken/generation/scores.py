@@ -12,6 +12,7 @@ from kinetoken.dataset import Dataset
 from kinetoken.generation import forecasting, judging, laws
 from kinetoken.generation.generator import PRIORS, GeneratorParams
 from kinetoken.heads.video_classifier import VideoClassifier
+from kinetoken.physics.laws import are_laws
 from kinetoken.prediction.judging import decode_in_batches
 from kinetoken.prediction.scores import Scores
 from kinetoken.scores import bootstrap_interval
@@ -30,6 +31,9 @@ HEADLINES = Headlines(
         "masked.forecast.centroid_error_px", "masked.forecast.missed_rate", "masked.forecast.error_over_oracle",
     ),
     bounded=("masked.class_match",),
+)
+HEADLINES_WITHOUT_CLASSES = Headlines(
+    tuple(name for name in HEADLINES.required if not name.endswith(".class_match")), HEADLINES.further
 )
 
 Pixels = judging.Pixels
@@ -51,10 +55,12 @@ class Scorer:
     """Judges clips class by class against the real ones; the same way for every prior.
 
     Real are the test clips through the tokenizer, in two halves: drawn clips, and for the ceiling the second half,
-    are compared with the first.
+    are compared with the first. Without a judge, class_match is left out.
     """
 
-    def __init__(self, params: GeneratorParams, dataset: Dataset, judge: VideoClassifier, context: Context) -> None:
+    def __init__(
+        self, params: GeneratorParams, dataset: Dataset, judge: VideoClassifier | None, context: Context
+    ) -> None:
         self.params, self.tokenizer, self.judge, self.progress = params, dataset.tokenizer, judge, context.progress
         self.classes, self.scene, self.background = dataset.classes, dataset.scene, dataset.scene.background()
         self.progress.phase("following real clips")
@@ -72,7 +78,7 @@ class Scorer:
             chosen[name] = test.codes[rows[: 2 * self.half[name]]]
         self.test = {name: self.decode(each, f"real {name}") for name, each in chosen.items()}
         self.real = {name: judging.follow(each, self.background) for name, each in self.test.items()}
-        self.laws = self._fitted(self.real) if laws.knows(self.classes) else None
+        self.laws = self._fitted(self.real) if are_laws(self.classes) else None
 
     def decode(self, codes: np.ndarray, what: str) -> Pixels:
         """(N, T', H', W') → (N, T, H, W, 3) uint8."""
@@ -127,13 +133,15 @@ class Scorer:
         self, clips: Mapping[str, Pixels], found: Mapping[str, judging.BallTracks],
         fitted: Mapping[str, laws.FittedLaw] | None,
     ) -> Scored:
-        scored = Scored({score: {} for score in (*SCORES, *(LAW_SCORES if fitted else ()))}, {}, {})
+        scores = (*SCORES, *(LAW_SCORES if fitted else ()))
+        scored = Scored({score: {} for score in scores if self.judge is not None or score != "class_match"}, {}, {})
         for index, name in enumerate(self.classes):
             half, whiten = self.half[name], self.whitening[name]
             real, drawn = whiten(self.real[name].path), whiten(found[name].path)
             valid = self.validity.holds(found[name])
             values = self._geometry(real[:half], drawn[:half])
-            values["class_match"] = (self.judge.probabilities(clips[name]).argmax(1) == index) & valid
+            if self.judge is not None:
+                values["class_match"] = (self.judge.probabilities(clips[name]).argmax(1) == index) & valid
             values["valid"] = valid
             values["memorised"] = judging.memorised(self.training[name], real, drawn)
             scored.nearest[name] = judging.distances(drawn, self.training[name]).min(1)

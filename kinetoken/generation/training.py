@@ -70,18 +70,23 @@ def train_masked_prior(
 
 
 def train_plan_prior(
-    prior: PlanPrior, seen: Mapping[str, Plan], label: Mapping[str, Tensor], params: MuonParams, context: Context
+    prior: PlanPrior, seen: Mapping[str, Plan], label: Mapping[str, Tensor], params: MuonParams, context: Context,
+    *, mirrored: bool = True,
 ) -> History:
-    """Fit the prior to the plans of split `train` and their mirror images, keep the epoch that is best on `val`."""
+    """Fit the prior to the plans of split `train` and their mirror images, keep the epoch that is best on `val`.
+
+    mirrored: whether a motion in a mirror is of the same class. If not, there are no mirror images.
+    """
     prior.settle(seen["train"])
-    both = prior.to_components(seen["train"].joined(seen["train"].mirrored()))
+    plans = seen["train"].joined(seen["train"].mirrored()) if mirrored else seen["train"]
+    both = prior.to_components(plans)
     held_out, target = prior.to_components(seen["val"]), label["val"]
 
     def validate(module: nn.Module) -> dict[str, float]:
         device = prior.place.device
         return {"val_loss": -float(module(held_out.to(device), target.to(device)).mean())}
 
-    batches = TensorBatches(components=both, label=torch.cat([label["train"]] * 2))
+    batches = TensorBatches(components=both, label=torch.cat([label["train"]] * (2 if mirrored else 1)))
     return fit(
         prior, plan_step, batches, params, context, label="plan", validate=validate, monitor="val_loss",
         optimizers=muon_and_adamw(params),

@@ -21,6 +21,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, Positive
 from kinetoken.core.stage import Context
 from kinetoken.layers import cell_centres
+from kinetoken.physics.laws import are_laws
 from kinetoken.scenes.clips import Clips
 from kinetoken.scores import Labels
 from kinetoken.training.loop import Batch, History, TensorBatches, TrainingParams, fabric_device, fit, index_batches
@@ -124,11 +125,15 @@ def still_background(clips: Pixels) -> Tensor:
 def build_video_classifier(
     params: BaselinesParams, classes: tuple[str, ...], shape: tuple[int, int, int], background: Tensor
 ) -> VideoClassifier:
-    """An untrained network; its weights come from the params' seed."""
+    """An untrained network; its weights come from the params' seed.
+
+    Classes that are no laws of motion, such as directions, are not mirrored or reversed whatever the params say.
+    """
+    symmetric = are_laws(classes)
     torch.manual_seed(params.seed)
     module = VideoClassifier(
         classes, shape, channels=params.channels, maps=params.maps, width=params.width,
-        still=params.still, mirror=params.mirror, reverse=params.reverse,
+        still=params.still, mirror=params.mirror and symmetric, reverse=params.reverse and symmetric,
     )
     module.background.copy_(background)
     return module

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.windows import STEP, ClipNeed, Cut
 from kinetoken.inference.models import Device, Saved, load_model, name_of
 from kinetoken.inference.opening import NamedClips, OpenClips, Readable, open_clips
 from kinetoken.inference.sources import ENCODED_AT_ONCE, chosen_rows
-from kinetoken.inference.windows import STEP, ClipNeed, Cut
 from kinetoken.scenes.own_tracks import UNLABELLED
 from kinetoken.scenes.rendering import Scene
 from kinetoken.tokenizer.network import Tokenizer, require_causal

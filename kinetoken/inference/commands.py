@@ -260,8 +260,8 @@ def predict(
     Example:
       kinetoken predict ball.mp4 --resize --window last --with-past --out next.webm
     """
+    from kinetoken.footage.windows import STEP
     from kinetoken.inference import painting
-    from kinetoken.inference.windows import STEP
 
     out, codes = _before_clips(out, codes, force, threads)
     opened = _opened(clips, resize, window, fps, scene, split, limit)

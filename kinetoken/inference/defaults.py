@@ -4,11 +4,11 @@ Models hold no world: it is needed to draw tracks, and to tell seconds and metre
 drawn. A clip store does say (`open_clips(..., scene=ClipStore(path).scene)`).
 """
 
+from kinetoken.footage.windows import FRAMES
 from kinetoken.physics.fitting import Priors
 from kinetoken.physics.world import World
 from kinetoken.scenes.rendering import Look, Scene
 
-FRAMES = 16  # of a window, where no model asks for another length
 FPS = 16.0
 LOOK_SEED, NOISE_SEED = 17, 5  # of colour and light of a user's tracks, and of noise where a scene has some
 

@@ -8,10 +8,10 @@ from torch import nn
 from kinetoken.core.artifacts import read_config
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.windows import ClipNeed
 from kinetoken.inference.coding import ClipsOrCodes, clips_of
 from kinetoken.inference.models import Device, Saved, kind_of, load_model
 from kinetoken.inference.opening import NamedClips
-from kinetoken.inference.windows import ClipNeed
 
 if TYPE_CHECKING:
     import pandas as pd

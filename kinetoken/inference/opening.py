@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from kinetoken.core.artifacts import read_table
 from kinetoken.core.errors import UserError
+from kinetoken.footage.streaming import VIDEO_SUFFIXES
+from kinetoken.footage.windows import CUTS, ClipNeed, Cut
 from kinetoken.inference.defaults import FPS
 from kinetoken.inference.sources import (
     ARRAY_SUFFIXES,
     BLOCK,
-    VIDEO_SUFFIXES,
     ArrayClips,
     ClipPart,
     ClipReading,
@@ -32,10 +33,9 @@ from kinetoken.inference.sources import (
     VideoClips,
     only_array,
 )
-from kinetoken.inference.windows import CUTS, ClipNeed, Cut
 from kinetoken.scenes.clips import Clips
-from kinetoken.scenes.own_tracks import TRACK_COLUMNS
 from kinetoken.scenes.rendering import Scene
+from kinetoken.scenes.track_files import TEXT_SUFFIXES, TRACK_COLUMNS, has_track_columns
 
 
 @dataclasses.dataclass
@@ -93,7 +93,7 @@ class OpenClips:
         """
         reading = ClipReading(need, self._window, self._resize)
         self.notes = reading.notes
-        self.notes += [self._source.note] if self._source.note else []
+        self.notes += self._source.told
         count, held = 0, list[ClipPart]()
         for part in self._source.windows(reading):
             left = None if self._limit is None else self._limit - count
@@ -121,8 +121,8 @@ def open_clips(
     """Clips to apply a model to.
 
     `source` is the folder of a clip store; an array (T, H, W, C) or (N, T, H, W, C), uint8 or float in [0, 1], in
-    memory or in a `.npy` or `.npz` file; one or several video files (VIDEO_SUFFIXES), or a folder of them; or a `.csv`
-    or `.parquet` file of tracks with the columns track_id, frame, x, y, z in metres, which are drawn.
+    memory or in a `.npy` or `.npz` file; one or several video files (VIDEO_SUFFIXES), or a folder of them; or a `.csv`,
+    `.tsv` or `.parquet` file of tracks with the columns track_id, frame, x, y, z in metres, which are drawn.
 
     Frames of another size than the model's are refused; with `resize` their middle square is cut out and averaged to
     that size. Clips with more frames than the model reads are refused; `window` reads one window of them (`first`,
@@ -175,11 +175,13 @@ def _of_path(path: Path, fps: float | None, scene: Scene | None, split: str | No
         return _of_videos([path], fps)
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return ArrayClips(only_array(path), str(path), fps or FPS)
-    if path.suffix == ".csv" or (path.suffix == ".parquet" and holds_tracks(path)):
+    suffix = path.suffix.lower()
+    if suffix in TEXT_SUFFIXES or (suffix == ".parquet" and holds_tracks(path)):
         return DrawnClips(path, scene, split)
     raise UserError(
         f"{path}: clips come as the folder of a clip store, {', '.join(ARRAY_SUFFIXES)}, video files "
-        f"({', '.join(VIDEO_SUFFIXES)}), or tracks as .csv or .parquet with {', '.join(TRACK_COLUMNS)}"
+        f"({', '.join(VIDEO_SUFFIXES)}), or tracks as {', '.join(TEXT_SUFFIXES)} or .parquet with "
+        f"{', '.join(TRACK_COLUMNS)}"
     )
 
 
@@ -209,7 +211,7 @@ def holds_tracks(path: Path) -> bool:
     except (pa.ArrowException, OSError):
         read_table(path)  # says what is wrong with it
         return False
-    return {"track_id", "x", "y", "z"} <= set(names)
+    return has_track_columns(names)
 
 
 def _first(part: ClipPart, count: int | None) -> ClipPart:

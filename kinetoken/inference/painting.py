@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesMeta, Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.windows import STEP, ClipNeed
 from kinetoken.inference.coding import (
     ClipsOrCodes,
     CodesNeed,
@@ -29,7 +30,6 @@ from kinetoken.inference.coding import (
 )
 from kinetoken.inference.defaults import FPS
 from kinetoken.inference.models import Device, Saved, load_model, name_of
-from kinetoken.inference.windows import STEP, ClipNeed
 from kinetoken.prediction.judging import decode_in_batches
 from kinetoken.report.samples import DIFFERENCE_GAIN, psnr_db
 from kinetoken.scenes.clips import Pixels

@@ -17,6 +17,7 @@ import torch
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.windows import STEP, ClipNeed
 from kinetoken.inference.coding import (
     ClipsOrCodes,
     CodesNeed,
@@ -30,7 +31,6 @@ from kinetoken.inference.coding import (
 )
 from kinetoken.inference.defaults import INDEPENDENCE, MOTION, PRIORS
 from kinetoken.inference.models import Device, Saved, kind_of, load_model, name_of
-from kinetoken.inference.windows import STEP, ClipNeed
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 from kinetoken.scenes.clips import Clips

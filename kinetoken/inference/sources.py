@@ -13,20 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.actions.streaming import VideoHead, read_head, stream_frames
-from kinetoken.actions.webm import VideoFault
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import LARGEST_ID
 from kinetoken.diagnosis.columns import load_arrays
+from kinetoken.footage.fitting import FrameFitter
+from kinetoken.footage.streaming import VideoHead, read_head, stream_frames
+from kinetoken.footage.webm import VideoFault
+from kinetoken.footage.windows import ClipNeed, Cut, cut_stream, left_over
 from kinetoken.inference.defaults import FPS, LOOK_SEED, MOTION, NOISE_SEED
-from kinetoken.inference.fitting import FrameFitter
-from kinetoken.inference.windows import ClipNeed, Cut, cut_stream, left_over
 from kinetoken.scenes.clips import ClipStore, Pixels
 from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_unsplit_tracks
 from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
 from kinetoken.scenes.tracks import Tracks
 
-VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".mov", ".avi", ".gif")
 ARRAY_SUFFIXES = (".npy", ".npz")
 BLOCK = 256  # clips in memory at once
 BLOCK_BYTES = 1 << 26  # and no more than this of an array, but at least one clip
@@ -61,7 +60,7 @@ class ClipSource(abc.ABC):
     labelled = False  # do the clips have classes?
     scene: Scene | None = None  # how they were drawn, where it is known
     where = "clips"  # for messages
-    note = ""  # what a user should know of all of them
+    told: tuple[str, ...] = ()  # what a user should know of all of them
     count: int | None = None  # clips before they are cut, where that is known
 
     @abc.abstractmethod
@@ -210,22 +209,26 @@ class DrawnClips(WholeClips):
         """UserError naming track, frame and column of the first fault."""
         drawn_in = scene or MOTION
         self.where = str(path)
-        tracks = read_unsplit_tracks(path, drawn_in.world, LOOK_SEED)
-        _require_before_camera(path, tracks)
+        notices = list[str]()
+        tracks = read_unsplit_tracks(path, drawn_in.world, LOOK_SEED, notices.append)
         self.tracks = tracks.take(chosen_rows(tracks.split, split, self.where))
         self.scene = dataclasses.replace(drawn_in, world=tracks.world)
         self.count, self.frames = len(self.tracks), tracks.world.num_frames
         self.labelled = bool((tracks.label != UNLABELLED).any())
         hidden = int((~tracks.world.in_view(self.tracks.points, margin=0.0)).sum())
-        self.note = f"{path}: {hidden} of {len(self.tracks)} tracks leave the camera's view" if hidden else ""
+        if hidden:
+            notices.append(f"{path}: {hidden} of {len(self.tracks)} tracks leave the camera's view")
+        self.told = tuple(notices)
 
     def parts(self, need: ClipNeed) -> Iterator[ClipPart]:
         assert self.scene is not None
         scene = dataclasses.replace(self.scene, look=dataclasses.replace(self.scene.look, image_size=need.size))
         for start in range(0, len(self.tracks), BLOCK):
             part = self.tracks.take(np.arange(start, min(start + BLOCK, len(self.tracks))))
+            named = "source_id" in part.drawn  # by the file, otherwise than the tables name tracks
+            names = part.drawn["source_id"] if named else part.track_id
             yield ClipPart(
-                [str(each) for each in part.track_id.tolist()], part.track_id, part.label, part.split,
+                [str(each) for each in names.tolist()], None if named else part.track_id, part.label, part.split,
                 drawn(part, scene), part.world.fps,
             )
 
@@ -286,16 +289,6 @@ def only_array(path: Path) -> NDArray[Any]:
     if len(arrays) != 1:
         raise UserError(f"{path}: name the array of clips 'clips'; it holds {', '.join(arrays) or 'nothing'}")
     return next(iter(arrays.values()))
-
-
-def _require_before_camera(path: Path, tracks: Tracks) -> None:
-    behind = np.argwhere(tracks.points[..., 2] <= tracks.world.ball_radius)
-    if len(behind):
-        row, frame = behind[0]
-        raise UserError(
-            f"{path}: track {tracks.track_id[row]}, frame {frame}, column 'z': {tracks.points[row, frame, 2]:g} m; the "
-            "camera stands at the origin and looks along +z, so that z is the distance from it"
-        )
 
 
 def _as_track_ids(ids: NDArray[Any]) -> NDArray[np.int32] | None:

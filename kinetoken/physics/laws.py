@@ -9,6 +9,8 @@ circular helix in its natural parameters, do Carmo, Differential Geometry of Cur
 (1976), section 1-5.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,11 @@ Array = NDArray[np.float64]
 
 CLASSES = ("linear", "circular", "helical", "parabolic")
 UP = np.array([0.0, 1.0, 0.0])
+
+
+def are_laws(classes: Iterable[str]) -> bool:
+    """Are all these class names laws of motion? Then each motion keeps its class in a mirror and backwards."""
+    return set(classes) <= set(CLASSES)
 
 
 def linear(t: Array, start: Array, velocity: Array) -> Array:

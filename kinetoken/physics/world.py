@@ -8,6 +8,8 @@ import numpy as np
 from kinetoken.core.params import PositiveFloat, Range
 from kinetoken.physics.laws import Array
 
+SMALLEST_SEEN = 1 / 64  # of the image's side, a ball's width that is still seen
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class World:
@@ -41,3 +43,10 @@ class World:
         reach = self.half_view * (1 - margin) * z - 1.05 * self.ball_radius
         inside = (np.abs(x) <= reach) & (np.abs(y) <= reach) & (y - self.ball_radius >= self.floor_y)
         return np.asarray((inside & (z >= self.near) & (z <= self.far)).all(-1))
+
+    def shows(self, points: Array) -> np.ndarray:
+        """(..., 3) → (...): is any of the ball inside the image, and large enough to be seen there."""
+        x, y, z = points[..., 0], points[..., 1], points[..., 2]
+        reach = self.half_view * z + self.ball_radius * np.hypot(1, self.half_view)
+        large = self.ball_radius >= SMALLEST_SEEN * self.half_view * z
+        return np.asarray((z > self.ball_radius) & (np.abs(x) < reach) & (np.abs(y) < reach) & large)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinetoken.physics import laws
 from kinetoken.physics.fitting import predict_known_law
 from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.paths import FLOORS, Array, extrapolate
@@ -107,11 +106,6 @@ class Oracle:
         ahead[..., 2] = np.maximum(ahead[..., 2], 1e-2)
         u, v, _ = camera.project(ahead)
         return np.clip(u, 0, size - 1), np.clip(v, 0, size - 1)
-
-    @staticmethod
-    def knows(classes: tuple[str, ...]) -> bool:
-        """Are all classes laws of motion that can be fitted?"""
-        return set(classes) <= set(laws.CLASSES)
 
 
 def past_codes(codes: Codes, past_slices: int) -> Codes:

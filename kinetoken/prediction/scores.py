@@ -9,6 +9,7 @@ import numpy as np
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
+from kinetoken.physics.laws import are_laws
 from kinetoken.prediction import judging
 from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster, Truth
 from kinetoken.prediction.network import DYNAMICS
@@ -74,7 +75,7 @@ class Scores:
 
     def _oracle(self, dataset: Dataset, tracked: Tracked, window: Window) -> Forecast | None:
         """None for motions whose law is not among the known ones."""
-        if not judging.Oracle.knows(dataset.classes):
+        if not are_laws(dataset.classes):
             return None
         held = dataset.split("val").take(slice(CALIBRATION_CLIPS))
         seen = judging.track_decoded(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesTable
+from kinetoken.core.absence import why_absent
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
@@ -14,6 +15,7 @@ from kinetoken.readings.sources import Sources, past_slices
 from kinetoken.readings.table import Readings
 from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.own_tracks import UNLABELLED
 
 
 class ClassReader(Protocol):
@@ -40,18 +42,36 @@ class PositionReader(Protocol):
     def positions(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, frames, 3) m
 
 
+class NoClasses:
+    """In the place of a classifier where clips have no classes: it says nothing of any clip."""
+
+    classes: tuple[str, ...] = (UNLABELLED,)
+
+    def __init__(self, tokenizer_hash: str) -> None:
+        self.tokenizer_hash = tokenizer_hash
+
+    def log_probabilities(self, codes: NDArray[np.int32]) -> NDArray[np.floating]:
+        return np.zeros((len(codes), 1))
+
+    def embedding(self, codes: NDArray[np.int32]) -> NDArray[np.floating]:
+        return np.zeros((len(codes), 1))
+
+
 def load_heads(sources: Sources) -> tuple[ClassReader, PositionReader]:
     """The two models that read codes."""
     from kinetoken.heads.classifier import load_classifier
     from kinetoken.heads.position import load_position_head
 
-    return load_classifier(sources.model), load_position_head(sources.position)
+    position = load_position_head(sources.position)
+    if why_absent(sources.model):
+        return NoClasses(position.tokenizer_hash), position
+    return load_classifier(sources.model), position
 
 
 def read_by_heads(codes: CodesTable, store: ClipStore, sources: Sources) -> Readings:
     """What the heads read from the codes of the past; of the store only its scene is used.
 
-    UserError for a head on codes of another tokenizer.
+    Without a classifier, only positions are read. UserError for a head on codes of another tokenizer.
     """
     classifier, position = load_heads(sources)
     dataset = Dataset(codes=codes, paths=DatasetPaths(codes=sources.codes))

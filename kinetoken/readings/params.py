@@ -14,7 +14,7 @@ class ReadMotion:
     """Section read_motion."""
 
     source: Source  # the model that reads: the classifier of codes, beside the position head; or I3D + MAGVIT alone
-    clips: Positive  # read, of the test split, in equal parts for each law
+    clips: Positive  # read, of the test split, in equal parts for each class
     neighbours: NonNegative  # most similar training clips whose classes are kept; by the classifier's embedding alone
 
     def __post_init__(self) -> None:

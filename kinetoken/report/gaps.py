@@ -24,8 +24,9 @@ EXTRACTORS = ("magvit", "transformer", "i3d_causal", "slowfast_causal")  # of de
 
 def not_run(results: Results, *, gpu: bool) -> list[NotRun]:
     """The list, from what the numbers say. `gpu`: PyTorch sees one where the report is built."""
-    absent = [stage for stage in RUNNABLE if stage not in results.metrics]
+    absent = [stage for stage in RUNNABLE if stage not in results.metrics and stage not in results.not_measured]
     gaps = [NotRun(stage, "This stage has written no metrics.", f"dvc repro {stage}") for stage in absent]
+    gaps += [NotRun(stage, f"Not measured: {reason}.") for stage, reason in results.not_measured.items()]
     if results.number("describe_motion", "is_llm") == 0:
         gaps.append(NotRun(
             "A language model", "Equations and sentences come from least-squares fits (provider offline, is_llm 0); "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import read_numbers
 from kinetoken.diagnosis.statement import Statement, read_statement
@@ -35,11 +36,15 @@ STAGES = {
 
 @dataclass
 class Results:
-    """`metrics`: stage → dotted name → number. `missing`: what the page asked for and did not find."""
+    """`metrics`: stage → dotted name → number. `missing`: what the page asked for and did not find.
+
+    not_measured: stage → why these data allow it no result.
+    """
 
     metrics: dict[str, Numbers]
     plots: Path
     missing: list[str] = field(default_factory=list)
+    not_measured: dict[str, str] = field(default_factory=dict)
 
     def number(self, stage: str, key: str) -> float | None:
         return self.metrics.get(stage, {}).get(key)
@@ -52,7 +57,7 @@ class Results:
         import pandas as pd
 
         path = self.file(name)
-        if path is None:
+        if path is None or why_absent(path) is not None:
             return None
         try:
             frame = pd.read_csv(path)
@@ -86,10 +91,14 @@ class Results:
 def read_results(plots: Path) -> Results:
     """All numbers of the stages that ran; UserError if there are none, or naming a damaged table."""
     tables = {stage: plots / name for stage, name in STAGES.items()}
-    found = {stage: read_numbers(table) for stage, table in tables.items() if table.exists()}
+    reasons = {stage: why_absent(table) for stage, table in tables.items()}
+    absent = {stage: reason for stage, reason in reasons.items() if reason is not None}
+    found = {
+        stage: read_numbers(table) for stage, table in tables.items() if table.exists() and stage not in absent
+    }
     if not found:
         raise UserError(f"{plots}: no numbers of any stage (such as train_tokenizer/numbers.csv); run dvc repro first")
-    return Results(found, plots)
+    return Results(found, plots, not_measured=absent)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

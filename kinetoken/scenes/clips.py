@@ -6,6 +6,7 @@ frames = uint8 RGB bytes in T, H, W, C order). The scene that was drawn, if know
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / f"part-{index:05d}.parquet"
 
 
-def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
-    """One shard of the store. UserError for ids that it cannot hold."""
+def write_shard(path: Path, clips: Clips, scene: Scene | None, names: Sequence[str] | None = None) -> None:
+    """One shard of the store; `names`, if given, say where each clip comes from. UserError for ids it cannot hold."""
     import pyarrow as pa
 
     count, frames, height, width, _ = clips.pixels.shape
@@ -59,6 +60,7 @@ def write_shard(path: Path, clips: Clips, scene: Scene | None) -> None:
         "frames": pa.LargeBinaryArray.from_buffers(
             pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(content)]
         ),
+        **({} if names is None else {"name": list(names)}),
     })
     meta = {} if scene is None else {"scene": json.dumps(dataclasses.asdict(scene), sort_keys=True)}
     write_table(path, table.replace_schema_metadata(meta), row_group_rows=SHARD_GROUP_ROWS)
@@ -153,6 +155,11 @@ class ClipStore(PerTrack):
                 raise UserError(f"{path}: row {row} holds {content.size} bytes, {size} expected")
             pixels[place] = content
         return pixels.reshape(-1, frames, height, width, 3)
+
+
+def safe_name(text: str, longest: int = 40) -> str:
+    """Any text, such as a class's name, as a part of a file's name: letters, digits and -._ of it, the rest as _."""
+    return re.sub(r"[^\w.-]", "_", text).strip(".")[:longest] or "_"
 
 
 def export_webm(path: Path, pixels: Pixels, fps: float, scale: int = 4) -> None:

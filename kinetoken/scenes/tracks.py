@@ -1,8 +1,9 @@
 """The tables of tracks: where the ball is in every frame, and what was drawn.
 
 Two tidy tables go together. `trajectories.parquet` has one row a frame (track_id, class, split, frame, t,
-x, y, z); `track_params.parquet` has one row a track: what was drawn. The world they live in (camera,
-floor, ball) travels in the schema metadata of both, so that later stages need no second source.
+x, y, z); `track_params.parquet` has one row a track: what was drawn, and its id in the user's own file
+(`source_id`) where that is another. The world they live in (camera, floor, ball) travels in the schema
+metadata of both, so that later stages need no second source.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "val", "test", "ood")
+TEXT_COLUMNS = ("source_id",)  # of track_params: what a track is called in the file that it came from
 
 
 @dataclasses.dataclass
@@ -65,7 +67,8 @@ def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None
         "class": tracks.label.tolist(), "split": tracks.split.tolist(),
     }
     for name, values in tracks.drawn.items():
-        once[str(name)] = pa.array(values.to_numpy(), pa.float32())
+        kind = pa.string() if name in TEXT_COLUMNS else pa.float32()
+        once[str(name)] = pa.array(values.to_numpy(), kind)
     write_table(track_params, pa.table(once).replace_schema_metadata(meta))
 
 

@@ -36,6 +36,8 @@ PATCH = (2, 4, 4)  # frames, rows, columns of the stem
 STRIDE = (4, 8, 8)  # of a token, after the downsampling
 CELL = 3 * math.prod(PATCH)  # numbers in a cell
 
+Quantizing = Literal["off", "starting", "on"]  # of latents in training: not yet, from this step on, as ever
+
 Past = list[Tensor]  # of each causal block in turn, what entered its convolution over time at its last two times
 
 # luma and two chromas from red, green, blue: orthonormal, as rows
@@ -229,15 +231,23 @@ class Tokenizer(nn.Module):
         return num_frames // STRIDE[0], self.image_size // STRIDE[1], self.image_size // STRIDE[2]
 
     def forward(
-        self, clips: Tensor, background: Tensor | None = None, view: Tensor | None = None
+        self, clips: Tensor, background: Tensor | None = None, view: Tensor | None = None, quantizing: Quantizing = "on"
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """For training: (B, T, H, W, 3) → reconstruction of the same shape, not clipped, and losses () by name.
 
         They are the `quantizer`'s own and, given another view of the same clips, the `contrastive` one. Clips may be
         windows of any size that is a multiple of 8 if the `background` (B, 1, H, W, 3) behind each is given.
+
+        With `quantizing` off, latents reach the decoder as they are and the quantizer is left out. Where it is
+        starting, a codebook that starts from k-means does so from these clips.
         """
         latents = self.latents(clips, background)
-        quantized, _, loss = self.quantize(latents)
+        if quantizing == "starting":
+            self.quantizer.restart()
+        if quantizing == "off":
+            quantized, loss = self.quantizer.unquantized(latents), latents.new_zeros(())
+        else:
+            quantized, _, loss = self.quantize(latents)
         losses = {"quantizer": loss}
         if view is not None:
             losses["contrastive"] = contrastive_loss(latents, self.latents(view, background))
@@ -342,7 +352,7 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     """Weights and config; FSQ's own constants are rebuilt from the levels."""
     config: dict[str, Any] = {
         "image_size": tokenizer.image_size, "network": dataclasses.asdict(tokenizer.shape),
-        "quantizer": dataclasses.asdict(tokenizer.quantizer.params),
+        "quantizer": tokenizer.quantizer.params.saved(),
     }
     save_model(folder, tokenizer, config)
 

@@ -8,14 +8,16 @@ learned codebooks only decode to what was quantized in eval mode.
 import abc
 import dataclasses
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from kinetoken.core.params import NonNegativeFloat, Positive, Range
 
 QuantizerKind = Literal["fsq", "lfq", "vq", "simvq"]
+Activation = Literal["tanh", "ifsq"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class QuantizerParams:
     dead_code_threshold: NonNegativeFloat = 0.1  # vq: tokens a batch under which a code moves onto a token; 0 is off
     rotation: bool = True  # vq, simvq: gradients by the rotation trick, not straight through
     contrastive: NonNegativeFloat = 0.0  # weight of InfoNCE between two noisy views' latents; 0 is off
+    activation: Activation = "tanh"  # fsq: bounds a latent; ifsq makes the levels of normal latents equally likely
 
     def __post_init__(self) -> None:
         """ValueError for FSQ without levels or fewer than 3 in one, and LFQ with a codebook that is no power of two."""
@@ -41,6 +44,15 @@ class QuantizerParams:
             raise ValueError(f"levels: FSQ needs at least one, each of 3 or more, found {list(self.levels)}")
         if self.kind == "lfq" and self.codebook_size & (self.codebook_size - 1):
             raise ValueError(f"codebook_size: LFQ needs a power of two, found {self.codebook_size}")
+        if self.activation != "tanh" and self.kind != "fsq":
+            raise ValueError(f"activation: only FSQ has one; with kind {self.kind} leave it at tanh")
+
+    def saved(self) -> dict[str, Any]:
+        """What a tokenizer's config holds; the activation only if it is not tanh, which earlier configs mean."""
+        found = dataclasses.asdict(self)
+        if self.activation == "tanh":
+            del found["activation"]
+        return found
 
 
 class Quantizer(nn.Module, abc.ABC):
@@ -69,6 +81,13 @@ class Quantizer(nn.Module, abc.ABC):
         vectors = self._vectors(rearrange(indices, "b t h w -> b (t h w)"))  # (B, N, D)
         return rearrange(vectors, "b (t h w) d -> b d t h w", t=t, h=h, w=w)
 
+    def unquantized(self, latents: Tensor) -> Tensor:
+        """Latents (B, D, T, H, W) on the scale of the codes, for training the decoder before they are quantized."""
+        return latents
+
+    def restart(self) -> None:
+        """Let the next batch be the first one: a codebook that starts from k-means starts anew."""
+
     @abc.abstractmethod
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, D) → quantized (B, N, D), indices (B, N), loss ()."""
@@ -79,7 +98,12 @@ class Quantizer(nn.Module, abc.ABC):
 
 
 class FiniteScalar(Quantizer):
-    """FSQ (Mentzer et al. 2023, arXiv:2309.15505): each of D coordinates rounded to its few levels."""
+    """FSQ (Mentzer et al. 2023, arXiv:2309.15505): each of D coordinates rounded to its few levels.
+
+    With activation ifsq (Lin et al. 2026, arXiv:2601.17124), 2·sigmoid(1.6·z) − 1 = tanh(0.8·z) bounds a latent z,
+    which spreads normal latents of deviation 1 evenly over (−1, 1). All levels are then as wide, so that they are about
+    equally likely. FSQ's own rounding, whose first and last level are half as wide as the others, would undo it.
+    """
 
     def __init__(self, params: QuantizerParams) -> None:
         from vector_quantize_pytorch import FSQ
@@ -87,9 +111,28 @@ class FiniteScalar(Quantizer):
         super().__init__(params, len(params.levels), math.prod(params.levels), params.levels)
         self.fsq = FSQ(list(params.levels))
 
+    def unquantized(self, latents: Tensor) -> Tensor:
+        """f(z) of the papers: what is rounded to codes, and less than a step of its coordinate away from them."""
+        bounded, step = self._bounded(rearrange(latents.float(), "b d t h w -> b t h w d"))
+        return rearrange(bounded / step, "b t h w d -> b d t h w").to(latents.dtype)
+
+    def _bounded(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, D) → the same before rounding, counted in levels from the middle one; (D,) levels in a unit of codes."""
+        levels = torch.tensor(self.levels, device=latents.device)
+        offset = 0.5 * (levels % 2 == 0)
+        if self.params.activation == "ifsq":
+            return (2 * torch.sigmoid(1.6 * latents) - 1) * levels / 2 - offset, levels // 2
+        half = (levels - 1) * (1 + 1e-3) / 2
+        return torch.tanh(latents + torch.atanh(offset / half)) * half - offset, levels // 2
+
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        quantized, indices = self.fsq(tokens)
-        return quantized, indices, tokens.new_zeros(())
+        if self.params.activation == "tanh":
+            quantized, indices = self.fsq(tokens)
+            return quantized, indices, tokens.new_zeros(())
+        bounded, step = self._bounded(tokens)
+        level = bounded.round().clamp(-step, step - 1 + torch.tensor(self.levels, device=tokens.device) % 2)
+        quantized = (bounded + (level - bounded).detach()) / step  # straight through
+        return quantized, self.fsq.codes_to_indices(level / step), tokens.new_zeros(())
 
     def _vectors(self, indices: Tensor) -> Tensor:
         vectors: Tensor = self.fsq.indices_to_codes(indices.int())
@@ -137,6 +180,10 @@ class MovingAverage(Quantizer):
     def _quantize(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         quantized, indices, loss = self.vq(tokens)
         return quantized, indices, loss.sum()
+
+    def restart(self) -> None:
+        if self.params.kmeans_start:
+            self.vq._codebook.initted.fill_(False)
 
     def _vectors(self, indices: Tensor) -> Tensor:
         vectors: Tensor = self.vq.get_output_from_indices(indices)

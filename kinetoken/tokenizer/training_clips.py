@@ -11,13 +11,14 @@ import math
 import numpy as np
 import torch
 from einops import rearrange, repeat
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinetoken.core.params import Fraction, NonNegativeFloat, Positive
+from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive
 from kinetoken.scenes.clips import Pixels
 from kinetoken.tokenizer.losses import LossParams, reconstruction_loss
-from kinetoken.tokenizer.network import STRIDE, NetworkParams, Tokenizer
+from kinetoken.tokenizer.network import STRIDE, NetworkParams, Quantizing, Tokenizer
 from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training.loop import Batch, CpuPrecision, Step, Validate, index_batches
 from kinetoken.training.muon import MuonParams
@@ -73,28 +74,58 @@ class TokenizerParams(MuonParams):
     windows: WindowParams
     augmentation: AugmentationParams
     validation_clips: Positive  # of the val split, after each epoch
+    unquantized_epochs: NonNegative = 0  # the first ones, in which nothing is quantized (arXiv:2605.06870)
+
+    def __post_init__(self) -> None:
+        if self.unquantized_epochs >= self.epochs:
+            raise ValueError(
+                f"unquantized_epochs: must be fewer than the {self.epochs} epochs, found {self.unquantized_epochs}"
+            )
+
+    @property
+    def unquantized_share(self) -> float:
+        """Of all steps, the first ones."""
+        return self.unquantized_epochs / self.epochs
 
 
 class ClipBatches:
     """Batches of uint8 clips {"clips": (B, T, H, W, 3), "background": (B, 1, H, W, 3)} from pixels in memory.
 
-    background (H, W, 3) in [0, 1], behind all clips. Windows are cut for the first share of training; later as many
-    clips of a batch are left out as makes a step cost the same.
+    background (H, W, 3) in [0, 1], behind all clips, which the model takes off. Where clips do not share one, `still`
+    (N, H, W, 3) uint8 has each clip's own still picture, by which what moves is found and weighed: a batch then holds
+    {"still": (B, 1, H, W, 3)} too. Windows are cut for the first share of training; later as many
+    clips of a batch are left out as makes a step cost the same. For the first `unquantized` share of training a batch
+    also holds `quantizing: off`, and the one after it `quantizing: starting`, each an empty tensor.
     """
 
-    def __init__(self, pixels: Pixels, background: Tensor, windows: WindowParams) -> None:
+    def __init__(
+        self, pixels: Pixels, background: Tensor, windows: WindowParams, unquantized: float = 0.0,
+        still: NDArray[np.uint8] | None = None,
+    ) -> None:
         self._pixels, self._background, self._windows = torch.from_numpy(pixels), background, windows
+        self._unquantized = unquantized
+        self._still = None if still is None else torch.from_numpy(still)
 
     def __len__(self) -> int:
         return len(self._pixels)
 
     def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        return self._clips(indices, done) | self._quantizing(done)
+
+    def _quantizing(self, done: float) -> Batch:
+        if not self._unquantized or done > self._unquantized:
+            return {}
+        return {"quantizing: off" if done < self._unquantized else "quantizing: starting": torch.empty(0)}
+
+    def _clips(self, indices: np.ndarray, done: float) -> Batch:
         side = self._pixels.shape[2]
-        if done < self._windows.share and self._windows.size < side:
-            clips, behind = cut_windows(self._pixels[torch.from_numpy(indices)], self._background, self._windows.size)
-            return {"clips": clips, "background": behind}
-        clips = self._pixels[torch.from_numpy(indices[: self._windows.whole_clips(len(indices), side)])]
-        return {"clips": clips, "background": repeat(self._background, "h w c -> b 1 h w c", b=len(clips))}
+        in_windows = done < self._windows.share and self._windows.size < side
+        rows = torch.from_numpy(indices if in_windows else indices[: self._windows.whole_clips(len(indices), side)])
+        clips, still = self._pixels[rows], None if self._still is None else self._still[rows].float() / 255
+        if in_windows:
+            return cut_windows(clips, self._background, self._windows.size, still)
+        batch = {"clips": clips, "background": repeat(self._background, "h w c -> b 1 h w c", b=len(clips))}
+        return batch if still is None else batch | {"still": still[:, None]}
 
 
 def static_background(pixels: Pixels, sample: int = 64) -> Tensor:
@@ -112,7 +143,9 @@ def training_step(params: TokenizerParams) -> Step:
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         given, target, varied = vary(batch["clips"].float() / 255, batch["background"], params.augmentation)
         view = _noisy(target, params.augmentation.noise_std) if quantizer.contrastive else None
-        output, losses = module(given, batch["background"], view)
+        output, losses = module(given, batch["background"], view, quantizing_of(batch))
+        if "still" in batch:  # with what was added to the background
+            varied = batch["still"] + varied - batch["background"]
         reconstruction = reconstruction_loss(output, target, varied, params.loss)
         total = reconstruction + sum(weights[name] * part for name, part in losses.items())
         return total, {"reconstruction": reconstruction, **losses}
@@ -120,22 +153,32 @@ def training_step(params: TokenizerParams) -> Step:
     return step
 
 
-def cut_windows(clips: Tensor, background: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def quantizing_of(batch: Batch) -> Quantizing:
+    """Whether latents of this batch are quantized: they are unless it says otherwise."""
+    if "quantizing: off" in batch:
+        return "off"
+    return "starting" if "quantizing: starting" in batch else "on"
+
+
+def cut_windows(clips: Tensor, background: Tensor, size: int, still: Tensor | None = None) -> Batch:
     """A window of each clip (B, T, H, W, 3) uint8, near what differs from the background (H, W, 3) in one frame.
 
-    → windows (B, T, size, size, 3) and the background behind each (B, 1, size, size, 3). Their corners lie on
-    multiples of 8 px, as whole clips' tokens do.
+    Where clips have `still` pictures (B, H, W, 3) of their own, near what differs from those.
+    → {"clips": (B, T, size, size, 3), "background": (B, 1, size, size, 3)} and, if there are such, still pictures of
+    the same size. Their corners lie on multiples of 8 px, as whole clips' tokens do.
     """
     frame = torch.randint(clips.shape[1], (len(clips),), device=clips.device)
     shown = clips[torch.arange(len(clips), device=clips.device), frame].float() / 255  # (B, H, W, 3)
-    present = ((shown - background).abs().amax(-1) > PRESENT_IN_WINDOW).float()
-    windows, behind = [], []
-    for clip, here in zip(clips, present, strict=True):
+    present = ((shown - (background if still is None else still)).abs().amax(-1) > PRESENT_IN_WINDOW).float()
+    parts: dict[str, list[Tensor]] = {"clips": [], "background": [], "still": []}
+    for place, (clip, here) in enumerate(zip(clips, present, strict=True)):
         corner = [_corner(here.sum(1 - dim), size) for dim in (0, 1)]
         rows, columns = (slice(start, start + size) for start in corner)
-        windows.append(clip[:, rows, columns])
-        behind.append(background[rows, columns])
-    return torch.stack(windows), torch.stack(behind).unsqueeze(1)
+        parts["clips"].append(clip[:, rows, columns])
+        parts["background"].append(background[None, rows, columns])
+        if still is not None:
+            parts["still"].append(still[place, None, rows, columns])
+    return {name: torch.stack(each) for name, each in parts.items() if each}
 
 
 def _corner(weight: Tensor, size: int) -> int:
@@ -146,8 +189,10 @@ def _corner(weight: Tensor, size: int) -> int:
     return int(min(max(round(start / STRIDE[1]) * STRIDE[1], 0), length - size))
 
 
-def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size: int = 40) -> Validate:
-    """For `training.fit`: `val_loss`, that of training on clips as they are, and `val_psnr_db`."""
+def validation(
+    pixels: Pixels, background: Tensor, loss: LossParams, batch_size: int = 40, still: NDArray[np.uint8] | None = None
+) -> Validate:
+    """For `training.fit`: `val_loss`, that of training on clips as they are, and `val_psnr_db`; always quantized."""
 
     def validate(module: nn.Module) -> dict[str, float]:
         assert isinstance(module, Tokenizer)
@@ -156,7 +201,8 @@ def validation(pixels: Pixels, background: Tensor, loss: LossParams, batch_size:
         for rows in index_batches(len(pixels), batch_size):
             clips = torch.from_numpy(pixels[rows]).to(device).float() / 255
             output = module.reconstruct(clips)
-            total += len(rows) * reconstruction_loss(output, clips, background.to(device), loss).item()
+            behind = background if still is None else torch.from_numpy(still[rows])[:, None].float() / 255
+            total += len(rows) * reconstruction_loss(output, clips, behind.to(device), loss).item()
             squared += len(rows) * F.mse_loss(output, clips).item()
         return {"val_loss": total / len(pixels), "val_psnr_db": -10 * math.log10(max(squared / len(pixels), 1e-10))}
 

@@ -89,6 +89,7 @@ def fit(
     label: str = "train",
     validate: Validate | None = None,
     monitor: str | None = None,
+    monitor_from: int = 0,
     optimizers: Callable[[nn.Module], Optimizers] | None = None,
 ) -> History:
     """Train `module` in place and leave it in eval mode.
@@ -96,8 +97,9 @@ def fit(
     Without `optimizers` AdamW trains all parameters. Each one's learning rates are peaks, which the schedule scales.
 
     The weights left are those of the epoch where validation metric `monitor` (lower is better) was
-    least, or the last ones if `monitor` is None; averaged ones if `ema_decay` is set. A checkpoint is
-    kept after each epoch under `context.checkpoints/label` and resumed when found whole.
+    least, or the last ones if `monitor` is None; averaged ones if `ema_decay` is set. Epochs before
+    `monitor_from`, counted from 0, are not chosen. A checkpoint is kept after each epoch under
+    `context.checkpoints/label` and resumed when found whole.
     """
     fabric = _fabric(context.hardware)
     _seed(params.seed, 0)
@@ -113,14 +115,14 @@ def fit(
     progress.update(device=str(fabric.device))
     live = _curves(context, label, resume=first > 0) if fabric.global_rank == 0 else None
     for epoch in range(first, params.epochs):
-        if params.patience and epoch - run.history.best_epoch > params.patience:
+        if params.patience and epoch - max(run.history.best_epoch, monitor_from) > params.patience:
             progress.say(f"{label}: no improvement for {params.patience} epochs, stopping at epoch {epoch}")
             break
         progress.update(epoch=epoch + 1)
         row = run.train_epoch(step, batches, epoch, total, progress.advance)
         if validate is not None:
             row.update(run.validated(validate))
-        run.record(row, epoch, monitor)
+        run.record(row, epoch, monitor if epoch >= monitor_from else "")
         progress.update(metrics={k: v for k, v in row.items() if k not in ("epoch", "step")})
         if live is not None:
             for name, value in row.items():
@@ -295,10 +297,11 @@ class _Run:
         return metrics
 
     def record(self, row: dict[str, float], epoch: int, monitor: str | None) -> None:
+        """Keep the row, and the weights if they are the best so far; with an empty monitor they are not asked for."""
         self.history.rows.append(row)
         if monitor is None:
             self.history.best_epoch = epoch
-        elif row[monitor] < self.history.best_value:
+        elif monitor and row[monitor] < self.history.best_value:
             self.history.best_value, self.history.best_epoch = row[monitor], epoch
             source = self.average.state if self.average is not None else self.module.state_dict()
             self.best = {k: v.detach().clone() for k, v in source.items()}

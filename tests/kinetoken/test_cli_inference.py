@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from kinetoken.actions.webm import read_frames, write_webm
 from kinetoken.cli import app
 from kinetoken.codes import read_codes
+from kinetoken.footage.webm import read_frames, write_webm
 from kinetoken.inference import classify, locate, open_any
 from kinetoken.scenes.clips import ClipStore, export_webm
 from kinetoken.scenes.tracks import read_tracks

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from kinetoken.codes import CodesTable, read_codes, write_codes
+from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
+from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import CPU, Context, Output, marked_paths
 from kinetoken.diagnosis.chain import CHAIN, Diagnosis
 from kinetoken.diagnosis.measures import Measures
@@ -145,14 +147,29 @@ def rewritten(paths: diagnose_codes.Paths, codes: Path, table: CodesTable) -> di
     return dataclasses.replace(paths, codes=codes)
 
 
-def test_empty_split_one_class_and_unknown_track_are_refused(paths: diagnose_codes.Paths, tmp_path: Path) -> None:
+def test_codes_without_classes_are_examined_as_far_as_they_can_be(
+    paths: diagnose_codes.Paths, tmp_path: Path
+) -> None:
+    table = read_codes(paths.codes)
+    table.label[:] = "unlabelled"
+    unlabelled = rewritten(paths, tmp_path / "b.parquet", table)
+    out = tmp_path / "out"
+    moved = {name: out / Path(path).name for name, path in marked_paths(unlabelled, Output).items()}
+    out.mkdir()
+    unlabelled = dataclasses.replace(unlabelled, **moved)
+    diagnose_codes.run(PARAMS, unlabelled, SILENT)
+    statement = read_statement(unlabelled.verdict_json)
+    assert statement.headline.name == "cannot tell without labels"
+    numbers = read_numbers(unlabelled.numbers)
+    assert numbers["healthy"] == 0 and numbers["perplexity"] > 1 and "physics.acceleration_r2.codes" in numbers
+    assert "probe.codes" not in numbers and "no classes" in (why_absent(unlabelled.information) or "")
+
+
+def test_empty_split_and_unknown_track_are_refused(paths: diagnose_codes.Paths, tmp_path: Path) -> None:
     table = read_codes(paths.codes)
     no_test = rewritten(paths, tmp_path / "a.parquet", table.take(np.flatnonzero(table.split != "test")))
     with pytest.raises(UserError, match="split 'test' is empty"):
         diagnose_codes.run(PARAMS, no_test, SILENT)
-    one_class = rewritten(paths, tmp_path / "b.parquet", table.take(np.flatnonzero(table.label == "linear")))
-    with pytest.raises(UserError, match="one class only"):
-        diagnose_codes.run(PARAMS, one_class, SILENT)
     unknown = dataclasses.replace(table, track_id=table.track_id + 1000)
     with pytest.raises(UserError, match=r"videos: no clip of track \d+"):
         diagnose_codes.run(PARAMS, rewritten(paths, tmp_path / "c.parquet", unknown), SILENT)

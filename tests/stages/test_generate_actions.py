@@ -12,11 +12,11 @@ from kinetoken.actions.classes import ACTIONS, draw_action
 from kinetoken.actions.generation import ActionCounts, Actions, clip_action, clip_rng
 from kinetoken.actions.inspection import inspect
 from kinetoken.actions.layout import VIDEOS, read_actions
-from kinetoken.actions.webm import read_frames, write_webm
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
 from kinetoken.core.stage import Context
+from kinetoken.footage.webm import read_frames, write_webm
 from stages import generate_actions
 
 PARAMS = Actions(

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from kinetoken.codes import CodesTable, read_codes, write_codes
+from kinetoken.core.absence import NotMeasured, write_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context, Input, marked_paths
+from kinetoken.equations.reading import evidence_of
 from kinetoken.heads.classifier import ClassifierParams, build_classifier, load_classifier, save_classifier
 from kinetoken.heads.position import (
     Camera,
@@ -74,10 +76,34 @@ def test_no_neighbours_are_sought_where_none_are_asked_for(
     assert read_readings(tmp_path / "readings.parquet").neighbours.shape == (20, 0)
 
 
-def test_classes_that_are_no_laws_are_refused(tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lay_out(tmp_path, dataclasses.replace(tracks, label=np.where(tracks.label == "linear", "walk", "run")))
-    with pytest.raises(UserError, match=r"codes.parquet: no test clip has a class"):
-        read_with(Reader(tracks, 0.0), tmp_path, monkeypatch)
+def test_classes_that_are_no_laws_are_read_in_equal_parts(
+    tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = dataclasses.replace(tracks, label=np.where(tracks.label == "linear", "walk", "run"))
+    lay_out(tmp_path, named)
+    read_with(Reader(tracks, 0.0), tmp_path, monkeypatch, dataclasses.replace(READ, clips=8))
+    readings = read_readings(tmp_path / "readings.parquet")
+    found = named.label[np.searchsorted(tracks.track_id, readings.track_id)].tolist()
+    assert (found.count("walk"), found.count("run")) == (4, 4)
+
+
+def test_without_a_classifier_positions_alone_are_read(
+    tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path, dataclasses.replace(tracks, label=np.full(len(tracks), "linear")))
+    reader = Reader(tracks, 0.0)
+    monkeypatch.setattr("kinetoken.heads.position.load_position_head", lambda folder: reader)
+    write_absent(tmp_path / "classifier", "all clips have one class")
+    read_motion.run(READ, read_from(tmp_path), Context.silent())
+    readings = read_readings(tmp_path / "readings.parquet")
+    rows = np.searchsorted(tracks.track_id, readings.track_id)
+    np.testing.assert_array_equal(readings.points, tracks.points[rows, :12].astype(np.float32))
+    assert readings.classes == ("unlabelled",) and readings.neighbours.size == 0
+    prior = evidence_of(readings).law_log_prior()
+    assert (prior == 0).all(), "the one class that the clips share is not told to whoever fits a law"
+    with pytest.raises(NotMeasured, match="all clips have one class"):
+        by_video = dataclasses.replace(READ, source="i3d_magvit", neighbours=0)
+        read_motion.run(by_video, read_from(tmp_path), Context.silent())
 
 
 def test_what_is_not_finite_is_refused(tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from kinetoken.core.stage import Context
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Rendering
+from kinetoken.scenes.tracks import read_tracks, write_tracks
 from stages import render_videos
 
 
@@ -49,3 +51,15 @@ def test_export_writes_playable_clips(tiny_data: Path, tmp_path: Path, rendering
     context = dataclasses.replace(Context.silent(), run_info=tmp_path / "run_info")
     render_videos.run(rendering_params, _paths(tiny_data, tmp_path, export=2), context)
     assert len(list((tmp_path / "run_info/clips").glob("*.webm"))) == 2
+
+
+@pytest.mark.parametrize("name", ["a/b", "../../../up", "\U0001f3d0" * 100, ".."])
+def test_a_class_of_any_name_is_exported_beside_the_others(
+    name: str, tiny_data: Path, tmp_path: Path, rendering_params: Rendering
+) -> None:
+    tracks = read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet").take(np.arange(4))
+    tracks.label = np.full(4, name)
+    write_tracks(tracks, tmp_path / "trajectories.parquet", tmp_path / "track_params.parquet")
+    context = dataclasses.replace(Context.silent(), run_info=tmp_path / "run_info")
+    render_videos.run(rendering_params, _paths(tmp_path, tmp_path, export=1), context)
+    assert [each.name[:13] for each in (tmp_path / "run_info/clips").iterdir()] == ["track-000000-"]

@@ -174,7 +174,6 @@ def test_clips_of_other_codes_are_refused(coded: Path, tiny_data: Path, tmp_path
     ("other tokenizer", "made by tokenizer"),
     ("missing class", "class 'helical' has no clip in split 'train'"),
     ("empty split", "split 'val' is empty"),
-    ("one class", "one class only"),
 ])
 def test_bad_codes_are_refused_before_training(coded: Path, tmp_path: Path, fault: str, message: str) -> None:
     codes = read_codes(coded / "codes.parquet")
@@ -183,10 +182,8 @@ def test_bad_codes_are_refused_before_training(coded: Path, tmp_path: Path, faul
         meta = dataclasses.replace(meta, tokenizer="0" * 64)
     elif fault == "missing class":
         codes = codes.take(np.flatnonzero(~((codes.label == "helical") & (codes.split == "train"))))
-    elif fault == "empty split":
-        codes = codes.take(np.flatnonzero(codes.split != "val"))
     else:
-        codes.label[:] = "unlabelled"
+        codes = codes.take(np.flatnonzero(codes.split != "val"))
     write_codes(tmp_path / "codes.parquet", meta, [codes])
     paths = dataclasses.replace(stage_paths(coded, tmp_path / "out"), codes=tmp_path / "codes.parquet")
     with pytest.raises(UserError, match=message):

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from kinetoken.codes import read_codes, write_codes
+from kinetoken.core.absence import write_absent
 from kinetoken.core.artifacts import save_model, write_csv
 from kinetoken.core.errors import UserError
-from kinetoken.core.numbers import write_numbers_table
+from kinetoken.core.numbers import read_numbers, write_numbers_table
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.generation.forecasting import horizon_table
@@ -82,6 +83,16 @@ def test_metrics_hold_the_contract(done: Paths) -> None:
         assert found["class_match_floor"] == 0.25
         assert found["class_match"] <= found["valid"], "an invalid clip counts as wrong"
         assert found["coverage_floor"] <= found["coverage_ceiling"]
+
+
+def test_without_a_pixel_classifier_all_but_the_class_is_judged(
+    judged: Path, tiny_data: Path, tmp_path: Path, done: Paths
+) -> None:
+    paths = dataclasses.replace(stage_paths(judged, tiny_data, tmp_path), judge=tmp_path / "judge")
+    write_absent(paths.judge, "all clips have one class")
+    train_generator.run(PARAMS, paths, Context.silent())
+    expected = {name: number for name, number in read_numbers(done.numbers).items() if ".class_match" not in name}
+    assert read_numbers(paths.numbers) == expected and "class_match" not in pd.read_csv(paths.scores)
 
 
 def test_scores_table_has_every_prior_and_class_and_agrees_with_the_metrics(done: Paths) -> None:

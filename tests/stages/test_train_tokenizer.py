@@ -129,15 +129,41 @@ def test_the_contrastive_term_is_trained_when_asked_for(trained: Paths, tiny_dat
     assert contrastive.iloc[1] < 0.9 * contrastive.iloc[0]
 
 
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_training_starts_without_quantizing_when_asked_to(kind: str, tiny_data: Path, tmp_path: Path) -> None:
+    """The quantizer has no loss in those epochs, none of them is the best, and what is saved quantizes."""
+    params = dataclasses.replace(PARAMS, epochs=3, unquantized_epochs=2, quantizer=quantizer_params(kind))
+    run(params, paths(tiny_data, tmp_path), Context.silent())
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    assert (curves["quantizer"] != 0).tolist() == [False, False, kind != "fsq"]
+    assert read_numbers(tmp_path / "numbers.csv")["best_epoch"] == 3
+    tokenizer = load_tokenizer(tmp_path / "model")
+    clips = torch.from_numpy(ClipStore(tiny_data / "videos").read("test").pixels)
+    codes = tokenizer.encode(clips)
+    assert len(codes.unique()) > 1
+    if kind == "vq":  # its codebook started from latents, not from 0
+        assert tokenizer.quantizer.codes(torch.arange(64).reshape(1, 1, 8, 8)).abs().min() > 0
+
+
+def test_the_whole_of_training_cannot_go_without_quantizing() -> None:
+    with pytest.raises(ValueError, match="unquantized_epochs: must be fewer than the 14 epochs, found 14"):
+        dataclasses.replace(PARAMS, unquantized_epochs=14)
+
+
 class Crash(Exception):
     pass
 
 
-def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unquantized_epochs", [0, 1, 2])
+def test_a_killed_vq_run_goes_on_to_the_same_weights(
+    unquantized_epochs: int, tiny_data: Path, tmp_path: Path
+) -> None:
     """The codebook's sums, counts and flag, the codes that moved and the average of the weights all come back."""
     pixels = ClipStore(tiny_data / "videos").read("train", limit=16).pixels
     background = static_background(pixels)
-    params = dataclasses.replace(PARAMS, epochs=3, quantizer=quantizer_params("vq"))
+    params = dataclasses.replace(
+        PARAMS, epochs=3, unquantized_epochs=unquantized_epochs, quantizer=quantizer_params("vq")
+    )
     step = training_step(params)
     validate = validation(pixels[:8], background, params.loss)
 
@@ -146,8 +172,9 @@ def test_a_killed_vq_run_goes_on_to_the_same_weights(tiny_data: Path, tmp_path: 
         tokenizer = Tokenizer(params.network, params.quantizer, 64)
         context = dataclasses.replace(Context.silent(), checkpoints=checkpoints)
         fit(
-            tokenizer, step, ClipBatches(pixels, background, params.windows), params, context,
-            validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
+            tokenizer, step, ClipBatches(pixels, background, params.windows, params.unquantized_share), params,
+            context, validate=validate, monitor="val_loss", monitor_from=unquantized_epochs,
+            optimizers=muon_and_adamw(params),
         )
         return tokenizer
 

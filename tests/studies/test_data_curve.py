@@ -15,11 +15,11 @@ from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import CPU, Context, Hardware
+from kinetoken.footage.folder import VideoDataset
 from kinetoken.heads.classifier import ClassifierParams
 from kinetoken.heads.video_classifier import BaselinesParams
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.motion import Trajectories, draw_tracks
-from kinetoken.scenes.rendering import Rendering
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from stages.extract_codes import Extraction
 from studies.data_curve import draw, measure
@@ -49,8 +49,8 @@ def test_the_data_are_the_main_pipelines_with_more_to_train_on(curve: measure.Cu
     assert dataclasses.replace(ours, counts=main.counts) == main
     assert (ours.counts.val, ours.counts.test) == (main.counts.val, main.counts.test)
     assert ours.counts.train == max(curve.sizes) and main.counts.train in curve.sizes
-    rendering = load_params(ROOT / "params.yaml", "render_videos.motion", Rendering)
-    assert load_params(PARAMS, "render_videos", Rendering) == dataclasses.replace(rendering, processes=1)
+    rendering = load_params(ROOT / "params.yaml", "render_videos.motion", VideoDataset)
+    assert load_params(PARAMS, "render_videos", VideoDataset) == dataclasses.replace(rendering, processes=1)
     small = dataclasses.replace(ours.counts, train=8, val=4, test=4)
     one = draw_tracks(dataclasses.replace(ours, counts=small))
     other = draw_tracks(dataclasses.replace(ours, counts=dataclasses.replace(small, train=16)))

@@ -17,8 +17,8 @@ import pandas as pd
 from kinetoken.actions import sheet
 from kinetoken.actions.classes import PAIRS
 from kinetoken.actions.layout import VIDEOS
-from kinetoken.actions.webm import write_webm
 from kinetoken.diagnosis import drawing
+from kinetoken.footage.webm import write_webm
 from kinetoken.gasm_cast import pictures as fusion
 from kinetoken.i3d_magvit import pictures as two_stream
 from kinetoken.persistence import showing

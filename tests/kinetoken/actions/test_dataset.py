@@ -14,9 +14,9 @@ from kinetoken.actions import dataset, inspection
 from kinetoken.actions.dataset import MEMORY, ActionClips, EpochLoader, Footage, mean_over_views, open_footage
 from kinetoken.actions.layout import VIDEOS
 from kinetoken.actions.sampling import even_places
-from kinetoken.actions.webm import read_frames
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.footage.webm import read_frames
 from tests.support.action_set import INTAKE, VIEWS, break_clips
 
 PLAIN = dataclasses.replace(VIEWS, crop=32, zoom=1.0, jitter=0.0, clips=1, crops=1)

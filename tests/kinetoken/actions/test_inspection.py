@@ -12,8 +12,8 @@ from kinetoken.actions import inspection as module
 from kinetoken.actions.check import to_json, to_text
 from kinetoken.actions.inspection import admit, inspect
 from kinetoken.actions.layout import VIDEOS, read_actions
-from kinetoken.actions.webm import Video
 from kinetoken.core.errors import UserError
+from kinetoken.footage.webm import Video
 from tests.support.action_set import INTAKE, break_clips
 
 SKIP = dataclasses.replace(INTAKE, broken="skip", max_broken=0.1)

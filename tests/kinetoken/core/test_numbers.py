@@ -190,3 +190,11 @@ def test_what_has_no_room_is_left_out_whole(paths: Paths) -> None:
     assert kept == {**few, "last": 5, "n00_floor": 0, "n00_ceiling": 1}
     assert {path.stem for path in paths.headlines.iterdir()} == {*few, "last"}
     assert read_numbers(paths.numbers) == rounded(metrics)
+
+
+def test_names_of_any_length_are_files_of_their_own(paths: Paths) -> None:
+    """As a class is named by its user: 100 characters, of four bytes each."""
+    names = ["\U0001f3d0" * 99 + end for end in "ab"]
+    write_numbers(paths, {"per_class": dict.fromkeys(names, 0.5)}, Headlines(("per_class.*",)))
+    assert len(list(paths.headlines.iterdir())) == 2
+    assert read_numbers(paths.numbers) == {f"per_class.{name}": 0.5 for name in names}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetoken.codes import CodesMeta, CodesTable
+from kinetoken.core.absence import NotMeasured
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import (
     LARGEST_ID,
@@ -138,13 +139,17 @@ def test_rows_are_found_by_text_too() -> None:
         rows_by_track(np.array(["c", "d"]), known)
 @pytest.mark.parametrize(("label", "split", "message"), [
     (["a", "b", "a", "b"], ["train", "train", "val", "val"], "split 'test' is empty"),
-    (["a", "a", "a"], ["train", "val", "test"], "one class only"),
     (["a", "b", "a", "b", "a", "b", "c"], ["train", "train", "val", "val", "test", "test", "test"],
      "class 'c' has no clip in split 'train'"),
 ])
 def test_classes_that_cannot_be_learnt_are_refused(label: list[str], split: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         require_classes(rows(range(len(label)), label, split), "codes.parquet")
+
+
+def test_one_class_is_no_fault_but_leaves_nothing_to_learn() -> None:
+    with pytest.raises(NotMeasured, match=r"all clips have one class \('a'\)"):
+        require_classes(rows(range(3), ["a", "a", "a"], ["train", "val", "test"]), "codes.parquet")
 
 
 def test_a_split_without_clips_and_a_class_with_too_few_are_named() -> None:

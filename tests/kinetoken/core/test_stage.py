@@ -21,6 +21,7 @@ import os, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from kinetoken.core.absence import NotMeasured
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive
 from kinetoken.core.stage import Context, Input, Output, run_stage
@@ -32,7 +33,8 @@ class Repeat:
 @dataclass(frozen=True)
 class Paths:
     text: Annotated[Path, Input("a text")] = Path("in.txt")
-    table: Annotated[Path, Output("a file")] = Path("out/table.txt")
+    extra: Annotated[Path, Input("used where it is one", optional=True)] = Path("in.txt")
+    table: Annotated[Path, Output("a file")] = Path("out/table.csv")
     model: Annotated[Path, Output("a folder")] = Path("out/model")
     mode: Annotated[str, "how to end"] = "well"
 
@@ -45,6 +47,8 @@ def run(params: Repeat, paths: Paths, context: Context) -> None:
     (paths.model / "weights").write_text("w")
     context.checkpoints.mkdir(parents=True, exist_ok=True)
     (context.checkpoints / "state").write_text(str(context.hardware))
+    if paths.mode == "nothing":
+        raise NotMeasured("there is one class")
     if paths.mode == "bad":
         raise UserError("row 7 is bad")
     if paths.mode == "bug":
@@ -116,8 +120,8 @@ def files(folder: Path) -> list[str]:
 def test_outputs_status_and_exit_code(folder: Path) -> None:
     done = stage(folder)
     assert (done.returncode, done.stderr) == (0, "repeat: repeating (2 times)\n")
-    assert files(folder / "out") == ["model/weights", "table.txt"]
-    assert (folder / "out/table.txt").read_text() == "ab ab "
+    assert files(folder / "out") == ["model/weights", "table.csv"]
+    assert (folder / "out/table.csv").read_text() == "ab ab "
     assert status(folder)["state"] == "done"
     assert not any((folder / ".ckpt").rglob("*")), "checkpoints are dropped once the outputs stand"
 
@@ -207,16 +211,28 @@ def test_a_failure_keeps_the_outputs_of_before(folder: Path, mode: str, told: st
     (folder / "in.txt").write_text("new")
     done = stage(folder, "--mode", mode)
     assert done.returncode == 1 and told in done.stderr
-    assert (folder / "out/table.txt").read_text() == "ab ab "
-    assert files(folder / "out") == ["model/weights", "table.txt"]
+    assert (folder / "out/table.csv").read_text() == "ab ab "
+    assert files(folder / "out") == ["model/weights", "table.csv"]
     assert status(folder)["state"] == "failed" and told in status(folder)["reason"]
+
+
+def test_where_data_allow_no_result_every_output_says_why_and_later_stages_pass_it_on(folder: Path) -> None:
+    done = stage(folder, "--mode", "nothing")
+    assert done.returncode == 0 and "not measured: there is one class" in done.stderr
+    assert files(folder / "out") == ["model/not_measured.json", "table.csv"]
+    assert (folder / "out/table.csv").read_text() == "not_measured\nthere is one class\n"
+    outputs = ("--table", "later/table.csv", "--model", "later/model")
+    assert stage(folder, "--text", "out/table.csv", *outputs).returncode == 0
+    assert json.loads((folder / "later/model/not_measured.json").read_text()) == {"not_measured": "there is one class"}
+    assert stage(folder, "--extra", "out/model", *outputs).returncode == 0
+    assert files(folder / "later") == ["model/weights", "table.csv"], "an optional input stops nothing"
 
 
 def test_outputs_replace_those_of_before_whole(folder: Path) -> None:
     assert stage(folder).returncode == 0
     (folder / "out/model/stray").write_text("x")
     assert stage(folder).returncode == 0
-    assert files(folder / "out") == ["model/weights", "table.txt"]
+    assert files(folder / "out") == ["model/weights", "table.csv"]
 
 
 def test_hardware_is_read_only_by_stages_that_ask_for_it(folder: Path) -> None:
@@ -239,7 +255,7 @@ def test_only_one_runs_at_a_time(folder: Path) -> None:
         first.kill()
         first.communicate()
     assert stage(folder).returncode == 0, "the lock dies with its holder"
-    assert files(folder / "out") == ["model/weights", "table.txt"], "what the killed run left half-written is gone"
+    assert files(folder / "out") == ["model/weights", "table.csv"], "what the killed run left half-written is gone"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -171,6 +171,14 @@ def test_a_loss_whose_cause_is_not_known_is_named_by_where_it_is_and_asks_for_wh
     assert judge(bare(probe_codes=0.5, probe_latents=0.5)).cause == "lost in the encoder"
 
 
+def test_a_loss_before_the_latents_is_not_sure_to_be_there_if_only_readers_that_latents_have_not_show_it() -> None:
+    seen = bare(probe_codes=0.5, probe_latents=0.5, probe_pixels_alike=0.96)
+    assert (judge(seen).cause, judge(seen).headline.confidence) == ("lost in the encoder", "likely")
+    moving = judge(dataclasses.replace(seen, probe_pixels_alike=0.51))
+    assert (moving.cause, moving.headline.confidence) == ("lost in the encoder", "possible")
+    assert "pixels show 51.0% and latents 50.0%" in moving.evidence
+
+
 def test_without_anything_upstream_nobody_can_tell() -> None:
     for codes in (0.55, 1.0):
         blind = judge(bare(probe_codes=codes, probe_pixels=None, probe_pixels_half=None))
@@ -285,7 +293,7 @@ SETS = st.fixed_dictionaries({
     "perplexity": st.floats(1, 1000), "top1_share": SHARE, "late_fall": MAYBE, "loss_fall": MAYBE,
     "clips_a_class": st.integers(2, 1000), "latent_offset": st.none() | st.floats(0, 5), "found_elsewhere": MAYBE,
     "found_moved": MAYBE, "picture_gain_db": st.none() | st.floats(-9, 20), "planted": MAYBE,
-    "probe_reconstructions": MAYBE, "probe_decoded": MAYBE,
+    "probe_reconstructions": MAYBE, "probe_decoded": MAYBE, "probe_pixels_alike": MAYBE,
     "test_clips": st.sampled_from([16, 100, 1200]), "tokens_a_clip": st.sampled_from([1.0, 64.0, 1024.0]),
 })
 

@@ -58,6 +58,15 @@ def test_rows_of_a_sample_are_read_and_reconstructions_judged(tmp_path: Path) ->
     assert kept.foreground_psnr_db_floor == 100, "the spot is where it is in every clip, so the mean video has it"
 
 
+def test_clips_given_as_their_own_reconstructions_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "c.npy", spots(12))
+    drawn = spots(12)
+    np.save(tmp_path / "float.npy", drawn.astype(np.float32) / (255 if drawn.dtype == np.uint8 else 1))
+    footage = UserClips(tmp_path / "c.npy", codes(12))
+    with pytest.raises(UserError, match="float.npy: the reconstructions equal the clips in every pixel"):
+        measure_footage(footage, UserClips(tmp_path / "float.npy", codes(12)), np.arange(12), SPLIT, GRID, 4)
+
+
 def test_a_clip_store_is_read_by_track_and_its_scene_is_the_background(tiny_data: Path) -> None:
     store = ClipStore(tiny_data / "videos")
     wanted = store.track_id[::-1][:12].astype(np.int64)

@@ -183,11 +183,12 @@ def test_latents_and_clips_with_ids_are_joined_by_them_too(tmp_path: Path) -> No
     found = []
     for name, rows in (("plain", np.arange(COUNT)), ("shuffled", order)):
         np.savez(tmp_path / f"{name}_clips.npz", clips=clips[rows], video_id=ids[rows])
+        np.savez(tmp_path / f"{name}_drawn.npz", clips=clips[rows] ^ 1, video_id=ids[rows])
         pq.write_table(
             pa.table({"latents": latents[rows].tolist(), "video_id": ids[rows]}), tmp_path / f"{name}.parquet",
             row_group_size=9,
         )
-        beside = {"latents": f"{name}.parquet", "clips": f"{name}_clips.npz", "reconstructions": f"{name}_clips.npz"}
+        beside = {"latents": f"{name}.parquet", "clips": f"{name}_clips.npz", "reconstructions": f"{name}_drawn.npz"}
         found.append(taken(tmp_path / "a.npz", **{what: tmp_path / file for what, file in beside.items()}))
     plain, shuffled = found
     assert set(plain.tokens) == {"latents", "codes", "codes_pooled", "pixels", STILL, FLOW}
@@ -195,7 +196,7 @@ def test_latents_and_clips_with_ids_are_joined_by_them_too(tmp_path: Path) -> No
     for name, tokens in plain.tokens.items():
         assert np.array_equal(tokens, shuffled.tokens[name]), name
     assert plain.painted is not None and shuffled.painted is not None
-    assert plain.painted.background_psnr_db == shuffled.painted.background_psnr_db == 100
+    assert plain.painted.psnr_db == shuffled.painted.psnr_db == pytest.approx(20 * np.log10(255))  # off by 1 of 255
 
 
 def test_columns_of_different_length_are_refused(tmp_path: Path) -> None:

@@ -72,6 +72,3 @@ def test_truth_that_does_not_belong_is_refused(tracks: Tracks) -> None:
     other = dataclasses.replace(tracks, world=dataclasses.replace(tracks.world, ball_radius=0.3))
     with pytest.raises(UserError, match=r"^readings.parquet: read from clips of another world than trajectories"):
         true_tracks(readings, other, READ, TRUE)
-    named = dataclasses.replace(tracks, label=np.full(len(tracks), "walk"))
-    with pytest.raises(UserError, match=rf"^trajectories.parquet: track {known} has class 'walk'; .*linear, circular"):
-        true_tracks(readings, named, READ, TRUE)

@@ -91,17 +91,10 @@ def test_it_learns_what_its_classes_do() -> None:
     (train, label), (val, val_label) = world(300), world(100)
     torch.manual_seed(0)
     prior = PlanPrior(2, 2, PlanShape(components=3, width=32, layers=2, mixture=4))
-    params = dataclasses.replace(PLAN, epochs=16, batch_size=32)
+    params = dataclasses.replace(PLAN, epochs=32, batch_size=32)
     context = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
-    # mirror images swap the two classes here, so they are counted out by a world that has none
-    mirrored = Plan.mirrored
-    try:
-        Plan.mirrored = lambda self: self  # type: ignore[method-assign]
-        history = train_plan_prior(
-            prior, {"train": train, "val": val}, {"train": label, "val": val_label}, params, context
-        )
-    finally:
-        Plan.mirrored = mirrored  # type: ignore[method-assign]
+    parts, labels = {"train": train, "val": val}, {"train": label, "val": val_label}
+    history = train_plan_prior(prior, parts, labels, params, context, mirrored=False)  # a mirror swaps these classes
     assert history.best_value < history.rows[0]["val_loss"]
     for index, side in ((0, -1), (1, 1)):
         drawn = prior.sample(index, 300, torch.Generator().manual_seed(3)).path[:, 0]

@@ -4,16 +4,17 @@ from pathlib import Path
 
 from kinetoken.core.params import load_params
 from kinetoken.equations.params import DescribeMotion
+from kinetoken.footage.folder import VideoDataset
 from kinetoken.inference import defaults
 from kinetoken.scenes.motion import Trajectories
-from kinetoken.scenes.rendering import Rendering, Scene
+from kinetoken.scenes.rendering import Scene
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 def test_defaults_are_those_of_the_dataset_motion() -> None:
     tracks = load_params(PARAMS, "generate_trajectories.motion", Trajectories)
-    drawn = load_params(PARAMS, "render_videos.motion", Rendering)
+    drawn = load_params(PARAMS, "render_videos.motion", VideoDataset)
     assert Scene(tracks.world, drawn.look) == defaults.MOTION
     assert (tracks.seed, drawn.seed) == (defaults.LOOK_SEED, defaults.NOISE_SEED)
     assert (tracks.world.num_frames, tracks.world.fps) == (defaults.FRAMES, defaults.FPS)

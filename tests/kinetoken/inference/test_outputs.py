@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kinetoken.actions.webm import read_frames
 from kinetoken.core.errors import UserError
+from kinetoken.footage.webm import read_frames
+from kinetoken.footage.windows import ClipNeed
 from kinetoken.inference.opening import open_clips
 from kinetoken.inference.outputs import TABLES, Played, to_json, to_text, write_clips, write_result
-from kinetoken.inference.windows import ClipNeed
 
 TABLE = pd.DataFrame({"clip": ["a", "b:16"], "frame": [0, 1], "x": [0.123456789, np.nan]})
 

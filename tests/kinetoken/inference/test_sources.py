@@ -10,10 +10,10 @@ import pytest
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context
-from kinetoken.inference.fitting import averaged
+from kinetoken.footage.fitting import averaged
+from kinetoken.footage.windows import ClipNeed
 from kinetoken.inference.opening import NamedClips, OpenClips, open_clips
 from kinetoken.inference.sources import BLOCK
-from kinetoken.inference.windows import ClipNeed
 from kinetoken.scenes.clips import ClipStore, export_webm, shard_path, write_shard
 from kinetoken.scenes.motion import Trajectories
 from kinetoken.scenes.rendering import Rendering
@@ -279,9 +279,24 @@ def test_faults_in_tracks_name_track_frame_and_column(tracks: Tracks, tmp_path: 
     (tmp_path / "a.parquet").write_text("no table")
     refused("a.parquet: damaged or not a Parquet file", tmp_path / "a.parquet")
     table.assign(x=table["x"] + 9).to_csv(source, index=False)
+    refused("3 of 3 tracks are never in the camera's view, the first is track 0", source)
+    table.assign(x=table["x"].where(table["frame"] < 15, 9)).to_csv(source, index=False)
     clips = open_clips(source)
     read(clips)
     assert clips.notes == [f"{source}: 3 of 3 tracks leave the camera's view"]
+
+
+@pytest.mark.parametrize("name", ["tracks.tsv", "tracks.PARQUET"])
+def test_tracks_keep_the_names_that_their_file_gives_them(tracks: Tracks, tmp_path: Path, name: str) -> None:
+    table = pd.read_csv(write_own_tracks(tmp_path / "tracks.csv", tracks, 3))
+    table = table.assign(track_id=[f"ball {i}" for i in table["track_id"]]).rename(columns={"track_id": "particle"})
+    path = tmp_path / name
+    table.to_csv(path, sep="\t", index=False) if name.endswith("tsv") else table.to_parquet(path)
+    clips = open_clips(path)
+    found = read(clips)
+    assert found.name.tolist() == ["ball 0", "ball 1", "ball 2"]
+    assert f"{path}: columns read by other names: 'particle' as track_id" in clips.notes
+    np.testing.assert_array_equal(found.pixels, read(open_clips(tmp_path / "tracks.csv")).pixels)
 
 
 def test_memory_does_not_grow_with_the_number_of_clips(tmp_path: Path) -> None:

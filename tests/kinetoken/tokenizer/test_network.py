@@ -20,7 +20,7 @@ from kinetoken.tokenizer.network import (
     require_causal,
     save_tokenizer,
 )
-from tests.support.quantizers import FSQ
+from tests.support.quantizers import FSQ, quantizer_params
 
 SMALL = NetworkParams(
     stem="patch", causal=True, fine_channels=8, fine_blocks=1, coarse_channels=12, coarse_blocks=1,
@@ -216,6 +216,37 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
         tokenizer.down.bias[0] += 1
     save_tokenizer(tmp_path / "b", tokenizer)
     assert load_tokenizer(tmp_path / "b").hash != loaded.hash
+
+
+def test_ifsq_is_saved_with_the_tokenizer(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    tokenizer = Tokenizer(SMALL, dataclasses.replace(FSQ, activation="ifsq"), 32).eval()
+    save_tokenizer(tmp_path, tokenizer)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.quantizer.params.activation == "ifsq"
+    assert torch.equal(loaded.encode(clips()), tokenizer.encode(clips()))
+    plain = Tokenizer(SMALL, FSQ, 32).eval()
+    plain.load_state_dict(tokenizer.state_dict())
+    assert not torch.equal(plain.encode(clips()), tokenizer.encode(clips()))
+
+
+@pytest.mark.parametrize("kind", ["fsq", "lfq", "vq", "simvq"])
+def test_without_quantizing_the_decoder_gets_the_latents(kind: str) -> None:
+    """And the quantizer is neither asked nor changed, until it starts."""
+    torch.manual_seed(3)
+    tokenizer = Tokenizer(SMALL, quantizer_params(kind), 32)
+    given = clips().float() / 255
+    before = {name: value.clone() for name, value in tokenizer.state_dict().items()}
+    output, losses = tokenizer(given, quantizing="off")
+    wanted = tokenizer.decode_latents(tokenizer.quantizer.unquantized(tokenizer.latents(given)))
+    assert torch.equal(output, wanted) and losses.keys() == {"quantizer"} and losses["quantizer"] == 0
+    assert all(torch.equal(value, before[name]) for name, value in tokenizer.state_dict().items())
+    torch.manual_seed(4)
+    started = tokenizer(given, quantizing="starting")[0]
+    assert not torch.equal(started, output)
+    tokenizer.load_state_dict(before)
+    torch.manual_seed(4)
+    assert torch.equal(tokenizer(given)[0], started), "which is what any first batch does"
 
 
 def test_a_folder_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:

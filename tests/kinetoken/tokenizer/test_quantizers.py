@@ -1,5 +1,10 @@
 """Every quantizer behind the one interface: indices decode to what was quantized, and it can be trained."""
 
+import dataclasses
+import math
+from statistics import NormalDist
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -152,6 +157,96 @@ def test_fsq_on_normal_latents_is_the_healthy_mark() -> None:
     latents = torch.randn(20, 4, 16, 16, 16, generator=torch.Generator().manual_seed(5))
     found = usage_of(torch.bincount(built("fsq")(latents)[1].ravel(), minlength=1000).numpy())
     assert found.usage == 1 and 922 <= found.perplexity <= 943
+
+
+# ---- iFSQ's activation
+
+
+def likelihoods(levels: int) -> np.ndarray:
+    """Of each level, for a normal latent: level k of L begins where 2·sigmoid(1.6·z) − 1 = 2k/L − 1."""
+    bounds = [math.log(k / (levels - k)) / 1.6 for k in range(1, levels)]
+    return np.diff([0.0, *map(NormalDist().cdf, bounds), 1.0])
+
+
+@pytest.mark.parametrize(("levels", "even"), [(5, 0.04), (8, 0.11), (32, 0.5)])
+def test_ifsq_makes_the_levels_of_normal_latents_equally_likely(levels: int, even: float) -> None:
+    """Level by level as worked out, and more evenly than tanh, whose outer levels are half as wide."""
+    normal = torch.tensor([NormalDist().inv_cdf((i + 0.5) / 200_000) for i in range(200_000)])
+    shares = {}
+    for activation in ("tanh", "ifsq"):
+        quantizer = built("fsq", levels=(levels,), activation=activation)
+        counts = torch.bincount(quantizer(normal.reshape(1, 1, -1, 1, 1))[1].ravel(), minlength=levels)
+        shares[activation] = counts.double().numpy() / len(normal)
+    np.testing.assert_allclose(shares["ifsq"], likelihoods(levels), atol=1e-4)
+    assert np.abs(shares["ifsq"] * levels - 1).max() < even, "of 1, in which all are equal"
+    entropy = {name: -(share * np.log(share)).sum() / math.log(levels) for name, share in shares.items()}
+    assert entropy["tanh"] < 0.9935 < 0.9969 < entropy["ifsq"]
+
+
+@pytest.mark.parametrize("levels", [(5,), (8,), (3, 4), (32, 32)])
+def test_ifsq_has_the_codes_of_fsq(levels: tuple[int, ...]) -> None:
+    """The same vectors at the same indices, all reached and none beyond, however far a latent lies out."""
+    plain, other = (built("fsq", levels=levels, activation=name).eval() for name in ("tanh", "ifsq"))
+    every = torch.arange(plain.codebook_size).reshape(1, 1, 1, -1)
+    assert torch.equal(plain.codes(every), other.codes(every))
+    latents = torch.randn(1, len(levels), 1, 100, 1000)
+    latents[..., -1] = 1e9
+    latents = torch.cat([latents, -latents], 3)
+    quantized, indices, _ = other(latents)
+    assert len(indices.unique()) == other.codebook_size and indices.min() == 0
+    torch.testing.assert_close(other.codes(indices), quantized, atol=1e-6, rtol=0)
+    assert torch.equal(plain(latents)[1][..., -1], indices[..., -1]), "ends are ends"
+
+
+def test_ifsq_passes_the_gradient_of_its_activation_straight_through() -> None:
+    quantizer = built("fsq", levels=(8, 5), activation="ifsq")
+    latents = torch.randn(2, 2, 1, 3, 4, requires_grad=True)
+    quantizer(latents)[0].sum().backward()
+    slope = 3.2 * torch.sigmoid(1.6 * latents) * torch.sigmoid(-1.6 * latents)
+    wanted = slope * torch.tensor([4 / 4, 2.5 / 2]).reshape(1, 2, 1, 1, 1)
+    torch.testing.assert_close(latents.grad, wanted)
+
+
+def test_only_fsq_has_an_activation_and_a_config_names_it_where_it_is_not_tanh() -> None:
+    with pytest.raises(ValueError, match="activation: only FSQ has one; with kind vq leave it at tanh"):
+        quantizer_params("vq", activation="ifsq")
+    whole = dataclasses.asdict(FSQ)
+    assert FSQ.saved() == {name: value for name, value in whole.items() if name != "activation"}
+    assert quantizer_params("fsq", activation="ifsq").saved() == {**whole, "activation": "ifsq"}
+
+
+# ---- training before anything is quantized
+
+
+@pytest.mark.parametrize("activation", ["tanh", "ifsq"])
+def test_unquantized_latents_of_fsq_round_to_its_codes(activation: str) -> None:
+    quantizer = built("fsq", activation=activation)
+    latents = torch.randn(3, 4, 2, 5, 6)
+    steps = torch.tensor(FSQ.levels).reshape(-1, 1, 1, 1) // 2
+    rounded = (quantizer.unquantized(latents) * steps).round() / steps
+    torch.testing.assert_close(rounded, quantizer(latents)[0])
+
+
+@pytest.mark.parametrize("kind", ["lfq", "vq", "simvq"])
+def test_unquantized_latents_of_the_others_are_the_latents(kind: str) -> None:
+    quantizer = built(kind)
+    before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    latents = torch.randn(2, quantizer.dim, 1, 3, 4)
+    assert torch.equal(quantizer.unquantized(latents), latents)
+    assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+@pytest.mark.parametrize("kmeans_start", [True, False])
+def test_a_restart_lets_the_codebook_start_from_the_next_batch(kind: str, kmeans_start: bool) -> None:
+    quantizer = built(kind, kmeans_start=kmeans_start, dead_code_threshold=0.0, decay=0.99)
+    generator = torch.Generator().manual_seed(6)
+    near, far = (torch.randn(2, quantizer.dim, 4, 8, 8, generator=generator) + place for place in (0, 50))
+    quantizer(near)
+    quantizer.restart()
+    quantized = quantizer(far)[0]
+    starts = kind == "vq" and kmeans_start
+    assert (F.mse_loss(quantized, far) < 1) == starts
 
 
 def test_the_codebook_of_vq_is_all_in_its_state() -> None:

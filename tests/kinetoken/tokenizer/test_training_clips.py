@@ -13,6 +13,7 @@ from kinetoken.tokenizer.training_clips import (
     ClipBatches,
     WindowParams,
     cut_windows,
+    quantizing_of,
     static_background,
     vary,
 )
@@ -111,11 +112,29 @@ def test_windows_come_first_and_then_whole_clips_of_as_many_pixels(tiny_data: Pa
     np.testing.assert_array_equal(batch["clips"].numpy(), pixels[[3, 1]])
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(3, 7), (17, 240), (7, 3)])
+def test_the_first_epochs_are_not_quantized_and_the_next_step_starts_to(
+    epochs: int, steps: int, tiny_data: Path
+) -> None:
+    """By the share of all steps that lie behind, as `training.fit` works it out."""
+    pixels = ClipStore(tiny_data / "videos").read("val").pixels
+    for first in range(epochs):
+        batches = ClipBatches(pixels, static_background(pixels), WindowParams(size=32, share=0.0), first / epochs)
+        found = [
+            quantizing_of(batches.gather(np.array([0]), (epoch * steps + step) / (epochs * steps)))
+            for epoch in range(epochs) for step in (0, 1, steps - 1)
+        ]
+        wanted = ["off"] * 3 * first + (["starting"] if first else ["on"]) + ["on"] * (3 * (epochs - first) - 1)
+        assert found == wanted
+    always = ClipBatches(pixels, static_background(pixels), WindowParams(size=32, share=0.0)).gather(np.array([0]))
+    assert always.keys() == {"clips", "background"}
+
+
 def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     """Each is a piece of its clip with the background behind it, and shows the ball in most frames."""
     pixels, background = (batch[0] * 255).round().to(torch.uint8), batch[1]
     torch.manual_seed(1)
-    windows, behind = cut_windows(pixels, background, 32)
+    windows, behind = cut_windows(pixels, background, 32).values()
     assert windows.shape == (8, 16, 32, 32, 3) and behind.shape == (8, 1, 32, 32, 3)
     corners = [(i, j) for i in range(0, 33, 8) for j in range(0, 33, 8)]
     for window, below, clip in zip(windows, behind, pixels, strict=True):
@@ -126,8 +145,27 @@ def test_windows_lie_on_the_grid_near_what_moves(batch: tuple[torch.Tensor, torc
 
 
 def test_a_window_of_an_empty_clip_is_cut_all_the_same() -> None:
-    windows, _ = cut_windows(torch.zeros(2, 4, 64, 64, 3, dtype=torch.uint8), torch.zeros(64, 64, 3), 24)
-    assert windows.shape == (2, 4, 24, 24, 3)
+    cut = cut_windows(torch.zeros(2, 4, 64, 64, 3, dtype=torch.uint8), torch.zeros(64, 64, 3), 24)
+    assert cut["clips"].shape == (2, 4, 24, 24, 3) and cut.keys() == {"clips", "background"}
+
+
+def test_clips_with_still_pictures_of_their_own_are_cut_where_they_differ_from_those(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Each clip before another wall: by one background for all, everything would move."""
+    pixels, background = (batch[0] * 255).round().to(torch.uint8), batch[1]
+    wall = torch.randint(0, 60, (8, 64, 64, 3), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    moved = (pixels.int() + wall[:, None]).clamp(0, 255).to(torch.uint8)
+    still = (background + wall.float() / 255).clamp(0, 1)
+    torch.manual_seed(1)
+    plain = cut_windows(pixels, background, 32)
+    torch.manual_seed(1)
+    cut = cut_windows(moved, background, 32, still)
+    assert cut["still"].shape == cut["background"].shape and torch.equal(cut["background"], plain["background"])
+    found = ClipBatches(
+        moved.numpy(), background, WindowParams(size=32, share=0.0), still=(still * 255).round().byte().numpy()
+    ).gather(np.arange(8))
+    assert torch.allclose(found["still"][:, 0], still, atol=1 / 255)
 
 
 def test_a_window_must_fit_the_grid() -> None:

@@ -225,6 +225,19 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run() -> None:
     assert all(torch.equal(value, states[1][name]) for name, value in module.state_dict().items())
 
 
+def test_epochs_before_those_to_choose_from_are_not_chosen() -> None:
+    values = iter([0.1, 0.2, 0.5, 0.3, 0.4, 0.35])
+
+    def judged(module: nn.Module) -> dict[str, float]:
+        return {"val": next(values)}
+
+    _, history = trained(dataclasses.replace(PARAMS, patience=2), validate=judged, monitor="val", monitor_from=2)
+    assert (history.best_epoch, history.best_value, len(history.rows)) == (3, 0.3, 6)
+    values = iter([0.1, 0.5, 0.6, 0.7, 0.8, 0.9])
+    _, history = trained(dataclasses.replace(PARAMS, patience=1), validate=judged, monitor="val", monitor_from=3)
+    assert (history.best_epoch, len(history.rows)) == (3, 5), "patience begins where choosing does"
+
+
 def test_without_a_monitor_the_last_weights_are_left() -> None:
     plain = dataclasses.replace(PARAMS, ema_decay=0.0)
     last: dict[str, Tensor] = {}

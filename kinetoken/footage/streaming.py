@@ -8,10 +8,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinetoken.actions.webm import Pixels, VideoFault, _missing_bytes, _to_rgb, _turn, opened
+from kinetoken.footage.webm import Pixels, VideoFault, _missing_bytes, _to_rgb, _turn, opened
 
 if TYPE_CHECKING:
     from av import VideoFrame
+
+VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".mov", ".avi", ".gif")
 
 
 @dataclasses.dataclass(frozen=True)

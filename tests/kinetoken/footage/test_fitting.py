@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinetoken.core.errors import UserError
-from kinetoken.inference.fitting import FrameFitter, averaged
+from kinetoken.footage.fitting import FrameFitter, averaged
 
 
 def drawn(*shape: int) -> np.ndarray:

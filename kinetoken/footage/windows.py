@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from kinetoken.core.errors import UserError
-from kinetoken.inference.defaults import FRAMES
 from kinetoken.scenes.clips import Pixels
 
 Cut = Literal["first", "last", "all"]  # which windows of a longer clip are read: one of its ends, or all side by side
 CUTS: tuple[Cut, ...] = ("first", "last", "all")
 STEP = 4  # frames of a time slice of codes
+FRAMES = 16  # of a window, where no model asks for another length
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kinetoken.core.errors import UserError
-from kinetoken.inference.windows import CUTS, ClipNeed, Cut, cut_stream
+from kinetoken.footage.windows import CUTS, ClipNeed, Cut, cut_stream
 
 WHOLE = ClipNeed("models/classifier", 8, 16)
 PAST = ClipNeed("models/predictor", 8, 12, 16)

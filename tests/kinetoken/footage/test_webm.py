@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from kinetoken.actions import webm
 from kinetoken.actions.classes import PAIRS, draw_action
 from kinetoken.actions.layout import VIDEOS
-from kinetoken.actions.webm import Video, VideoFault, probe, read_frames, scaled_size, write_webm
+from kinetoken.footage import webm
+from kinetoken.footage.webm import Video, VideoFault, probe, read_frames, scaled_size, write_webm
 
 
 def _clip(seed: int = 0, frames: int = 12, size: int = 64) -> np.ndarray:

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from kinetoken.actions.streaming import VideoHead, read_head, stream_frames
-from kinetoken.actions.webm import VideoFault, read_frames, write_webm
+from kinetoken.footage.streaming import VideoHead, read_head, stream_frames
+from kinetoken.footage.webm import VideoFault, read_frames, write_webm
 from tests.support.applied import write_mp4
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (13, 32, 48, 3), np.uint8)

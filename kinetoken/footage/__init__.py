@@ -1,0 +1,1 @@
+"""Video files: decoded whole or a few frames at a time, cut into windows, brought to a size."""

@@ -1,0 +1,117 @@
+"""A folder of someone's videos through the stages that work without tracks: the clip store, a tokenizer, its codes, the
+classifiers and the doctor. What needs true positions says that it is not measured."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinetoken.codes import read_codes
+from kinetoken.core.absence import NotMeasured, write_absent
+from kinetoken.core.numbers import read_numbers
+from kinetoken.core.stage import CPU, Context, Output, marked_paths
+from kinetoken.diagnosis.statement import read_statement
+from kinetoken.footage.folder import Footage, VideoDataset
+from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.rendering import Look
+from stages import diagnose_codes, extract_codes, generate_trajectories, render_videos, train_baselines, train_tokenizer
+from tests.stages import test_diagnose_codes, test_train_baselines, test_train_tokenizer
+
+SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
+VIDEOS = VideoDataset(
+    seed=1, look=Look(image_size=32, shadow=0.0), shard_clips=50, processes=1,
+    footage=Footage(frames=8, shares=(0.6, 0.2, 0.2)),
+)
+
+
+def draw(folder: Path) -> Path:
+    """60 videos of 48 × 40 pixels: a bright square that moves to the left or the right, before walls of their own."""
+    rng = np.random.default_rng(3)
+    for number in range(60):
+        name = ("left", "right")[number % 2]
+        clip = np.repeat(rng.integers(20, 70, (1, 40, 48, 3)).astype(np.uint8), 8, 0)
+        row, start = rng.integers(8, 24), rng.integers(14, 20)
+        for frame in range(8):
+            column = start + (2 if name == "right" else -2) * (frame - 3)
+            clip[frame, row : row + 8, column : column + 8] = 230
+        path = folder / name / f"{number:02d}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, clip)
+    return folder
+
+
+def beside(paths: object, folder: Path, **inputs: Path) -> dict[str, Path]:
+    """The outputs of a stage in a folder, and these inputs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: folder / path.name for name, path in marked_paths(paths, Output).items()} | inputs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The inputs that all later stages share: the clip store, and tables that say why there are no tracks."""
+    folder = tmp_path_factory.mktemp("footage")
+    source = draw(folder / "source")
+    tracks = {"trajectories": folder / "trajectories.parquet", "track_params": folder / "track_params.parquet"}
+    for path in tracks.values():
+        write_absent(path, f"{source} is a folder of videos")
+    render_videos.run(VIDEOS, render_videos.Paths(**tracks, videos=folder / "videos", source=source), SILENT)
+    return {"videos": folder / "videos", **tracks}
+
+
+@pytest.fixture(scope="module")
+def coded(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same with a tokenizer that was trained on them for a moment, and their codes."""
+    folder = tmp_path_factory.mktemp("coded")
+    tiny = test_train_tokenizer.PARAMS
+    params = dataclasses.replace(tiny, epochs=14, windows=dataclasses.replace(tiny.windows, size=16))
+    trained = train_tokenizer.Paths(**beside(train_tokenizer.Paths(), folder / "t", **data))
+    train_tokenizer.run(params, trained, SILENT)
+    given = {"videos": data["videos"], "tokenizer": trained.model}
+    codes = extract_codes.Paths(**beside(
+        extract_codes.Paths(videos=Path(), tokenizer=Path(), codes=Path("codes.parquet"), metrics=Path("m.json"),
+                            headlines=Path("m"), numbers=Path("m.csv")), folder / "c", **given,
+    ))
+    extract_codes.run(extract_codes.Extraction(batch_size=16), codes, SILENT)
+    return {**data, **given, "codes": codes.codes, "numbers": trained.numbers, "history": trained.curves}
+
+
+def test_a_folder_has_no_trajectories(tmp_path: Path) -> None:
+    paths = generate_trajectories.Paths(tmp_path, tmp_path / "a.parquet", tmp_path / "b.parquet")
+    with pytest.raises(NotMeasured, match="is a folder of videos, in which true positions are not known"):
+        generate_trajectories.run(None, paths, SILENT)  # type: ignore[arg-type]
+
+
+def test_the_clip_store_holds_them_with_classes_and_splits(data: dict[str, Path]) -> None:
+    store = ClipStore(data["videos"])
+    assert store.shape == (8, 32, 32) and store.classes == ("left", "right") and len(store) == 60
+    assert {split: int((store.split == split).sum()) for split in ("train", "val", "test")} == {
+        "train": 36, "val": 12, "test": 12,
+    }
+
+
+def test_the_tokenizer_is_scored_by_what_moves(coded: dict[str, Path]) -> None:
+    numbers = read_numbers(coded["numbers"])
+    assert numbers["foreground_psnr_db"] > numbers["foreground_psnr_db_floor"] and "missed_rate" not in numbers
+    assert numbers["psnr_db_ci95_low"] <= numbers["psnr_db"] <= numbers["psnr_db_ci95_high"]
+    assert len(read_codes(coded["codes"])) == 60
+
+
+def test_baselines_are_those_of_pixels(coded: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {name: coded[name] for name in ("videos", "trajectories", "track_params")}
+    paths = train_baselines.Paths(**beside(train_baselines.Paths(), tmp_path, **inputs))
+    train_baselines.run(dataclasses.replace(test_train_baselines.PARAMS, epochs=40), paths, SILENT)
+    numbers = read_numbers(paths.numbers)
+    assert "coordinates.accuracy" not in numbers and numbers["majority.accuracy"] == 0.5
+    assert numbers["video.accuracy"] >= 0.8, "directions are learnt only if nothing is mirrored"
+
+
+def test_the_doctor_examines_them(coded: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {
+        name: coded[name] for name in ("videos", "trajectories", "track_params", "codes", "tokenizer", "history")
+    }
+    paths = diagnose_codes.Paths(**beside(diagnose_codes.Paths(), tmp_path, **inputs))
+    diagnose_codes.run(test_diagnose_codes.PARAMS, paths, SILENT)
+    numbers, statement = read_numbers(paths.numbers), read_statement(paths.verdict_json)
+    assert numbers["probe.pixels"] >= 0.8 and 0 < numbers["foreground.token_share"] < 0.5
+    assert not [name for name in numbers if name.startswith("physics")] and statement.headline.name
