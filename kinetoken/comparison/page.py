@@ -13,16 +13,14 @@ MOST_OPEN = 12  # rows of a table of causes; a longer one is folded
 
 def to_html(found: Comparison) -> str:
     """The whole page; the same for the same comparison."""
-    further = words.differing(found.others)
-    stages = [
-        (stage, words.shown_rows(list(rows))) for stage, rows in groupby(further, key=lambda row: row.stage)
-    ]
+    groups = groupby(found.others, key=lambda row: row.stage)
+    stages = [(stage, words.shown_rows(words.differing(list(rows)))) for stage, rows in groups]
     content = {
         "found": found, "causes": words.causes(found), "counts": words.headline_counts(found),
         "notes": words.notes(found), "records": words.RECORDS, "most_open": MOST_OPEN,
         "reruns": [(one, words.reasons(one), words.outcome(one)) for one in found.reruns],
         "headlines": words.shown_rows(words.differing(found.headlines)),
         "equal": words.shown_rows(words.equal(found.headlines)),
-        "stages": stages, "equal_others": len(words.equal(found.others)),
+        "stages": [(stage, rows) for stage, rows in stages if rows], "equal_others": len(words.equal(found.others)),
     }
     return render(TEMPLATES, "revisions.html.j2", content)

@@ -34,7 +34,6 @@ LINES = {  # the table's name → how it is drawn; rows of single classes are le
     "error_by_frame.csv": Lines("frame", ("split",), ("error_px",)),
     "horizon.csv": Lines("step", ("model",), ("centroid_error_px",), "frames ahead"),
     "forecast.csv": Lines("step", ("forecast",), ("mae_percent",), "frames ahead"),
-    "operating.csv": Lines("frames", ("extractor", "rule"), ("accuracy",), "frames watched"),
 }
 
 
@@ -140,7 +139,7 @@ def _drawn(stage: str, file: str, how: Lines, tables: Sequence[list[Row]], names
     for y in (column for column in wanted if column in columns):
         lines = _lines(how, y, tables, names)
         values = [value for line in lines for value in line.y]
-        if values:
+        if values and any(line.dashed or not line.name.endswith("both") for line in lines):
             log = min(values) > 0 and max(values) > 20 * min(values)
             drawing = line_chart(lines, how.x_title or how.x, y.replace("_", " "), log=log)
             figures.append(Figure(f"{stage}/{file}: {y.replace('_', ' ')}", drawing))
@@ -148,12 +147,13 @@ def _drawn(stage: str, file: str, how: Lines, tables: Sequence[list[Row]], names
 
 
 def _lines(how: Lines, y: str, tables: Sequence[list[Row]], names: tuple[str, str]) -> list[Series]:
-    groups = [_groups(how, y, table) for table in tables]
-    keys = list(dict.fromkeys(key for group in groups for key in group))
+    """A line for each revision, A dashed; one for both where they do not differ."""
+    a, b = (_groups(how, y, table) for table in tables)
     lines = []
-    for colour, key in enumerate(keys):
-        for side, (name, group) in enumerate(zip(names, groups, strict=True)):
-            if key in group:
+    for colour, key in enumerate(dict.fromkeys([*a, *b])):
+        same = a.get(key) == b.get(key)
+        for side, name, group in ((0, names[0], a), (1, "both" if same else names[1], b)):
+            if key in group and not (same and side == 0):
                 points = sorted(group[key])
                 label = f"{key}, {name}" if key else name
                 lines.append(Series(label, [x for x, _ in points], [value for _, value in points],

@@ -15,12 +15,12 @@ MOST_DIGITS = 9
 NONE = "–"
 MOST_NAMED = 4  # causes of one stage; further ones are counted
 VERDICTS: dict[Verdict, str] = {
-    "better": "better", "worse": "worse", "changed": "changed", "within": "within the interval",
+    "better": "better", "worse": "worse", "changed": "changed", "within": "within interval",
     "no interval": "no interval", "new": "only in B", "gone": "only in A", "equal": "equal",
 }
 MARKS: dict[Verdict, str] = {"better": "▲ ", "worse": "▼ ", "changed": "● "}
 RECORDS = (
-    "A stage is listed if its record in dvc.lock differs. It ran again, or its new code was recorded by `make relock`."
+    "A stage is listed if its record in dvc.lock differs. It ran again, or its new code was recorded by make relock."
 )
 METHOD = (
     "A difference is better or worse only if it lies beyond its 95 % interval. The interval treats the two revisions "
@@ -103,7 +103,9 @@ def beyond(rows: Sequence[Compared]) -> list[Compared]:
 
 
 def differing(rows: Sequence[Compared]) -> list[Compared]:
-    return [row for row in rows if row.verdict != "equal"]
+    """The rows that are not equal, those beyond their interval first."""
+    first = beyond(rows)
+    return first + [row for row in rows if row not in first and row.verdict != "equal"]
 
 
 def equal(rows: Sequence[Compared]) -> list[Compared]:

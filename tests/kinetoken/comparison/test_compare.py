@@ -1,0 +1,306 @@
+"""`kinetoken compare` on a small repository of the real layout: two branches, one changed parameter."""
+
+import csv
+import json
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from kinetoken.cli import app
+from kinetoken.comparison.comparison import Comparison, compare
+from kinetoken.comparison.page import to_html
+from kinetoken.comparison.results import Compared, Reading
+from kinetoken.comparison.text import to_markdown
+from kinetoken.core.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+HOSTILE = "<img src=x onerror=alert(1)>|`x`"
+COPIED = ("params.yaml", "dvc.lock", "code/*.txt", "metrics/*.json", "metrics/*/*.json", "plots/*/numbers*.csv",
+          "plots/*/confusion.csv", "plots/*/curves.csv")
+NUMBERS = "plots/train_classifier/numbers.csv"
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@localhost", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(folder: Path, message: str) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "-m", message)
+
+
+def set_number(table: Path, name: str, **columns: object) -> None:
+    with table.open(encoding="utf-8", newline="") as source:
+        rows = list(csv.DictReader(source))
+    found = next(row for row in rows if row["name"] == name)
+    found |= {column: str(value) for column, value in columns.items()}
+    with table.open("w", encoding="utf-8", newline="") as sink:
+        writer = csv.DictWriter(sink, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Branches `main` and `short`. `short` trains the classifier for fewer epochs; all numbers are set here."""
+    folder = tmp_path_factory.mktemp("project")
+    for pattern in COPIED:
+        for path in ROOT.glob(pattern):
+            (target := folder / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    (folder / "kinetoken").mkdir()
+    (folder / "kinetoken" / "a.py").write_text("x = 1\n")
+    Image.new("RGB", (64, 32), "red").save(folder / "plots" / "train_classifier" / "confusions.png")
+    table = folder / NUMBERS
+    set_number(table, "accuracy", value=0.99, ci95_low=0.985, ci95_high=0.995)
+    set_number(table, "pooling.spatial_mean.accuracy", value=0.28, ci95_low=0.26, ci95_high=0.30)
+    set_number(folder / "plots/train_position/numbers.csv", "error_px", value=0.20, ci95_low=0.19, ci95_high=0.21)
+    set_number(folder / "plots/train_tokenizer/numbers.csv", "parameters", value=1000, ci95_low=999, ci95_high=1001)
+    (folder / "plots/train_classifier/curves.csv").write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.0\nm,2,18,.5,.6\n")
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, "first results")
+    git(folder, "switch", "--quiet", "--create", "short")
+    _shorten(folder)
+    commit(folder, f"four epochs {HOSTILE}")
+    git(folder, "switch", "--quiet", "main")
+    return folder
+
+
+def _shorten(folder: Path) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["train_classifier"]["epochs"]
+    text = (folder / "params.yaml").read_text(encoding="utf-8")
+    head, section = text.split("\ntrain_classifier:")
+    section = section.replace(f"epochs: {params}", "epochs: 4", 1)
+    (folder / "params.yaml").write_text(f"{head}\ntrain_classifier:{section}", encoding="utf-8")
+    lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    record = lock["stages"]["train_classifier"]
+    record["params"]["params.yaml"]["train_classifier"]["epochs"] = 4
+    next(out for out in record["outs"] if out["path"] == "models/classifier")["md5"] = "0" * 32
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
+    table = folder / NUMBERS
+    set_number(table, "accuracy", value=0.97, ci95_low=0.96, ci95_high=0.98)  # worse, beyond the interval
+    set_number(table, "pooling.spatial_mean.accuracy", value=0.29, ci95_low=0.27, ci95_high=0.31)  # within
+    set_number(table, "ece", value=0.5)  # no interval
+    set_number(folder / "plots/train_position/numbers.csv", "error_px", value=0.15, ci95_low=0.14, ci95_high=0.16)
+    set_number(folder / "plots/train_tokenizer/numbers.csv", "parameters", value=2000, ci95_low=1999, ci95_high=2001)
+    (folder / "plots/train_classifier/curves.csv").write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.1\nm,2,18,.7,.8\n")
+    with (folder / "plots/train_classifier/confusion.csv").open("a", encoding="utf-8") as sink:
+        sink.write(f'"{HOSTILE}",linear\n')
+    Image.new("RGB", (64, 32), "blue").save(folder / "plots" / "train_classifier" / "confusions.png")
+    (folder / "kinetoken" / "a.py").write_text("x = 1\ny = 2\n")
+    edit(folder / "code/train_classifier.txt", (folder / "code/train_classifier.txt").read_text()[:8], "0" * 8)
+
+
+@pytest.fixture(scope="module")
+def found(repository: Path) -> Comparison:
+    return compare(repository, "main", "short")
+
+
+def row(found: Comparison, name: str) -> Compared:
+    return next(one for one in (*found.headlines, *found.others) if one.name == name)
+
+
+def test_causes(found: Comparison) -> None:
+    assert [(one.section, one.name, one.b) for one in found.params] == [("train_classifier", "epochs", "4")]
+    assert found.fingerprints == ["train_classifier"]
+    assert [(one.path, one.added, one.removed) for one in found.code] == [("kinetoken/a.py", 1, 0)]
+    (rerun,) = found.reruns
+    assert (rerun.stage, rerun.how) == ("train_classifier", "ran again")
+    assert rerun.causes == ("parameter train_classifier.epochs",)
+    assert rerun.outputs == ("models/classifier",)
+    assert found.test_data == []
+
+
+def test_verdicts_are_by_interval_and_direction(found: Comparison) -> None:
+    verdicts = {
+        "train_classifier.accuracy": "worse", "train_classifier.pooling.spatial_mean.accuracy": "within",
+        "train_position.error_px": "better", "train_classifier.ece": "no interval",
+        "train_tokenizer.parameters": "changed", "train_tokenizer.psnr_db": "equal",
+    }
+    assert {name: row(found, name).verdict for name in verdicts} == verdicts
+    one = row(found, "train_classifier.accuracy")
+    assert one.difference == pytest.approx(-0.02)
+    below, above = math.hypot(0.01, 0.005), math.hypot(0.01, 0.005)
+    assert one.interval == pytest.approx((-0.02 - below, -0.02 + above))
+    assert row(found, "train_position.error_px").interval == pytest.approx((-0.05 - 0.01 * 2**0.5, -0.05 + 0.01 * 2**0.5))
+
+
+def test_the_interval_of_lopsided_ends() -> None:
+    """Against the sides that face each other; an interval that ends at 0 holds it."""
+    a, b = Reading(0.5, None, None, 0.5, 0.6), Reading(0.6, None, None, 0.6, 0.6)
+    one = Compared("s", "accuracy", "", "share", "higher", a, b)
+    assert one.interval == pytest.approx((0.0, 0.1)) and one.verdict == "within"
+    assert Compared("s", "k", "", "", "lower", a, None).verdict == "gone"
+    assert Compared("s", "k", "", "", "lower", None, a).verdict == "new"
+
+
+def test_the_other_way_round_is_the_mirror_image(repository: Path, found: Comparison) -> None:
+    back = compare(repository, "short", "main")
+    swap = {"better": "worse", "worse": "better", "new": "gone", "gone": "new"}
+    assert [one.verdict for one in back.headlines] == [swap.get(one.verdict, one.verdict) for one in found.headlines]
+    assert [(one.path, one.added, one.removed) for one in back.code] == [("kinetoken/a.py", 0, 1)]
+
+
+def test_the_working_tree_is_a_revision(repository: Path, found: Comparison) -> None:
+    git(repository, "switch", "--quiet", "--detach", "main")
+    git(repository, "restore", "--source=short", "--", ".")
+    try:
+        for words in (("main", "."), ("main", "workspace")):
+            tree = compare(repository / "plots", *words)
+            assert tree.headlines == found.headlines and tree.params == found.params and tree.code == found.code
+        assert [one.added for one in compare(repository, ".", "main").code] == [0]
+    finally:
+        git(repository, "restore", ".")
+        git(repository, "switch", "--quiet", "main")
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and the text of each table row by its class."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: dict[str, list[str]] = {}
+        self._row: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self._row = dict(attrs).get("class")
+            self.rows.setdefault(self._row or "", []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._row = None if tag == "tr" else self._row
+
+    def handle_data(self, data: str) -> None:
+        if self._row is not None:
+            self.rows[self._row][-1] += f" {data.strip()}"
+
+
+def test_the_page(found: Comparison) -> None:
+    text = to_html(found)
+    page = Page(text)
+    assert "Class predicted from codes, position kept" in page.rows["worse"][0]
+    assert "−2.0 points" in page.rows["worse"][0] and "99.0 %" in page.rows["worse"][0]
+    assert [row for row in page.rows["better"] if "Ball position from codes, error" in row]
+    assert [row for row in page.rows["within"] if "codes averaged over space" in row]
+    assert [row for row in page.rows["changed"] if "parameters" in row]
+    colours = {state for state in page.rows if re.search(rf"\.{state} \.word span {{ background: var\(--", text)}
+    assert colours == {"better", "worse", "changed"}  # green and red only beyond the interval
+    assert "root of the sum of their squares" in text
+    tags = {tag for tag, _ in page.tags}
+    assert "script" not in tags and text.count("onerror") == text.count("&lt;img src=x onerror")
+    links = [value for _, attrs in page.tags for key, value in attrs.items() if key in ("src", "href")]
+    assert links and all(str(value).startswith("data:") for value in links)
+    assert sum(tag == "img" for tag, _ in page.tags) == 2  # the picture of both revisions
+    assert text.count('class="confusion"') == 2 and text.count("line c0 dashed") == 2  # loss and val_loss, A dashed
+    assert len(text) < 300_000
+    equal = text.index("Equal headlines")
+    assert text.rindex("<details", 0, equal) > text.index("<h2>Headlines")
+    assert "open" not in text[text.rindex("<details", 0, equal):equal]
+    assert text == to_html(found)
+
+
+def test_the_markdown(found: Comparison) -> None:
+    text = to_markdown(found)
+    lines = text.splitlines()
+    assert lines[0] == "# main → short"
+    assert any(line.startswith("| train_classifier | epochs | ") and line.endswith(" | 4 |") for line in lines)
+    assert any(line.startswith("| Class predicted from codes, position kept | 25.0 % |") and "▼ worse" in line
+               for line in lines)
+    assert "1 parameter and the code of 1 stage differ. 1 stage ran again." in text
+    assert "Reconstruction, all pixels" not in text  # equal
+    tables = [line for line in lines if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in tables} <= {4, 5, 9}
+    assert "<img" not in text
+
+
+def test_the_command(repository: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    words = ["compare", "main", "short", "--repo", str(repository), "--out", str(out)]
+    printed = CliRunner().invoke(app, [*words, "--json"])
+    assert printed.exit_code == 0, printed.output
+    content = json.loads(printed.stdout)
+    assert content["params"] == [{"section": "train_classifier", "name": "epochs", "a": "12", "b": "4"}]
+    assert {one["name"]: one["verdict"] for one in content["headlines"]}["train_classifier.accuracy"] == "worse"
+    assert content["equal"]["headlines"] > 30 and content["pictures"] == ["plots/train_classifier/confusions.png"]
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 1 and "--force" in again.stderr
+    assert CliRunner().invoke(app, [*words, "--force"]).stdout.startswith("# main → short")
+    assert git(repository, "status", "--porcelain") == ""
+
+
+@pytest.fixture
+def copy(repository: Path, tmp_path: Path) -> Iterator[Path]:
+    git(tmp_path, "clone", "--quiet", str(repository), "copy")
+    yield tmp_path / "copy"
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("main", "nowhere"), "'nowhere' is no commit, branch or tag"),
+    (("main", "--upload-pack=x"), "'--upload-pack=x' is no commit"),
+    (("main", ""), "'' is no commit"),
+    (("main", "main"), "both the same commit"),
+    (("main", "HEAD"), "both the same commit"),
+    ((".", "workspace"), "both the working tree"),
+])
+def test_revisions_that_cannot_be_compared(repository: Path, words: tuple[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        compare(repository, *words)
+
+
+@pytest.mark.parametrize(("path", "content", "said"), [
+    ("dvc.lock", None, "HEAD has no dvc.lock; choose a revision that has results"),
+    ("plots", None, "HEAD has no plots/<stage>/numbers.csv: it has no results, or is older"),
+    ("dvc.lock", "stages: [", "HEAD: dvc.lock: not valid YAML"),
+    ("dvc.lock", "stages: 3\n", "HEAD: dvc.lock: expected `stages`"),
+    ("params.yaml", "- 1\n", "HEAD: params.yaml: expected keys and values"),
+    (NUMBERS, "name,value\n", f"HEAD: {NUMBERS}: not a table of numbers"),
+    ("plots/train_classifier/confusion.csv", "a,b\n1,2\n", "HEAD: plots/train_classifier/confusion.csv: no column 'actual'"),
+    ("plots/train_classifier/curves.csv", "a,b\n1\n", "HEAD: plots/train_classifier/curves.csv: a row has more or fewer"),
+    ("plots/train_classifier/confusions.png", "no picture", "HEAD: plots/train_classifier/confusions.png: not a picture"),
+])
+def test_damaged_files_are_named(copy: Path, path: str, content: str | None, said: str) -> None:
+    target = copy / path
+    if content is None:
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    else:
+        target.write_text(content)
+    commit(copy, "damage")
+    with pytest.raises(UserError) as caught:
+        compare(copy, "HEAD~1", "HEAD")
+    assert str(caught.value).startswith(said) and "\n" not in str(caught.value) and "/tmp" not in str(caught.value)
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not in a git repository"):
+        compare(tmp_path, "a", "b")
+    with pytest.raises(UserError, match="no such folder"):
+        compare(tmp_path / "absent", "a", "b")
+
+
+def test_links_in_a_commit_are_not_followed(copy: Path) -> None:
+    (copy / NUMBERS).unlink()
+    (copy / NUMBERS).symlink_to("/etc/hostname")
+    commit(copy, "a link")
+    found = compare(copy, "HEAD~1", "HEAD")
+    assert row(found, "train_classifier.accuracy").verdict == "gone"
