@@ -27,6 +27,8 @@ HOSTILE = "<img src=x onerror=alert(1)>|`x`"
 COPIED = ("params.yaml", "dvc.lock", "code/*.txt", "metrics/*.json", "metrics/*/*.json", "plots/*/numbers*.csv",
           "plots/*/confusion.csv", "plots/*/curves.csv")
 NUMBERS = "plots/train_classifier/numbers.csv"
+CURVES, CONFUSION = "plots/train_classifier/curves.csv", "plots/train_classifier/confusion.csv"
+PICTURE = "plots/train_classifier/confusions.png"
 
 
 def git(folder: Path, *words: str) -> str:
@@ -67,13 +69,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copyfile(path, target)
     (folder / "kinetoken").mkdir()
     (folder / "kinetoken" / "a.py").write_text("x = 1\n")
-    Image.new("RGB", (64, 32), "red").save(folder / "plots" / "train_classifier" / "confusions.png")
+    Image.new("RGB", (64, 32), "red").save(folder / PICTURE)
     table = folder / NUMBERS
     set_number(table, "accuracy", value=0.99, ci95_low=0.985, ci95_high=0.995)
     set_number(table, "pooling.spatial_mean.accuracy", value=0.28, ci95_low=0.26, ci95_high=0.30)
     set_number(folder / "plots/train_position/numbers.csv", "error_px", value=0.20, ci95_low=0.19, ci95_high=0.21)
     set_number(folder / "plots/train_tokenizer/numbers.csv", "parameters", value=1000, ci95_low=999, ci95_high=1001)
-    (folder / "plots/train_classifier/curves.csv").write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.0\nm,2,18,.5,.6\n")
+    (folder / CURVES).write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.0\nm,2,18,.5,.6\n")
     git(folder, "init", "--quiet", "--initial-branch=main")
     commit(folder, "first results")
     git(folder, "switch", "--quiet", "--create", "short")
@@ -100,10 +102,10 @@ def _shorten(folder: Path) -> None:
     set_number(table, "ece", value=0.5)  # no interval
     set_number(folder / "plots/train_position/numbers.csv", "error_px", value=0.15, ci95_low=0.14, ci95_high=0.16)
     set_number(folder / "plots/train_tokenizer/numbers.csv", "parameters", value=2000, ci95_low=1999, ci95_high=2001)
-    (folder / "plots/train_classifier/curves.csv").write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.1\nm,2,18,.7,.8\n")
-    with (folder / "plots/train_classifier/confusion.csv").open("a", encoding="utf-8") as sink:
+    (folder / CURVES).write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.1\nm,2,18,.7,.8\n")
+    with (folder / CONFUSION).open("a", encoding="utf-8") as sink:
         sink.write(f'"{HOSTILE}",linear\n')
-    Image.new("RGB", (64, 32), "blue").save(folder / "plots" / "train_classifier" / "confusions.png")
+    Image.new("RGB", (64, 32), "blue").save(folder / PICTURE)
     (folder / "kinetoken" / "a.py").write_text("x = 1\ny = 2\n")
     edit(folder / "code/train_classifier.txt", (folder / "code/train_classifier.txt").read_text()[:8], "0" * 8)
 
@@ -139,7 +141,8 @@ def test_verdicts_are_by_interval_and_direction(found: Comparison) -> None:
     assert one.difference == pytest.approx(-0.02)
     below, above = math.hypot(0.01, 0.005), math.hypot(0.01, 0.005)
     assert one.interval == pytest.approx((-0.02 - below, -0.02 + above))
-    assert row(found, "train_position.error_px").interval == pytest.approx((-0.05 - 0.01 * 2**0.5, -0.05 + 0.01 * 2**0.5))
+    half = math.hypot(0.01, 0.01)
+    assert row(found, "train_position.error_px").interval == pytest.approx((-0.05 - half, -0.05 + half))
 
 
 def test_the_interval_of_lopsided_ends() -> None:
@@ -241,7 +244,7 @@ def test_the_command(repository: Path, tmp_path: Path) -> None:
     content = json.loads(printed.stdout)
     assert content["params"] == [{"section": "train_classifier", "name": "epochs", "a": "12", "b": "4"}]
     assert {one["name"]: one["verdict"] for one in content["headlines"]}["train_classifier.accuracy"] == "worse"
-    assert content["equal"]["headlines"] > 30 and content["pictures"] == ["plots/train_classifier/confusions.png"]
+    assert content["equal"]["headlines"] > 30 and content["pictures"] == [PICTURE]
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 1 and "--force" in again.stderr
@@ -275,9 +278,9 @@ def test_revisions_that_cannot_be_compared(repository: Path, words: tuple[str, s
     ("dvc.lock", "stages: 3\n", "HEAD: dvc.lock: expected `stages`"),
     ("params.yaml", "- 1\n", "HEAD: params.yaml: expected keys and values"),
     (NUMBERS, "name,value\n", f"HEAD: {NUMBERS}: not a table of numbers"),
-    ("plots/train_classifier/confusion.csv", "a,b\n1,2\n", "HEAD: plots/train_classifier/confusion.csv: no column 'actual'"),
-    ("plots/train_classifier/curves.csv", "a,b\n1\n", "HEAD: plots/train_classifier/curves.csv: a row has more or fewer"),
-    ("plots/train_classifier/confusions.png", "no picture", "HEAD: plots/train_classifier/confusions.png: not a picture"),
+    (CONFUSION, "a,b\n1,2\n", f"HEAD: {CONFUSION}: no column 'actual'"),
+    (CURVES, "a,b\n1\n", f"HEAD: {CURVES}: a row has more or fewer"),
+    (PICTURE, "no picture", f"HEAD: {PICTURE}: not a picture"),
 ])
 def test_damaged_files_are_named(copy: Path, path: str, content: str | None, said: str) -> None:
     target = copy / path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kinetoken.comparison.directions import HIGHER, LOWER, NO_RESULT, better
-from kinetoken.report.headline import HEADLINES
+from kinetoken.report.headline import HEADLINES, Headline
 
 ROOT = Path(__file__).parents[3]
 NAMES = sorted({
@@ -16,7 +16,7 @@ CONTROLS = ("coordinates.", "first_frame.", "nuisance.", "order_blind.", "contro
 
 
 @pytest.mark.parametrize("one", HEADLINES, ids=lambda one: one.name)
-def test_headlines_have_the_direction_of_the_report(one) -> None:
+def test_headlines_have_the_direction_of_the_report(one: Headline) -> None:
     found = better(one.key.replace("*", "linear"))
     if one.key.startswith(CONTROLS):
         assert found == "neither"  # a control or an upper bound is no result
@@ -45,7 +45,8 @@ def test_every_pattern_is_used(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "direction"), [
-    ("accuracy", "higher"), ("pooling.new_one.accuracy", "higher"), ("per_class.a.b c", "higher"), ("psnr_db", "higher"),
+    ("accuracy", "higher"), ("pooling.new_one.accuracy", "higher"), ("per_class.a.b c", "higher"),
+    ("psnr_db", "higher"),
     ("masked.forecast.per_step.01.mse", "lower"), ("transformer.regret", "lower"), ("ood.error_m", "lower"),
     ("control.first_frame.accuracy", "neither"), ("floor.copy.centroid_error_px", "neither"), ("unheard_of", "neither"),
     ("physics.velocity_r2.codes", "higher"), ("physics.velocity_r2.pixels", "neither"), ("parameters", "neither"),
