@@ -52,7 +52,9 @@ img {{ max-width: 100%; height: auto; display: block; }}
 <script type="application/json" id="specs">{specs}</script>
 <script>
 const specs = JSON.parse(document.getElementById("specs").textContent);
+const fit = svg => {{ if (svg.width.baseVal.value <= 520) {{ svg.style.maxWidth = "100%"; svg.style.height = "auto"; }} }};
 const draw = ([id, spec]) => vegaEmbed(document.getElementById(id), spec, {{ actions: false, renderer: "svg" }})
+  .then(() => fit(document.querySelector("#" + id + " svg")))
   .catch(error => {{ document.getElementById(id).textContent = "not drawn: " + error.message; throw error; }});
 Promise.allSettled(Object.entries(specs).map(draw)).then(all => {{
   const failed = all.filter(one => one.status === "rejected").length;
