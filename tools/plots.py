@@ -52,7 +52,7 @@ img {{ max-width: 100%; height: auto; display: block; }}
 <script type="application/json" id="specs">{specs}</script>
 <script>
 const specs = JSON.parse(document.getElementById("specs").textContent);
-const fit = svg => {{ if (svg.width.baseVal.value <= 520) {{ svg.style.maxWidth = "100%"; svg.style.height = "auto"; }} }};
+const fit = svg => svg.width.baseVal.value <= 520 && Object.assign(svg.style, {{ maxWidth: "100%", height: "auto" }});
 const draw = ([id, spec]) => vegaEmbed(document.getElementById(id), spec, {{ actions: false, renderer: "svg" }})
   .then(() => fit(document.querySelector("#" + id + " svg")))
   .catch(error => {{ document.getElementById(id).textContent = "not drawn: " + error.message; throw error; }});
@@ -90,7 +90,10 @@ def render(plots: dict[str, list[dict[str, Any]]], title: str) -> str:
     """The page: charts first, then pictures, in DVC's order. Text is escaped, also within the scripts."""
     import vl_convert
 
-    charts, pictures, specs = [], [], {}
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # its stub wants a snippet
+
+    charts, pictures = list[str](), list[str]()
+    specs: dict[str, Any] = {}
     for name, parts in plots.items():
         for part in parts:
             if part["type"] == "vega":
@@ -102,7 +105,7 @@ def render(plots: dict[str, list[dict[str, Any]]], title: str) -> str:
                                 f'<img src="{_data_uri(Path(part["url"]))}" alt="{escape(name)}"></figure>')
     return PAGE.format(
         title=escape(title), figures="\n".join(charts + pictures),
-        vega=vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script"),
+        vega=bundle.replace("</script", "<\\/script"),
         specs=json.dumps(specs).replace("<", "\\u003c"),  # or a name in the data could end the script
     )
 
