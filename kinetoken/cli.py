@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from kinetoken.commands import Force, Json, Quiet, Threads, show
+from kinetoken.comparison.commands import commands as comparison
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
 from kinetoken.examination.commands import commands as examination
@@ -52,6 +53,7 @@ actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders
 app.add_typer(actions, name="actions")
 app.add_typer(commands)
 app.add_typer(examination)
+app.add_typer(comparison)
 
 
 def watched(name: str, quiet: bool) -> "Progress":
