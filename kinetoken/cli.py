@@ -16,6 +16,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
 from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import commands
+from kinetoken.serving.commands import commands as serving
 
 if TYPE_CHECKING:
     from kinetoken.core.progress import Progress
@@ -52,6 +53,7 @@ actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders
 app.add_typer(actions, name="actions")
 app.add_typer(commands)
 app.add_typer(examination)
+app.add_typer(serving)
 
 
 def watched(name: str, quiet: bool) -> "Progress":
