@@ -68,7 +68,7 @@ Window = Annotated[
     Literal["first", "last", "all"] | None, Query(description="What is read of clips that are longer than needed.")
 ]
 Frames = Annotated[int | None, Query(
-    ge=4, le=FRAMES_MOST, multiple_of=4, description="Read only so many first frames of each clip or window.",
+    ge=4, le=FRAMES_MOST, multiple_of=4, description="Read only so many first frames; `tokenize`: of each window.",
     examples=[8],
 )]
 SessionName = Annotated[str, PathParameter(description="As opening it gave it.", pattern=r"^[A-Za-z0-9_-]{1,64}$")]

@@ -13,6 +13,11 @@ from kinetoken.serving.settings import Serving
 from kinetoken.serving.tasks import Role, Task, WorkPlan, begin
 
 START_SECONDS = 120.0  # for a worker to load its models
+IMPORTED = (  # once, for all workers: most of the time that one needs to start
+    "kinetoken.serving.work", "kinetoken.tokenizer.network", "kinetoken.heads.classifier", "kinetoken.heads.position",
+    "kinetoken.heads.video_classifier", "kinetoken.prediction.network", "kinetoken.persistence.network",
+    "vector_quantize_pytorch",
+)
 
 
 class WorkRefused(Exception):
@@ -48,7 +53,7 @@ class WorkerProcess:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
-            context.set_forkserver_preload(["kinetoken.serving.work"])  # imported once, for all workers
+            context.set_forkserver_preload([*IMPORTED])
         serving = self.serving
         plan = WorkPlan(self.role, serving.models, serving.device, serving.threads, serving.limits)
         self._connection, theirs = context.Pipe()
