@@ -32,7 +32,7 @@ from kinetoken.serving.answers import (
     TokenizedClips,
 )
 from kinetoken.serving.kinds import CLIPS, LABELS, TABLES
-from kinetoken.serving.metrics import TEXT, Measured, ServerMetrics
+from kinetoken.serving.metrics import TEXT, RequestMeter, ServerMetrics
 from kinetoken.serving.sessions import OnlineSession, OnlineSessions
 from kinetoken.serving.settings import Serving
 from kinetoken.serving.uploads import filed
@@ -264,7 +264,7 @@ def build_app(serving: Serving, workers: Workers | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(Admitting, limits=serving.limits)
     app.add_middleware(Guarded, serving=serving)
-    app.add_middleware(Measured, metrics=counted)
+    app.add_middleware(RequestMeter, metrics=counted)
     return app
 
 

@@ -44,7 +44,7 @@ class ServerMetrics:
         return bytes(generate_latest(self.registry))
 
 
-class Measured:
+class RequestMeter:
     """Counts what passes through to an application. Paths of no endpoint are all called `other`."""
 
     def __init__(self, app: App, metrics: ServerMetrics) -> None:

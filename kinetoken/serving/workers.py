@@ -117,7 +117,7 @@ class Workers:
 
     @property
     def loaded(self) -> list[str]:
-        return [name for report in self.report.values() for name in report["loaded"]]
+        return [name for role in self._free if role in self.report for name in self.report[role]["loaded"]]
 
     @property
     def lacking(self) -> dict[str, str]:
@@ -175,6 +175,9 @@ class Workers:
             if not ended.asked:
                 return await self.ask(worker.role, task, payload)
             raise WorkRefused(500, "the process that read this input ended unexpectedly; it is started again") from None
+        except Exception:  # such as a reply that is no JSON: a worker is never lost
+            self._replace(worker)
+            raise
         self._free[worker.role].put_nowait(worker)
         if "refused" in reply:
             raise WorkRefused(reply["status"], reply["refused"])

@@ -17,6 +17,7 @@ from kinetoken.serving.tasks import Task
 from kinetoken.serving.workers import WorkerProcess, Workers
 from tests.support.hostile import npy_of
 
+DEFAULT = Limits()
 HERE = "http://127.0.0.1"
 REPORT = {"loaded": ["tokenizer", "classifier"], "lacking": {}, "damaged": [], "detectors": {}}
 
@@ -65,7 +66,7 @@ def made_up() -> Iterator[Callable[..., TestClient]]:
     """Servers with made-up workers: of these limits, this class of worker and this token."""
     opened = []
 
-    def make(limits: Limits = Limits(), worker: type[WorkerProcess] = MadeUpWorker, token: str = "") -> TestClient:
+    def make(limits: Limits = DEFAULT, worker: type[WorkerProcess] = MadeUpWorker, token: str = "") -> TestClient:
         serving = Serving(token=token, limits=limits)
         client = TestClient(build_app(serving, Workers(serving, worker)), HERE, raise_server_exceptions=False)
         opened.append(client.__enter__())
@@ -82,6 +83,11 @@ def wait_until_ready(client: TestClient) -> None:
     while client.get("/health/ready").json()["loading"]:
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def form(content: bytes) -> bytes:
+    """A body of multipart/form-data with the boundary `b`, and one file as its part `clip`."""
+    return b'--b\r\nContent-Disposition: form-data; name="clip"; filename="c"\r\n\r\n' + content + b"\r\n--b--\r\n"
 
 
 def array_of(pixels: dict[str, Any]) -> Pixels:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from kinetoken.serving.settings import Limits
+from kinetoken.serving.app import build_app
+from kinetoken.serving.settings import Limits, Serving
 from kinetoken.serving.tasks import Task
-from kinetoken.serving.workers import WorkerEnded, WorkerLate
-from tests.kinetoken.serving.conftest import MadeUpWorker
+from kinetoken.serving.workers import WorkerEnded, WorkerLate, Workers
+from tests.kinetoken.serving.conftest import MadeUpWorker, form
 
 EMPTY = {"result": {"notes": [], "clips": []}}
 
@@ -64,11 +65,11 @@ def test_a_body_that_comes_too_slowly_is_cut_off(made_up: Callable[..., TestClie
     app = made_up(Limits(idle_seconds=0.1, upload_seconds=0.3)).app
 
     async def sent(pauses: list[float]) -> dict[str, Any]:
-        messages, answer = iter(pauses), dict[str, Any]()
+        messages, answer, pieces = iter(pauses), dict[str, Any](), [b"x"] * 200 + [form(b"x" * 900)[:-9]]
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(next(messages))
-            return {"type": "http.request", "body": b"--b\r\n", "more_body": True}
+            return {"type": "http.request", "body": pieces.pop(), "more_body": True}
 
         async def send(message: dict[str, Any]) -> None:
             answer.update(message)
@@ -85,7 +86,7 @@ def test_a_body_that_comes_too_slowly_is_cut_off(made_up: Callable[..., TestClie
     for pauses in ([0.0, 60.0], [0.05] * 100):
         start = time.monotonic()
         answer = asyncio.run(sent(pauses))
-        assert answer["status"] == 408 or b"too slowly" in answer["body"]
+        assert b"too slowly" in answer["body"], answer
         assert time.monotonic() - start < 5
 
 
@@ -148,7 +149,7 @@ def test_workers_that_fail_are_replaced(
     answer = client.post("/classify", files=clip_file)
     assert answer.status_code == status and words in answer.text and "secret" not in answer.text
     assert client.post("/classify", files=clip_file).status_code == 200
-    restarts = float(isinstance(fault, (WorkerLate, WorkerEnded)))
+    restarts = float(isinstance(fault, Exception))
     assert f"kinetoken_workers_restarted {restarts}" in client.get("/metrics").text
 
 
@@ -182,10 +183,6 @@ class Loading(MadeUpWorker):
 
 
 def test_ready_is_said_once_models_are_loaded(clip_file: dict[str, bytes]) -> None:
-    from kinetoken.serving.app import build_app
-    from kinetoken.serving.settings import Serving
-    from kinetoken.serving.workers import Workers
-
     Loading.loaded.clear()
     with TestClient(build_app(Serving(), Workers(Serving(), Loading)), "http://localhost") as client:
         assert client.get("/health/live").status_code == 200

@@ -22,7 +22,8 @@ def test_the_statement_is_that_of_diagnose(client: TestClient) -> None:
 def test_labels_and_clips_go_beside_the_codes(client: TestClient) -> None:
     codes = npy_of(np.arange(12).reshape(3, 4))
     for beside, words in (
-        ({"labels": b"label\nleft\nright\n"}, "labels.csv: "), ({"clips": npy_of(np.zeros((2, 4, 8, 8, 3)))}, "clips.npy"),
+        ({"labels": b"label\nleft\nright\n"}, "labels.csv: "),
+        ({"clips": npy_of(np.zeros((2, 4, 8, 8, 3)))}, "clips.npy"),
     ):
         answer = client.post("/diagnose", files={"codes": codes, **beside})
         assert answer.status_code == 422 and words in answer.json()["detail"], answer.text
@@ -37,4 +38,5 @@ def test_what_is_no_table_of_codes_is_refused(client: TestClient) -> None:
         answer = client.post("/diagnose", files={"codes": content})
         assert answer.status_code == status and answer.json()["detail"], answer.text
         assert "/tmp" not in answer.text
-    assert client.post("/diagnose", files={"codes": npy_of(np.zeros((9, 4), int))}, params={"library": "abacus"}).status_code == 422
+    answer = client.post("/diagnose", files={"codes": npy_of(np.zeros((9, 4), int))}, params={"library": "abacus"})
+    assert answer.status_code == 422 and "abacus" in answer.json()["detail"]

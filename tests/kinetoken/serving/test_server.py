@@ -23,14 +23,10 @@ from kinetoken.serving.app import build_app
 from kinetoken.serving.server import OrderlyServer, bound_socket, bounded_connections
 from kinetoken.serving.settings import Serving
 from kinetoken.serving.workers import Workers
-from tests.kinetoken.serving.conftest import MadeUpWorker
+from tests.kinetoken.serving.conftest import MadeUpWorker, form
 from tests.support.hostile import npy_of
 
 ROOT = Path(__file__).parents[3]
-
-
-def form(content: bytes) -> bytes:
-    return b'--b\r\nContent-Disposition: form-data; name="clip"; filename="c"\r\n\r\n' + content + b"\r\n--b--\r\n"
 
 
 def request(body: bytes) -> bytes:

@@ -76,7 +76,7 @@ def test_larger_frames_are_brought_to_size(client: TestClient, pixels: Pixels) -
 
 
 def test_frames_that_are_not_next_are_refused_and_change_nothing(client: TestClient, pixels: Pixels) -> None:
-    session, frame = opened(client), pixels[0, 0].tobytes()
+    session, frame = opened(client, detector="magvit"), pixels[0, 0].tobytes()
     assert feed(client, session, frame, number=0).status_code == 200
     for content, options, status, words in (
         (frame, {"number": 0}, 409, "frame 0 is out of order, expected is frame 1"),

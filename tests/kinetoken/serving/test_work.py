@@ -30,7 +30,8 @@ def test_models_that_are_missing_or_damaged_are_told_apart(applied: Path, tmp_pa
 @pytest.mark.parametrize(
     ("fault", "status", "words"),
     [
-        (MemoryError(), 413, "more memory"), (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 413, "memory"),
+        (MemoryError(), 413, "more memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 413, "more memory"),
         (KeyError("secret"), 500, "an error of the server (KeyError)"),
     ],
 )
