@@ -81,10 +81,10 @@ def server_process(port: int) -> psutil.Process | None:
 
 
 def memory(server: psutil.Process | None) -> tuple[float, float]:
-    """Resident MiB of the server, and of the processes that it started."""
+    """Resident MiB of the server; of the processes that it started, with what they share counted once."""
     if server is None:
         return float("nan"), float("nan")
-    others = sum(each.memory_info().rss for each in server.children(recursive=True))
+    others = sum(each.memory_full_info().pss for each in server.children(recursive=True))
     return server.memory_info().rss / MIB, others / MIB
 
 

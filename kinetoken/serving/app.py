@@ -16,6 +16,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, File, Query, Request, Res
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
 
 from kinetoken.core.version import __version__
 from kinetoken.serving.access import Guarded
@@ -87,6 +88,9 @@ WORDS = {
     503: "Busy, or a model is missing.", 504: "Not done in time.",
 }
 GUARD = (401, 403)
+FOREIGN: dict[str, Any] = {  # beside a page, which is not JSON
+    "description": WORDS[403], "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+}
 WORK = _refusals(400, *GUARD, 408, 413, 415, 422, 500, 503, 504)
 router = APIRouter()
 
@@ -231,7 +235,7 @@ async def metrics(at: At) -> Response:
     return Response(at.metrics.page(), media_type=TEXT)
 
 
-@router.get("/", tags=["server"], summary="A page to try it", response_class=HTMLResponse, responses=_refusals(403))
+@router.get("/", tags=["server"], summary="A page to try it", response_class=HTMLResponse, responses={403: FOREIGN})
 async def page() -> HTMLResponse:
     text = resources.files("kinetoken.serving").joinpath("templates/page.html").read_text(encoding="utf-8")
     return HTMLResponse(text, headers={"content-security-policy": POLICY, "x-content-type-options": "nosniff"})
@@ -260,6 +264,7 @@ def build_app(serving: Serving, workers: Workers | None = None) -> FastAPI:
     )
     app.include_router(router)
     app.add_exception_handler(WorkRefused, _refused)
+    app.add_exception_handler(405, _not_allowed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(Admitting, limits=serving.limits)
@@ -298,6 +303,14 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, WorkRefused)
     retry = {} if error.retry is None else {"retry-after": str(error.retry)}
     return _sentence(error.status, str(error), retry)
+
+
+async def _not_allowed(request: Request, _: Exception) -> JSONResponse:
+    """All methods of the path are named, also where several routes share it."""
+    there = [route for route in router.routes if isinstance(route, APIRoute)]
+    path = request.url.path
+    allowed = {method for route in there if route.path_regex.match(path) for method in route.methods or ()}
+    return _sentence(405, f"{request.method} is no method of this path", {"allow": ", ".join(sorted(allowed))})
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

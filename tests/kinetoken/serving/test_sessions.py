@@ -98,6 +98,8 @@ def test_sessions_that_are_not_open_are_not_found(client: TestClient, pixels: Pi
     assert client.get(f"/sessions/{session}").status_code == 404
     assert client.delete("/sessions/unheard_of").status_code == 404
     assert client.get("/sessions/..%2Fetc").status_code in (404, 422)
+    other = client.put(f"/sessions/{session}")
+    assert other.status_code == 405 and other.headers["allow"] == "DELETE, GET"
 
 
 class Watcher(MadeUpWorker):
