@@ -18,6 +18,7 @@ from kinetoken.serving.workers import WorkerProcess, Workers
 from tests.support.hostile import npy_of
 
 DEFAULT = Limits()
+TOKEN = "correct-horse-battery"
 HERE = "http://127.0.0.1"
 REPORT = {"loaded": ["tokenizer", "classifier"], "lacking": {}, "damaged": [], "detectors": {}}
 

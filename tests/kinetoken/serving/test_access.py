@@ -8,8 +8,7 @@ from fastapi.testclient import TestClient
 
 from kinetoken.core.errors import UserError
 from kinetoken.serving.settings import Serving, is_loopback
-
-TOKEN = "correct-horse-battery"
+from tests.kinetoken.serving.conftest import TOKEN
 
 
 def test_all_that_does_something_needs_the_token(
