@@ -1,6 +1,7 @@
 """Worker processes as the server sees them: started, asked, ended when they take too long, and started again."""
 
 import asyncio
+import atexit
 import dataclasses
 import json
 import multiprocessing
@@ -59,6 +60,7 @@ class WorkerProcess:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=begin, args=(theirs, plan), daemon=True)
         self._process.start()
+        atexit.register(self.kill)  # a server that is forced to leave waits for no worker
         theirs.close()
         return self._received(time.monotonic() + START_SECONDS)
 
@@ -73,6 +75,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """End the process: by closing the connection, which an idle one leaves at, else by force."""
+        atexit.unregister(self.kill)
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
@@ -81,7 +84,9 @@ class WorkerProcess:
             self._process.join(5)
 
     def kill(self) -> None:
-        self._process.kill()
+        """End the process by force, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
         self.stop()
 
     def _received(self, until: float) -> dict[str, Any]:
