@@ -3,8 +3,10 @@
 import asyncio
 import atexit
 import dataclasses
+import itertools
 import json
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from typing import Any
 from kinetoken.serving.settings import Serving
 from kinetoken.serving.tasks import Role, Task, WorkPlan, begin
 
-START_SECONDS = 120.0  # for a worker to load its models
+START_SECONDS = 300.0  # for a worker to load its models
 IMPORTED = (  # once, for all workers: most of the time that one needs to start
     "kinetoken.serving.work", "kinetoken.tokenizer.network", "kinetoken.heads.classifier", "kinetoken.heads.position",
     "kinetoken.heads.video_classifier", "kinetoken.prediction.network", "kinetoken.persistence.network",
@@ -190,6 +192,8 @@ class Workers:
         return result
 
     def _replace(self, worker: WorkerProcess) -> None:
+        if self._stopping:
+            return
         self.restarted += 1
         for tell in self.lost:
             tell(worker.role)
@@ -197,13 +201,14 @@ class Workers:
 
     async def _begin(self, worker: WorkerProcess, again: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        for pause in (0, 1, 5, 15, 60):
+        for pause in itertools.chain((0, 1, 5, 15), itertools.repeat(60)):
             await asyncio.sleep(pause)
             try:
                 if again or pause:
                     await loop.run_in_executor(self._threads, worker.kill)
                 report = await loop.run_in_executor(self._threads, worker.start)
             except (WorkerEnded, WorkerLate, OSError):
+                print("a worker process could not be started; it is tried again", file=sys.stderr)
                 continue
             self.report.setdefault(worker.role, report)
             self._free[worker.role].put_nowait(worker)
