@@ -17,6 +17,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
 from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import commands
+from kinetoken.serving.commands import commands as serving
 
 if TYPE_CHECKING:
     from kinetoken.core.progress import Progress
@@ -54,6 +55,7 @@ app.add_typer(actions, name="actions")
 app.add_typer(commands)
 app.add_typer(examination)
 app.add_typer(comparison)
+app.add_typer(serving)
 
 
 def watched(name: str, quiet: bool) -> "Progress":

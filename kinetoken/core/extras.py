@@ -10,6 +10,8 @@ EXTRAS = {  # package as it is imported → extra of pyproject.toml
     "matplotlib": "pipeline", "rich": "pipeline", "ruamel": "pipeline", "timm": "pipeline", "torchvision": "pipeline",
     "h5py": "formats", "zarr": "formats",
     "httpx2": "llm", "openai": "llm", "sympy": "llm",
+    "fastapi": "serve", "prometheus_client": "serve", "pydantic": "serve", "python_multipart": "serve",
+    "uvicorn": "serve",
 }
 
 
