@@ -38,6 +38,6 @@ def sprite(pixels: NDArray[np.uint8], caption: str, future: int | None = None) -
     frames, height, width, _ = pixels.shape
     strip = np.ascontiguousarray(pixels.transpose(1, 0, 2, 3)).reshape(height, frames * width, 3)
     content = io.BytesIO()
-    Image.fromarray(strip).save(content, format="PNG", optimize=True)
+    Image.fromarray(strip).save(content, format="WEBP", lossless=True, quality=60, method=4)
     encoded = base64.b64encode(content.getvalue()).decode("ascii")
-    return Sprite(f"data:image/png;base64,{encoded}", caption, frames, future)
+    return Sprite(f"data:image/webp;base64,{encoded}", caption, frames, future)

@@ -88,6 +88,13 @@ def prediction_cards(clips: Clips, decoded: Pixels, predicted: Pixels, past: int
     return cards
 
 
+def furthest(clips: Clips, predicted: Pixels, background: Floats, count: int) -> NDArray[np.intp]:
+    """Rows of the clips whose last predicted frame has the ball furthest from its place, the worst first."""
+    last = predicted.shape[1] - 1
+    off = [apart_px(predicted[row, last], clips.pixels[row, last], background) for row in range(len(predicted))]
+    return np.argsort(-np.array(off), kind="stable")[:count]
+
+
 def generation_cards(made: dict[str, dict[str, Pixels]]) -> list[Card]:
     """prior → asked class → (N, T, H, W, 3): a card for each."""
     return [
