@@ -20,7 +20,8 @@ def render(
     """The template of `folder` filled with `content`, as HTML text: the same for the same content.
 
     plays: the page has clips (the macros `cards` and `player`) and the script that moves them; without it the page
-    forbids all scripts. charts: it has charts of `vega` too, and the one script that draws them. Raises jinja2.UndefinedError for a name that `content` does not hold.
+    forbids all scripts. charts: it has charts of `vega` too, and the one script that draws them.
+    Raises jinja2.UndefinedError for a name that `content` does not hold.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

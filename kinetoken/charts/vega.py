@@ -50,7 +50,8 @@ def line_spec(
 
     kept = [row for row in _rows(series) if not log or row["y"] > 0]
     # from the lowest line, whatever the intervals do below it: a logarithm has no zero
-    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True, **({"domain": list(bounds)} if bounds else {}))
+    kind = {"type": "log"} if log else {"zero": False}
+    scale = alt.Scale(nice=True, **kind, **({"domain": list(bounds)} if bounds else {}))
     axis = alt.Axis(values=list(ticks), format="~g") if ticks else alt.Axis(tickCount=5)
     across = alt.X("x:Q", title=x, axis=axis, scale=alt.Scale(zero=False, nice=not ticks))
     up = alt.Y("y:Q", title=y, axis=alt.Axis(tickCount=5, **({"format": "~g"} if log else {})), scale=scale)
@@ -59,7 +60,8 @@ def line_spec(
     tip = [alt.Tooltip("name:N", title="line"), alt.Tooltip("x:Q", title=x, format="~g"),
            alt.Tooltip("y:Q", title=y, format=".4~g")]
     if any(len(one.low) for one in series):
-        tip += [alt.Tooltip("low:Q", title="95 % from", format=".4~g"), alt.Tooltip("high:Q", title="to", format=".4~g")]
+        ends = (("low", "95 % from"), ("high", "to"))
+        tip += [alt.Tooltip(f"{end}:Q", title=name, format=".4~g") for end, name in ends]
     base = _chart()
     layers = [base.mark_area(opacity=0.16).encode(x=across, y=alt.Y("low:Q", title=y), y2="high:Q", color=colour)
               .transform_filter("isValid(datum.low)")] if any(len(one.low) for one in series) else []
@@ -88,17 +90,20 @@ def bar_spec(
     xs = sorted({value for one in series for value in one.x})
     gap = min((after - before for before, after in zip(xs, xs[1:], strict=False)), default=1.0)
     wide = 0.86 * gap / max(len(series), 1)
-    rows = []
+    rows = []  # each bar from left to right and from zero
     for place, one in enumerate(series):
         for at, value in zip(one.x, one.y, strict=True):
+            if not math.isfinite(value):
+                continue
             left = at + (place - len(series) / 2) * wide
-            row = {"name": one.name, "at": at, "x": left, "x2": left + wide, "y": value}
+            row: dict[str, Any] = {"name": one.name, "at": at, "x": left, "x2": left + wide, "y": value}
+            row["zero"] = 0
             rows.append(row | ({"tracks": list(tracks.get((one.name, at), ()))} if tracks is not None else {}))
     tip = [alt.Tooltip("name:N", title="bar"), alt.Tooltip("at:Q", title=x, format="~g"),
            alt.Tooltip("y:Q", title=y, format=".4~g")]
     layers = [_chart("bars").mark_bar(cursor="pointer" if tracks is not None else "default").encode(
-        x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False)), x2="x2:Q", y=alt.Y("y:Q", title=y),
-        color=_colour(series), tooltip=tip,
+        x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False)), x2="x2:Q", y=alt.Y("y:Q", title=y, stack=None),
+        y2="zero:Q", color=_colour(series), tooltip=tip,
     )]
     if rule:
         at = alt.Data(values=[{"x": rule[0], "name": rule[1]}])
@@ -114,7 +119,7 @@ def point_spec(rows: Rows, classes: Sequence[str], *, height: int = 250) -> Spec
 
     tip = [alt.Tooltip("name:N", title="class")]
     tip += [alt.Tooltip("track:Q", title="track", format="d")] if any("track" in row for row in rows) else []
-    bare = alt.Axis(labels=False, ticks=False, title=None, domain=False)
+    bare = alt.Axis(labels=False, ticks=False, title=None, domain=False, grid=False)
     scale = alt.Scale(zero=False, nice=False, padding=8)
     shapes = [SHAPES[place // COLOURS % len(SHAPES)] for place in range(len(classes))]
     drawn = _chart("points", _data(rows)).mark_point(filled=True, size=34, opacity=0.8, cursor="pointer").encode(
@@ -126,19 +131,25 @@ def point_spec(rows: Rows, classes: Sequence[str], *, height: int = 250) -> Spec
 
 def matrix_spec(
     rows: Rows, across: Sequence[str], down: Sequence[str], *, x: str, y: str, tip: Mapping[str, str],
-    cell: int = CELL, text: bool = True,
+    cell: int = CELL, text: bool = True, numbered: bool = False,
 ) -> Spec:
     """Cells (keys x, y, shade in [0, 1], text, good) on a grid; `tip`: further key → what it is.
 
-    A good cell has the first colour, any other the colour of a warning; the stronger the colour, the more.
+    A good cell has the first colour, any other the colour of a warning; the stronger the colour, the more. Long names
+    stand beside their rows only if they are `numbered`, their columns bear the same numbers.
     """
     import altair as alt
 
     leads = any(row.get("tracks") for row in rows)
-    axis = dict(domain=False, ticks=False, grid=False, labelLimit=300)
+    axis: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelLimit": 320}
+    # JSON's texts are those of Vega's expressions
+    above = {"labelExpr": f"indexof({json.dumps(list(across))}, datum.value) + 1", "labelAngle": 0} if numbered else {
+        "labelAngle": -90}
+    place = f"(indexof({json.dumps(list(down))}, datum.value) + 1)"
+    beside = {"labelExpr": f"{place} + '  ' + datum.value"} if numbered else {}
     base = alt.Chart().encode(
-        x=alt.X("x:N", title=x or None, sort=list(across), axis=alt.Axis(orient="top", labelAngle=-40, **axis)),
-        y=alt.Y("y:N", title=y or None, sort=list(down), axis=alt.Axis(**axis)),
+        x=alt.X("x:N", title=x or None, sort=list(across), axis=alt.Axis(orient="top", **axis, **above)),
+        y=alt.Y("y:N", title=y or None, sort=list(down), axis=alt.Axis(**axis, **beside)),
         tooltip=[alt.Tooltip(f"{key}:N", title=name) for key, name in tip.items()],
     )
     layers = [base.mark_rect(stroke="var(--panel)", strokeWidth=2, cursor="pointer" if leads else "default").encode(
@@ -147,7 +158,8 @@ def matrix_spec(
     )]
     if text:
         layers.append(base.mark_text(cursor="pointer" if leads else "default").encode(
-            text="text:N", color=alt.condition(f"datum.shade > {STRONG}", alt.value("var(--panel)"), alt.value("var(--ink)")),
+            text="text:N",
+            color=alt.condition(f"datum.shade > {STRONG}", alt.value("var(--panel)"), alt.value("var(--ink)")),
         ))
     return _finished(alt.layer(*layers, data=_data(rows)), max(cell * len(down), cell))
 
@@ -157,7 +169,7 @@ def confusion_spec(found: Confusion, tracks: Mapping[tuple[str, str], Sequence[i
     rows = []
     for actual, counts, shares in zip(found.classes, found.counts, found.shares, strict=False):
         for predicted, count, share in zip(found.classes, counts, shares, strict=True):
-            row = {"x": predicted, "y": actual, "shade": round(math.sqrt(share), 4), "text": str(count),
+            row: dict[str, Any] = {"x": predicted, "y": actual, "shade": round(math.sqrt(share), 4), "text": str(count),
                    "good": predicted == actual, "share": f"{100 * share:.1f} % of {actual}"}
             rows.append(row | ({"tracks": list(tracks.get((actual, predicted), ()))} if tracks is not None else {}))
     down = found.classes[: len(found.counts)]
@@ -165,6 +177,7 @@ def confusion_spec(found: Confusion, tracks: Mapping[tuple[str, str], Sequence[i
     return matrix_spec(
         rows, found.classes, down, x="predicted", y="actual", cell=14 if many else CELL if len(down) > 7 else 44,
         tip={"y": "actual", "x": "predicted", "text": "clips", "share": "share"}, text=not many,
+        numbered=len(found.classes) > 7,
     )
 
 
@@ -266,8 +279,9 @@ CONFIG: Spec = {
     "background": "transparent", "font": "system-ui, sans-serif", "aria": False,
     "view": {"stroke": None, "continuousHeight": HEIGHT},
     "axis": {
-        "labelColor": "var(--soft)", "titleColor": "var(--ink)", "gridColor": "var(--faint)", "domainColor": "var(--line)",
-        "tickColor": "var(--line)", "titleFontWeight": 500, "labelFontSize": 12, "titleFontSize": 12, "titlePadding": 8,
+        "labelColor": "var(--soft)", "titleColor": "var(--ink)", "gridColor": "var(--faint)",
+        "domainColor": "var(--line)", "tickColor": "var(--line)", "titleFontWeight": 500, "labelFontSize": 12,
+        "titleFontSize": 12, "titlePadding": 8,
     },
     "axisX": {"grid": False},
     "text": {"color": "var(--ink)", "fontSize": 12},

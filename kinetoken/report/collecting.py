@@ -97,7 +97,9 @@ class Motion:
             [Item(int(row["track_id"]), f"{row.get('true_law', '?')}, error {error:.3g}") for error, row in missed],
         )
 
-    def hold(self, count: int, embedded: Sequence[int], rows: Sequence[Mapping[str, Any]], shown: Sequence[int]) -> ClipSet:
+    def hold(
+        self, count: int, embedded: Sequence[int], rows: Sequence[Mapping[str, Any]], shown: Sequence[int]
+    ) -> ClipSet:
         """Hold `count` clips in full: the galleries' first, then what is `shown`, then those of the embedding."""
         worst = [one.track for gallery in self.galleries.values() for one in gallery.items[: 2 * MOST_SHOWN]]
         chosen = choose(self.clips.track, self.clips.label, [*worst, *shown, *embedded], count)
@@ -120,7 +122,8 @@ def candidates(
     clips = ClipSet(
         CANDIDATES, store.track_id[rows].astype(np.int64), store.label[rows], frames, (height, width), store.fps
     )
-    decided = results.table("detect_persistence/decisions.csv", ("extractor", "track_id", "actual", "predicted", "frames"))
+    columns = ("extractor", "track_id", "actual", "predicted", "frames")
+    decided = results.table("detect_persistence/decisions.csv", columns)
     galleries: dict[str, Gallery] = {}
     first = [int(row.get("track_id", -1)) for row in reasons]
     if decided is not None and not decided.empty:
@@ -159,7 +162,9 @@ def _decided(clips: ClipSet, decided: "pd.DataFrame") -> tuple[dict[str, Gallery
     return galleries, spread
 
 
-def hold(clips: ClipSet, store: ClipStore, codes: CodesTable | None, chosen: Sequence[int], decoder: Decoder | None) -> None:
+def hold(
+    clips: ClipSet, store: ClipStore, codes: CodesTable | None, chosen: Sequence[int], decoder: Decoder | None
+) -> None:
     """Put the chosen tracks into the set in full: as they are, and as their codes decode where there is a decoder."""
     place = {int(track): row for row, track in enumerate(store.track_id)}
     coded = {} if codes is None else {int(track): row for row, track in enumerate(codes.track_id)}
@@ -167,7 +172,8 @@ def hold(clips: ClipSet, store: ClipStore, codes: CodesTable | None, chosen: Seq
     tracks = np.array(sorted(kept, key=lambda track: place[track]), np.int64)  # the store is read in its own order
     if not len(tracks):
         return
-    clips.add(tracks, store.take(np.array([place[int(track)] for track in tracks])).pixels, lossless=decoder is not None)
+    pixels = store.take(np.array([place[int(track)] for track in tracks])).pixels
+    clips.add(tracks, pixels, lossless=decoder is not None)
     if codes is None:
         return
     those: Indices = codes.codes[np.array([coded[int(track)] for track in tracks])]

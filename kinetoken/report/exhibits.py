@@ -20,7 +20,7 @@ from kinetoken.scenes.clips import Pixels
 MOTION, CANDIDATES = "motion", "persistence"
 DIGITS = 3  # of a path in metres: a millimetre
 LOSSY = 70  # quality of what a network decoded, and of clips full of noise
-MOST_SHOWN = 6  # clips of a gallery
+MOST_SHOWN = 7  # clips of a gallery
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class Exhibition:
 
     def images(self) -> Markup:
         return data_block({
-            f"{name} {track}": clip.images for name, one in self.sets.items() for track, clip in sorted(one.shown.items())
+            f"{name} {track}": clip.images
+            for name, one in self.sets.items() for track, clip in sorted(one.shown.items())
         })
 
 

@@ -1,6 +1,7 @@
 """The first screen: can the codes tell motion apart, where along the way is it lost, and the table of marks."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +17,18 @@ CHAIN = (
     ("probe.codes", "Codes", "after quantizing, each token at its position"),
     ("probe.codes_pooled", "Averaged codes", "the same codes, averaged over space"),
 )
-# headlines on the first screen, one a system
-FIRST = (
-    "train_tokenizer.centroid_error_px", "train_classifier.accuracy", "train_position.error_px",
-    "train_predictor.transformer.centroid_error_px", "train_generator.masked.class_match",
-    "train_i3d_magvit.forecast_mae_percent", "train_gasm_cast.top1", "detect_persistence.transformer.accuracy",
-    "describe_motion.equation_correct",
-)
+# headlines on the first screen, one a system, with titles that stand alone
+FIRST = {
+    "train_tokenizer.centroid_error_px": "Reconstruction: position of the ball, error",
+    "train_classifier.accuracy": "Class predicted from codes",
+    "train_position.error_px": "Position predicted from codes, error",
+    "train_predictor.transformer.centroid_error_px": "Position in the next frames, error",
+    "train_generator.masked.class_match": "Generated clips of the requested class",
+    "train_i3d_magvit.forecast_mae_percent": "Next 4 positions from frames and codes, error",
+    "train_gasm_cast.top1": "Actions classified (GASM-CAST)",
+    "detect_persistence.transformer.accuracy": "Early decisions right",
+    "describe_motion.equation_correct": "Equations right on held-out frames",
+}
 # share of what pixels allow over chance that the codes still hold, for each word of the answer
 ANSWERS = ((0.95, "Yes."), (0.8, "Mostly."), (0.2, "In part."), (-1.0, "No."))
 
@@ -154,6 +160,11 @@ def headline_rows(results: Results, marks: Mapping[str, float]) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
+def first_rows(rows: Sequence[Row]) -> list[Row]:
+    """Those of the first screen."""
+    return [dataclasses.replace(row, title=FIRST[row.name]) for row in rows if row.name in FIRST]
+
+
 def shown(value: float | None, unit: Unit, *, named: bool = True) -> str:
     """A number, with its unit unless that is `named` beside it, to the digits that some thousand clips can carry."""
     if value is None:
@@ -267,8 +278,9 @@ def averages(results: Results) -> str:
     if probe is None or trained is None:
         return ""
     return (
-        f"Two readers see only codes averaged over space. The doctor's best probe reaches {shown(probe, 'share')}; it "
-        f"stands in the picture above. A classifier trained with spatial mean pooling, as the first team's was, reaches "
+        f"Two readers see only codes averaged over space. The doctor's best probe reaches {shown(probe, 'share')}; "
+        "it stands in the picture above. A classifier trained with spatial mean pooling, as the first team's was, "
+        "reaches "
         f"{shown(trained, 'share')}. A low number of one reader does not prove that nothing is there, so the higher "
         "number says what the average still holds."
     )
@@ -285,8 +297,8 @@ def answer(results: Results) -> ShortAnswer:
                            "Run train_baselines and train_classifier, or diagnose_codes.")
     kept = (codes - chance) / max(pixels - chance, 1e-9)
     word = next(word for least, word in ANSWERS if kept >= least or least < 0)
-    sentence = (f"The best classifier on codes is right in {shown(codes, 'share')} of test clips, the best on pixels in "
-                f"{shown(pixels, 'share')}. Guessing gives {shown(chance, 'share')}.")
+    sentence = (f"The best classifier on codes is right in {shown(codes, 'share')} of test clips, the best on pixels "
+                f"in {shown(pixels, 'share')}. Guessing gives {shown(chance, 'share')}.")
     return ShortAnswer(word, sentence)
 
 

@@ -12,7 +12,7 @@ from kinetoken.report import persistence, sections
 from kinetoken.report.collecting import CLASSIFIER, TWO_STREAMS, cells
 from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
 from kinetoken.report.gaps import not_run
-from kinetoken.report.headline import FIRST, BuildReport, answer, averages, chain, head, headline_rows
+from kinetoken.report.headline import BuildReport, answer, averages, chain, first_rows, head, headline_rows
 from kinetoken.report.provenance import Provenance
 from kinetoken.report.results import Results
 from kinetoken.report.words import ladder_figure, words
@@ -44,7 +44,7 @@ def render_page(
     rows = headline_rows(results, params.marks)
     content = {
         "answer": answer(results), "chain": chain(results), "head": head(results), "averages": averages(results),
-        "rows": rows, "first": [row for row in rows if row.name in FIRST], "verdict": results.verdict(),
+        "rows": rows, "first": first_rows(rows), "verdict": results.verdict(),
         "samples": samples, "exhibition": samples.exhibition, "provenance": provenance or Provenance(),
         **charts(results, samples.exhibition),
         "early": persistence.early_decisions(results, params.descriptions), "words": words(results, samples.described),

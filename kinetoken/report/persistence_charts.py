@@ -112,7 +112,8 @@ def attention(results: Results) -> dict[str, Figure]:
             series.append(Series(str(kind), middles.tolist(), share.tolist(), colour=place))
         x = "attention on the candidate relative to uniform"
         spec = vega.bar_spec(series, x, "% of tracks", rule=(1.0, "uniform = 1"))
-        figures[name] = Figure(f"Attention of {name}", vega.shown(spec, f"Attention of {name} on the candidate", series))
+        drawing = vega.shown(spec, f"Attention of {name} on the candidate", series)
+        figures[name] = Figure(f"Attention of {name}", drawing)
     return figures
 
 

@@ -14,7 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pyarrow", "vector-quantize-pytorch", "dvc", "altair")
+LIBRARIES = (
+    "torch", "torchvision", "timm", "numpy", "scikit-learn", "pyarrow", "vector-quantize-pytorch", "dvc", "altair",
+)
 CODE = ("kinetoken", "stages", "dvc.yaml", "params.yaml", "requirements.txt")
 OWN = "build_report"  # its own time is not known while the page is written
 GIT_SECONDS = 10.0
@@ -81,8 +83,8 @@ def read_provenance(folder: Path, run_info: Path | None) -> Provenance:
     ] if here and committed else []
     seeds = {name.rpartition(".")[0]: value for name, value in here.items() if name.endswith(".seed")}
     return Provenance(
-        (commit or "").strip(), None if status is None else bool(status.strip()), changed, _by_value(seeds), _versions(),
-        _machine(), [_time(name, run_info) for name in _stages(folder, run_info)], _speeds(run_info),
+        (commit or "").strip(), None if status is None else bool(status.strip()), changed, _by_value(seeds),
+        _versions(), _machine(), [_time(name, run_info) for name in _stages(folder, run_info)], _speeds(run_info),
     )
 
 
@@ -96,7 +98,8 @@ def _stages(folder: Path, run_info: Path) -> list[str]:
     except yaml.YAMLError:
         entries = {}
     names = [label for name, entry in entries.items() for label in _labels(str(name), entry)]
-    return [name for name in names or sorted(path.parent.name for path in run_info.glob("*/status.json")) if name != OWN]
+    left = sorted(path.parent.name for path in run_info.glob("*/status.json"))
+    return [name for name in names or left if name != OWN]
 
 
 def _labels(name: str, entry: Any) -> list[str]:  # noqa: ANN401 - whatever stands in the file
@@ -130,7 +133,8 @@ def _speed(seconds: Any) -> str:  # noqa: ANN401 - a number, or numbers by what 
     if not isinstance(seconds, Mapping):
         return f"{1000 * float(seconds):.2g} ms a clip"
     whole, early = float(seconds["whole_clip"]), float(seconds["until_decided"])
-    return f"{1000 * early:.2g} ms until decided, {1000 * whole:.2g} ms for whole clips: {whole / early:.1f} times as fast"
+    times = f"{1000 * early:.2g} ms until decided, {1000 * whole:.2g} ms for whole clips"
+    return f"{times}: {whole / early:.1f} times as fast"
 
 
 def _params(text: str | None) -> dict[str, str]:

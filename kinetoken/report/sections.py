@@ -95,7 +95,8 @@ def chart(
     title: str, lines: Sequence[Series], x: str, y: str, caption: str = "", *, wide: bool = False, **look: Any  # noqa: ANN401
 ) -> Figure:
     """Lines over shared axes; `look` as of `vega.line_spec`."""
-    return Figure(title, vega.shown(vega.line_spec(lines, x, y, **look), f"{title}: {y} over {x}", lines), caption, wide)
+    drawing = vega.shown(vega.line_spec(lines, x, y, **look), f"{title}: {y} over {x}", lines)
+    return Figure(title, drawing, caption, wide)
 
 
 def spans_decades(lines: Sequence[Series]) -> bool:
@@ -146,7 +147,8 @@ def prefix(results: Results) -> Figure | None:
         return None
     lines = _lines(table, "pooling", "slices", "accuracy")
     ticks = sorted(set(table["slices"]))
-    return chart("Accuracy by the number of slices read", lines, "time slices read", "accuracy", bounds=(0, 1), ticks=ticks)
+    title = "Accuracy by the number of slices read"
+    return chart(title, lines, "time slices read", "accuracy", bounds=(0, 1), ticks=ticks)
 
 
 def reliability(results: Results, stage: str = "train_classifier") -> Figure | None:
@@ -173,7 +175,7 @@ def horizons(results: Results) -> list[Figure]:
         for place, name in enumerate(sorted(rows_of, key=lambda name: (name not in learned, name)))
     ]
     ticks = sorted(set(table["step"]))
-    about = "Dashed: baselines, and fits that know the law. " + ("Logarithmic scale." if spans_decades(lines) else "")
+    about = "Dashed: baselines and upper bounds. " + ("Logarithmic scale." if spans_decades(lines) else "")
     figures = [chart("Error by frames ahead", lines, "frames ahead", ERROR_AHEAD, about.strip(), ticks=ticks,
                      log=spans_decades(lines))]
     if learned:
@@ -217,7 +219,7 @@ def forecasts(results: Results) -> list[Figure]:
     classes = _lines(by_class[by_class["forecast"] == own], "class", "step", measure)
     about = "Baselines extrapolate the true past. The network predicts from frames and codes."
     return [
-        chart("Error by frames ahead", lines, "frames ahead", SHARE_OF_EXTENT, about, ticks=ticks, log=spans_decades(lines)),
+        chart("Error by frames ahead", lines, "frames ahead", SHARE_OF_EXTENT, about, ticks=ticks),
         chart("The same by class", classes, "frames ahead", SHARE_OF_EXTENT, ticks=ticks),
     ]
 
@@ -230,7 +232,8 @@ def errors_by_frame(results: Results) -> list[Figure]:
         return []
     titles = {"error_px": "Error of the ball's position by frame", "error_depth_percent": "Error of its depth by frame"}
     return [
-        chart(titles[column], _lines(table, "split", "frame", column), "frame", unit) for column, unit in columns.items()
+        chart(titles[column], _lines(table, "split", "frame", column), "frame", unit)
+        for column, unit in columns.items()
     ]
 
 
