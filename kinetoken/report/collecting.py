@@ -122,11 +122,11 @@ def candidates(
     clips = ClipSet(
         CANDIDATES, store.track_id[rows].astype(np.int64), store.label[rows], frames, (height, width), store.fps
     )
-    columns = ("extractor", "track_id", "actual", "predicted", "frames")
+    columns = ("extractor", "actual", "predicted", "frames")
     decided = results.table("detect_persistence/decisions.csv", columns)
     galleries: dict[str, Gallery] = {}
     first = [int(row.get("track_id", -1)) for row in reasons]
-    if decided is not None and not decided.empty:
+    if decided is not None and not decided.empty and "track_id" in decided:
         galleries, spread = _decided(clips, decided)
         first = [*(one.track for each in galleries.values() for one in each.items[:MOST_SHOWN]), *first, *spread]
     table = None if codes is None else read_codes(codes).of_split("test")

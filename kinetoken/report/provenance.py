@@ -121,11 +121,14 @@ def _speeds(run_info: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(run_info.glob("*/seconds*.json")):
         try:
-            content = json.loads(_read(path) or "{}")
-            for name, seconds in sorted(content.items()):
-                found.append((f"{path.parent.name}, {name}", _speed(seconds)))
-        except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+            content = dict(json.loads(_read(path) or "{}"))
+        except (ValueError, TypeError):
             continue
+        for name, seconds in sorted(content.items()):
+            try:
+                found.append((f"{path.parent.name}, {name}", _speed(seconds)))
+            except (ValueError, KeyError, TypeError, ZeroDivisionError):
+                continue
     return found
 
 
