@@ -109,8 +109,10 @@ def gather_motion(params: BuildReport, paths: Paths, results: Results, dataset: 
     """Test clips to be opened from charts, and the worst cases of the models that read them."""
     motion = collecting.Motion(results, dataset)
     motion.judge_classes(paths.classifier if found(paths.classifier, results) else None)
-    if all([found(paths.position, results), found(paths.trajectories, results)]):
-        motion.judge_positions(paths.position, paths.trajectories)
+    if found(paths.trajectories, results):
+        motion.read_truth(paths.trajectories)
+    if found(paths.position, results):
+        motion.judge_positions(paths.position)
     if samples.described:
         motion.judge_equations(samples.described)
     shown = [int(row["track_id"]) for row in samples.descriptions if "track_id" in row]

@@ -33,7 +33,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 FAULTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed")

@@ -141,7 +141,7 @@ def matrix_spec(
     import altair as alt
 
     leads = any(row.get("tracks") for row in rows)
-    axis: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelLimit": 320}
+    axis: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelLimit": 340, "maxExtent": 400}
     # JSON's texts are those of Vega's expressions
     above = {"labelExpr": f"indexof({json.dumps(list(across))}, datum.value) + 1", "labelAngle": 0} if numbered else {
         "labelAngle": -90}

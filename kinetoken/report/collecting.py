@@ -66,18 +66,21 @@ class Motion:
                     f"{len(found)} of {len(self.clips.track):,} test clips{order}.", MOTION, found,
                 )
 
-    def judge_positions(self, position: Path, trajectories: Path) -> None:
-        """Where the position head puts the ball in each frame, and the clips where it errs most."""
+    def read_truth(self, trajectories: Path) -> None:
+        """True positions of the test clips."""
+        self.truth = paths_of(trajectories, self.clips.track)
+
+    def judge_positions(self, position: Path) -> None:
+        """Where the position head puts the ball in each frame, and, against the truth, where it errs most."""
         from kinetoken.heads.position import load_position_head, position_errors
 
         head = load_position_head(position)
         self.dataset.require_tokenizer_of(head, position)
-        self.truth = paths_of(trajectories, self.clips.track)
         found = head.positions(self.test.codes)
+        self.points = dict(zip(self.clips.track.tolist(), found, strict=True))
         if any(self.truth.get(int(t), np.empty(0)).shape != found.shape[1:] for t in self.clips.track):
             return
         truth = np.stack([self.truth[int(track)] for track in self.clips.track])
-        self.points = dict(zip(self.clips.track.tolist(), found, strict=True))
         errors = position_errors(found, truth, head.camera)
         metres, px = errors["error_m"].mean(1), errors["error_px"].mean(1)
         self.clips.columns[OFF] = [f"{a:.3f} m, {b:.2f} px" for a, b in zip(metres, px, strict=True)]

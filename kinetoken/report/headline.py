@@ -41,7 +41,7 @@ class BuildReport:
     clips_per_class: Positive  # shown of each kind
     descriptions: NonNegative  # rows shown that are right, and as many that are wrong
     marks: dict[str, float]  # stage.key of a headline → what it is held to; see `Headline.counted_from`
-    clips: NonNegative = 640  # test clips that the page holds, to be opened from its charts
+    clips: NonNegative = 680  # test clips that the page holds, to be opened from its charts
     candidates: NonNegative = 64  # of the early decisions, likewise: they are longer and take more room
 
     def __post_init__(self) -> None:

@@ -138,7 +138,7 @@ def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[...,
             run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
             run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
             run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
-            tmp_path / "none", tmp_path / "none", tiny_data / "videos", run_folder / "codes.parquet",
+            run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
             tiny_data / "trajectories.parquet", tmp_path / "report.html",
         )
         return dataclasses.replace(paths, **changed)
@@ -153,7 +153,7 @@ def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFac
         run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
         run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
         run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
-        report.with_name("none"), report.with_name("none"), tiny_data / "videos", run_folder / "codes.parquet",
+        run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
         tiny_data / "trajectories.parquet", report,
     ), Context.silent())
     return report.read_text(encoding="utf-8")
