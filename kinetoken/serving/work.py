@@ -23,14 +23,14 @@ import numpy as np
 import torch
 
 from kinetoken.core.errors import UserError
+from kinetoken.footage.fitting import FrameFitter
+from kinetoken.footage.windows import Cut
 from kinetoken.inference.coding import NamedCodes, fitting_tokenizer
-from kinetoken.inference.fitting import FrameFitter
 from kinetoken.inference.models import load_model
 from kinetoken.inference.opening import OpenClips, open_clips
 from kinetoken.inference.painting import PaintedClips, predict, tokenize
 from kinetoken.inference.reading import classify, locate
 from kinetoken.inference.sources import ARRAY_SUFFIXES
-from kinetoken.inference.windows import Cut
 from kinetoken.persistence.extractors import CELL
 from kinetoken.persistence.online import OnlineDetector
 from kinetoken.serving.admitted import TooMuch, require_small

@@ -63,7 +63,7 @@ def hostile_files(folder: Path, clip: Pixels) -> dict[str, bytes]:
 
 
 def webm_of(folder: Path, clip: Pixels) -> bytes:
-    from kinetoken.actions.webm import write_webm
+    from kinetoken.footage.webm import write_webm
 
     write_webm(folder / "sound.webm", clip, 16)
     return (folder / "sound.webm").read_bytes()
