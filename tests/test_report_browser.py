@@ -322,9 +322,8 @@ def test_a_legend_hides_its_class_and_a_selection_lists_its_tracks(browser: Brow
     browser.wait_for(points, 4)
     brush = "view.signal('drag_brush', {x: [-1, 9], y: [-1, 9]}).runAsync()"
     browser.evaluate(f"charts.view(document.querySelector('.linked .vega')).then(view => {brush}).then(() => 1)")
-    if browser.evaluate("matchMedia('(pointer: fine)').matches"):
-        browser.wait_for("document.querySelector('.picked b').textContent", "4 selected")
-        assert len(browser.evaluate("document.querySelector('.picked textarea').value").split()) == 4
+    browser.wait_for("document.querySelector('.picked b').textContent", "4 selected")
+    assert len(browser.evaluate("document.querySelector('.picked textarea').value").split()) == 4
 
 
 def test_everything_has_a_name_and_dark_and_print_stand(browser: Browser, page: Path) -> None:
