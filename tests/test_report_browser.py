@@ -320,11 +320,20 @@ def test_a_legend_hides_its_class_and_a_selection_lists_its_tracks(browser: Brow
     browser.wait_for(points, 3)
     browser.evaluate("document.querySelector('.linked .legend button').click()")
     browser.wait_for(points, 4)
-    brush = "view.signal('drag_brush', {x: [-1, 9], y: [-1, 9]}).runAsync()"
-    browser.evaluate(f"charts.view(document.querySelector('.linked .vega')).then(view => {brush}).then(() => 1)")
-    if browser.evaluate("matchMedia('(pointer: fine)').matches"):
-        browser.wait_for("document.querySelector('.picked b').textContent", "4 selected")
-        assert len(browser.evaluate("document.querySelector('.picked textarea').value").split()) == 4
+    browser.evaluate("document.querySelector('.linked .vega').scrollIntoView({block: 'center', behavior: 'instant'})")
+    x, y, wide, high = browser.evaluate(
+        "(() => { const b = document.querySelector('.linked .vega svg').getBoundingClientRect(); "
+        "return [b.x, b.y, b.width, b.height]; })()"
+    )
+    corners = (x + 9, y + 9), (x + wide / 2, y + high / 2), (x + wide - 9, y + high - 9)
+    moves = (("mouseMoved", 0, 0), ("mousePressed", 0, 1), ("mouseMoved", 1, 1), ("mouseMoved", 2, 1),
+             ("mouseReleased", 2, 0))
+    for kind, corner, buttons in moves:
+        across, down = corners[corner]
+        browser.call("Input.dispatchMouseEvent", type=kind, x=across, y=down, button="left" if buttons else "none",
+                     buttons=buttons, clickCount=1)
+    browser.wait_for("document.querySelector('.picked b').textContent", "4 selected")
+    assert len(browser.evaluate("document.querySelector('.picked textarea').value").split()) == 4
 
 
 def test_everything_has_a_name_and_dark_and_print_stand(browser: Browser, page: Path) -> None:
