@@ -68,7 +68,7 @@ def laid_over(pixels: Pixels, slices: int) -> Pixels:
 
 
 def heat(frames: Pixels, attribution: Array, ball: NDArray[np.bool_]) -> Pixels:
-    """Frames (T', h, w, 3) in pale grey under the attributions (T', H', W'), coloured relative to the clip's largest."""
+    """Frames (T', h, w, 3) in pale grey under the attributions (T', H', W'), relative to the clip's largest."""
     height, width = frames.shape[1:3]
     peak = max(float(np.abs(attribution).max()), 1e-12)
     rows = np.arange(height) * attribution.shape[1] // height

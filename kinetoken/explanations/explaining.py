@@ -33,9 +33,9 @@ class ExplainClassifier:
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """N test clips with the attributions of their tokens (N, T', H', W'), in nats of the chosen class's log-probability.
+    """N test clips with the attributions of their tokens (N, T', H', W'), in nats.
 
-    A positive attribution speaks for the chosen class, a negative one against it.
+    They are of the chosen class's log-probability: a positive one speaks for that class, a negative one against it.
     """
 
     codes: CodesTable
@@ -90,7 +90,8 @@ def explain(
 
 
 def _summed(
-    reader: FeatureReader, features: Tensor, baseline: Tensor, chosen: Tensor, steps: int, advance: Callable[[int], None]
+    reader: FeatureReader, features: Tensor, baseline: Tensor, chosen: Tensor, steps: int,
+    advance: Callable[[int], None],
 ) -> Array:
     """Integrated gradients of the chosen class's log-probability, summed over a token's features: (N, T', H', W')."""
     each = integrated_gradients(reader.log_probabilities, features, baseline, chosen, steps, advance)

@@ -17,7 +17,7 @@ Ranks = NDArray[np.int64]
 
 
 def ranks_of(scores: Array) -> Ranks:
-    """Place of each token in its clip, the highest score first: (N, T', H', W') → the same, from 0. Ties: as they lie."""
+    """Place of each token in its clip, from 0, the highest score first, ties as they lie: (N, T', H', W') → the same."""
     flat = scores.reshape(len(scores), -1)
     order = np.argsort(-flat, axis=1, kind="stable")
     ranks = np.empty_like(order)
@@ -33,7 +33,7 @@ def first_of(ranks: Ranks, counts: NDArray[np.int64]) -> Mask:
 def right_without(
     reader: FeatureReader, features: Tensor, baseline: Tensor, replaced: Mask, target: NDArray[np.int64]
 ) -> Array:
-    """1.0 for each clip whose class is still predicted when the masked tokens are replaced by the baseline, else 0.0."""
+    """1.0 for each clip whose class is predicted although the masked tokens are replaced by the baseline, else 0.0."""
     mask = torch.from_numpy(replaced).to(features.device)[..., None]
     found = reader.chosen(torch.where(mask, baseline, features))
     return (found.cpu().numpy() == target).astype(np.float64)

@@ -1,14 +1,14 @@
-"""explain_classifier, run for real on tiny data and a classifier that hardly trained; own class names; no tracks."""
+"""explain_classifier, run for real on tiny data and a classifier that hardly trained; with tracks and without."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from kinetoken.codes import read_codes, write_codes
 from kinetoken.core.absence import write_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import read_numbers
@@ -94,14 +94,12 @@ def test_without_tracks_the_rest_is_measured(done: Paths, tiny_data: Path, tmp_p
     assert len(list(paths.headlines.iterdir())) >= 5 and Image.open(paths.picture).size[0] > 8 * 128
 
 
-def test_other_classes_than_those_of_the_classifier_are_refused(done: Paths, tiny_data: Path, tmp_path: Path) -> None:
-    table = read_codes(done.codes)
-    table.label = np.where(table.label == "helical", "spiral", table.label)
-    write_codes(tmp_path / "codes.parquet", table.meta, [table])
-    for videos in ("trajectories", "track_params"):
-        write_absent(tmp_path / f"{videos}.parquet", "renamed")
-    paths = dataclasses.replace(stage_paths(tmp_path / "out", done.codes, done.model, tiny_data),
-                                codes=tmp_path / "codes.parquet")
-    with pytest.raises(UserError, match="class"):
+def test_a_classifier_of_other_classes_is_refused(done: Paths, tiny_data: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(done.model, tmp_path / "classifier")
+    config = json.loads((model / "config.json").read_text())
+    config["classes"][1] = "spiral"
+    (model / "config.json").write_text(json.dumps(config))
+    paths = stage_paths(tmp_path / "out", done.codes, model, tiny_data)
+    with pytest.raises(UserError, match=r"classifies circular, spiral, .* are circular, helical, .* train_classifier"):
         explain_classifier.run(PARAMS, paths, SILENT)
     assert list((tmp_path / "out").iterdir()) == []

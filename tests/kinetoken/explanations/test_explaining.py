@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kinetoken.codes import CodesMeta, CodesTable
-from kinetoken.explanations.explaining import Explained, ExplainClassifier, even_clips, explain
+from kinetoken.explanations.explaining import ExplainClassifier, Explained, even_clips, explain
 from kinetoken.explanations.replacing import first_of, ranks_of
 from kinetoken.explanations.tables import (
     attribution_table,

@@ -1,6 +1,5 @@
 """Integrated gradients against closed forms, their completeness, and a second implementation."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -50,9 +49,10 @@ def test_progress_counts_every_row() -> None:
 
 
 def test_captum_finds_the_same() -> None:
-    captum = pytest.importorskip("captum.attr")
+    from captum.attr import IntegratedGradients
+
     read, given, chosen = network(), inputs(), torch.arange(70) % 4
-    other = captum.IntegratedGradients(read).attribute(
+    other = IntegratedGradients(read).attribute(
         given, BASELINE[None], target=chosen, n_steps=16, method="gausslegendre"
     )
     found = integrated_gradients(read, given, BASELINE, chosen, 16)
