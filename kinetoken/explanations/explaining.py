@@ -18,7 +18,8 @@ from kinetoken.heads.classifier import CodeClassifier
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SHARES = (0.05, 0.1, 0.2, 0.4)  # of a clip's tokens, first in some order, that are deleted or kept
+SHARES = (0.05, 0.1, 0.2)  # of a clip's tokens, first in some order, that are deleted or kept
+RANDOM_STEPS = 8  # terms of the integral of an untrained network, which is nearly linear
 ATTRIBUTED, RANDOM_WEIGHTS, DIFFERENCE, RANDOM, BALL = "attributed", "random_weights", "difference", "random", "ball"
 
 
@@ -78,7 +79,7 @@ def explain(
     attribution = _summed(reader, features, baseline, chosen, params.steps, advance)
     other = _summed(
         untrained, untrained.features(some.codes), untrained.mean_features(table.of_split("train").codes), chosen,
-        params.steps, advance,
+        min(params.steps, RANDOM_STEPS), advance,
     )
     found = Explained(
         some, head.classes, chosen.cpu().numpy(), attribution, other,

@@ -36,4 +36,4 @@ def right_without(
     """1.0 for each clip whose class is predicted although the masked tokens are replaced by the baseline, else 0.0."""
     mask = torch.from_numpy(replaced).to(features.device)[..., None]
     found = reader.chosen(torch.where(mask, baseline, features))
-    return (found.cpu().numpy() == target).astype(np.float64)
+    return np.asarray(found.cpu().numpy() == target, np.float64)

