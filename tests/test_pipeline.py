@@ -47,6 +47,10 @@ CONTRACT = {  # what programs may rely on in metrics/<stage>.json; a star stands
     "train_classifier": (
         "accuracy", "per_class.*", "ece", "pooling.soft_argmax.accuracy", "pooling.spatial_mean.accuracy",
     ),
+    "explain_classifier": (
+        "completeness_error", "rank_correlation.random_weights", "rank_correlation.difference", "on_ball.attributed",
+        "on_ball.attributed_floor", "deletion.attributed", "deletion.attributed_floor", "deletion.random",
+    ),
     "train_position": ("error_px", "error_depth_percent", "error_m"),
     "train_generator": tuple(
         f"{prior}.{key}" for prior in ("gaussian", "class_gaussian", "masked")
@@ -435,7 +439,9 @@ def test_an_edited_module_changes_the_stages_that_import_it(
 def test_one_param_reruns_its_stage_and_its_readers(smoke: Path) -> None:
     epochs = yaml.safe_load((smoke / "params.yaml").read_text(encoding="utf-8"))["train_classifier"]["epochs"] + 1
     output = dvc(smoke, "exp", "run", "-S", f"train_classifier.epochs={epochs}")
-    assert reran(output) == {"train_classifier", "read_motion", "describe_motion", "build_report"}
+    assert reran(output) == {
+        "train_classifier", "explain_classifier", "read_motion", "describe_motion", "build_report",
+    }
     params = smoke / "params.yaml"
     assert load_params(params, "train_classifier", params_class("train_classifier")).epochs == epochs
     for name in STAGES:
