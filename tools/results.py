@@ -16,9 +16,9 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.schedule import REFERENCE
 from kinetoken.report.headline import BuildReport, Row, Unit, chain, headline_rows, shown
+from kinetoken.report.headline_words import GROUPS, WORDS
 from kinetoken.report.results import Results, read_results
 from tools import studies
-from kinetoken.report.headline_words import GROUPS, WORDS
 
 NONE = "–"
 UNITS = ("share", "dB", "px", "%", "×", "points", "of 1")

@@ -1,4 +1,4 @@
-"""What the datasets of a run hold: where the clips come from, how many there are of each class and split, their shape."""
+"""What the datasets of a run hold: where clips come from, how many there are of each class and split, their shape."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -31,11 +31,13 @@ def dataset_card(
     return render("dataset.md.j2", _front(found, params), {
         "params": params, "hub_name": params.dataset,
         "missing": [(name, plain(why)) for name, why in sets.items() if isinstance(why, str)],
+        "first": next((one.name for one in found if one.name in CODED), None),
         "sets": [
             {
                 "clips": one, "counts": counts_table(one), "has_classes": one.labelled,
-                "section": fenced(as_yaml(_sections(one, settings)), "yaml"),
-                "controls": _controls(one, results), "no_tracks": None if one.no_tracks is None else plain(one.no_tracks),
+                "section": _parameters(one, settings),
+                "controls": _controls(one, results),
+                "no_tracks": None if one.no_tracks is None else plain(one.no_tracks),
                 "ranges": _has_ranges(one), "coded": one.name in CODED,
             }
             for one in found
@@ -74,10 +76,16 @@ def counts_table(one: ClipSet) -> Markdown:
     return table(("class", *map(plain, splits)), rows)
 
 
+def _parameters(one: ClipSet, settings: Mapping[str, Any]) -> Markdown | None:
+    """Those that made it. Those of drawing are left out where nothing was drawn."""
+    if one.origin == "labelled":
+        return None
+    return fenced(as_yaml(_sections(one, settings)), "yaml")
+
+
 def _sections(one: ClipSet, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that made it. Those of drawing are left out where nothing was drawn."""
     if one.name == ACTIONS:
-        return {"generate_actions": settings["generate_actions"]} if one.origin == "actions" else {}
+        return {"generate_actions": settings["generate_actions"]}
     drawn, rendered = settings["generate_trajectories"][one.name], settings["render_videos"][one.name]
     if one.origin == "videos":
         return {"render_videos": {one.name: rendered}}

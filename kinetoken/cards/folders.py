@@ -35,7 +35,7 @@ class Part:
 def read_model(folder: Path) -> tuple[Part, ...] | str:
     """The networks of a model folder, or why there is none. Raises UserError for a folder that is damaged."""
     if not folder.exists():
-        return f"models/{folder.name} was not found"
+        return f"models/{folder.name} was not found; run the stage that trains it"
     if reason := why_absent(folder):
         return reason
     inner = sorted(path for path in folder.iterdir() if (path / "config.json").is_file())

@@ -23,7 +23,7 @@ class Subject:
     parts: tuple[Part, ...]
     clips: ClipSet | None
     results: Results
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # of the model; where it has none, of its clips
     section: Mapping[str, Any]  # of params.yaml, that it was trained with
 
     def has(self, *names: str) -> bool:
@@ -45,14 +45,14 @@ def of_data(subject: Subject) -> list[str]:
         return []
     look = {
         "laws": "The training clips are rendered: one ball of one colour in a grey room, seen by one camera.",
-        "candidates": "The training clips are rendered: one ball among texture, grain and drifting shapes in a grey room, "
-                      "seen by one camera.",
+        "candidates": "The training clips are rendered: one ball among texture, grain and drifting shapes in a grey "
+                      "room, seen by one camera.",
         "tracks": "The training clips are rendered from recorded tracks: one ball in a grey room, seen by one camera.",
         "videos": "The training clips are those of one folder of videos.",
         "actions": "The training clips are rendered: simple shapes that move on a plain ground.",
         "labelled": "The training clips are those of one set of videos.",
     }[subject.clips.origin]
-    return [f"{look} On clips that look different, nothing was measured, and probabilities are not calibrated."]
+    return [f"{look} No result here is for clips that look different, and on those probabilities are not calibrated."]
 
 
 def of_intervals(subject: Subject) -> list[str]:
@@ -81,8 +81,8 @@ def of_tokenizer(subject: Subject) -> list[str]:
     name = "train_classifier.pooling.spatial_mean.accuracy"
     if subject.has(name, "train_classifier.accuracy"):
         found.append(
-            "The motion is in the positions of the codes. A classifier on codes that are averaged over space is right in "
-            f"{subject.shown(name, 'share')} of test clips, one that keeps positions in "
+            "The motion is in the positions of the codes. A classifier on codes that are averaged over space is right "
+            f"in {subject.shown(name, 'share')} of test clips, one that keeps positions in "
             f"{subject.shown('train_classifier.accuracy', 'share')}."
         )
     return found
@@ -105,8 +105,8 @@ def of_classifier(subject: Subject) -> list[str]:
 def of_position(subject: Subject) -> list[str]:
     found = [_OWN_CODES]
     if (radius := subject.parts[0].of("camera.ball_radius")) is not None:
-        found.append(f"Depth is inferred from the size of the ball in the image, for a radius of {plain(radius)} m. For a "
-                     "larger ball the predicted depth is too small.")
+        found.append(f"Depth is inferred from the size of the ball in the image, for a radius of {plain(radius)} m. For "
+                     "a larger ball the predicted depth is too small.")
     if subject.has("train_position.ood.error_px", "train_position.error_px"):
         found.append(
             f"{FARTHER}{subject.shown('train_position.ood.error_px', 'px')} instead of "
@@ -143,12 +143,12 @@ def of_generator(subject: Subject) -> list[str]:
         found.append(f"Single clips are not exact: {subject.shown('train_generator.masked.lawful', 'share')} of them "
                      "follow their law of motion as closely as 95 % of real clips do.")
     if subject.has("train_generator.masked.memorised"):
-        found.append(f"{subject.shown('train_generator.masked.memorised', 'share')} of the generated motions are closer "
-                     "to a training clip than 99 % of real test clips are.")
+        found.append(f"{subject.shown('train_generator.masked.memorised', 'share')} of the generated motions are "
+                     "closer to a training clip than 99 % of real test clips are.")
     if subject.has("train_generator.class_gaussian.class_match"):
         found.append(
-            "The Gaussian priors in the same folder are there for comparison. One Gaussian per class gives the requested "
-            f"class in {subject.shown('train_generator.class_gaussian.class_match', 'share')} of its clips."
+            "The Gaussian priors in the same folder are there for comparison. One Gaussian per class gives the "
+            f"requested class in {subject.shown('train_generator.class_gaussian.class_match', 'share')} of its clips."
         )
     if subject.has("train_generator.masked.forecast.missed_rate"):
         found.append(
@@ -181,8 +181,8 @@ def of_i3d_magvit(subject: Subject) -> list[str]:
 def of_gasm_cast(subject: Subject) -> list[str]:
     found = _reduced(subject, ("backbones.semantic", "backbones.motion"), "train_gasm_cast.semantic")
     if subject.clips is not None and subject.clips.origin == "actions":
-        found.append("The actions are simple and come in pairs of which one is the other played backwards. The result does "
-                     "not show what fusion is worth on real video. No clip of Something-Something-V2 was used.")
+        found.append("The actions are simple and come in pairs of which one is the other played backwards. The result "
+                     "does not show what fusion is worth on real video. No clip of Something-Something-V2 was used.")
     name = "train_gasm_cast.order_blind.within_pairs"
     if subject.has(name):
         found.append("A control that cannot see the order of frames gets the direction right in "
@@ -199,8 +199,8 @@ def of_persistence(subject: Subject) -> list[str]:
                  if key.startswith(start) and key.endswith(end)}
         if len(known) > 1:
             worst = min(known, key=lambda name: (known[name], name))
-            found.append(f"`{part.name}` is right least often for {_lifetime(worst)}: {shown(known[worst], 'share')} of "
-                         "them.")
+            found.append(f"`{part.name}` is right least often for {_lifetime(worst)}: {shown(known[worst], 'share')} "
+                         "of them.")
     if any(part.name == "magvit" for part in subject.parts):
         found.append("`magvit` decides on whole time slices of codes, so it cannot decide within a slice. It needs the "
                      "tokenizer that it was trained with.")
@@ -237,7 +237,9 @@ def _reduced(subject: Subject, places: Sequence[str], key: str) -> list[str]:
     several = len(places) > 1
     found = []
     if sources and all(source == "untrained" for source in sources):
-        found.append(f"No pretrained weights were used: the backbone{'s were' if several else ' was'} trained from scratch.")
+        what = "backbones were" if several else "backbone was"
+        found.append(f"No pretrained weights were used: the {what} trained from scratch.")
     if subject.number(f"{key}.reduced"):
-        found.append(f"The backbone{'s are' if several else ' is'} smaller than the published one{'s' if several else ''}.")
+        what = "backbones are smaller than the published ones" if several else "backbone is smaller than the published one"
+        found.append(f"The {what}.")
     return found

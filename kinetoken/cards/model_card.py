@@ -10,7 +10,7 @@ from kinetoken.cards.limits import Subject
 from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, render, table
 from kinetoken.cards.models import Model, detector_code
 from kinetoken.cards.params import WriteCards
-from kinetoken.cards.rows import HEAD, Result, by_class, full_titles, result_cells, results_of
+from kinetoken.cards.rows import EXTRACTORS, HEAD, Result, by_class, full_titles, result_cells, results_of
 from kinetoken.report.results import Results
 
 LIBRARY = "kinetoken"
@@ -22,10 +22,10 @@ def model_card(
     params: WriteCards,
 ) -> str:
     """The page of a model that was trained. `settings`: the sections of params.yaml."""
-    classes = _classes(model, parts)
+    classes, section = _classes(model, parts), _section(model, parts, settings)
     tracked = clips is None or clips.no_tracks is None
     found = results_of(results, model.measures, tracked=tracked)
-    subject = Subject(parts, clips, results, classes, settings[model.stage])
+    subject = Subject(parts, clips, results, classes or (clips.classes if clips else ()), section)
     rows, cut = by_class(results, model.stage, model.by_class, classes) if model.by_class is not None else ([], False)
     split = scored_split(model, results)
     return render("model.md.j2", _front(model, clips, found, split, params), {
@@ -34,7 +34,7 @@ def model_card(
         "facts": _facts(model, parts), "classes": [plain(name) for name in classes[:MOST_CLASSES]],
         "classes_left_out": max(0, len(classes) - MOST_CLASSES),
         "clips": clips, "splits": None if clips is None else _splits(clips), "scored": split,
-        "section": fenced(as_yaml({model.stage: settings[model.stage]}), "yaml"),
+        "section": fenced(as_yaml({model.stage: section}), "yaml"),
         "results": table(HEAD, result_cells(found)) if found else None,
         "why_none": _why_none(model, results),
         "by_class": table(("class", "accuracy"), rows) if rows else None, "by_class_cut": cut,
@@ -81,6 +81,12 @@ def _classes(model: Model, parts: Sequence[Part]) -> tuple[str, ...]:
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
+def _section(model: Model, parts: Sequence[Part], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Its section of params.yaml, without those of networks that were not trained."""
+    untrained = EXTRACTORS.keys() - {part.name for part in parts}
+    return {key: value for key, value in settings[model.stage].items() if key not in untrained}
+
+
 def _facts(model: Model, parts: Sequence[Part]) -> Markdown:
     """The config and the size, a column for each network."""
     rows: list[list[object]] = []
@@ -92,7 +98,7 @@ def _facts(model: Model, parts: Sequence[Part]) -> Markdown:
     rows.append([Markdown("size of `model.safetensors`"), *(f"{part.size / 2**20:.1f} MiB" for part in parts)])
     if torch := [part.of("versions.torch") for part in parts if part.of("versions.torch")]:
         rows.append([Markdown("trained with PyTorch"), *torch])
-    return table(("", *(part.name or "value" for part in parts)), rows)
+    return table(("property", *(part.name or "value" for part in parts)), rows)
 
 
 def _fact(value: object) -> str:

@@ -45,8 +45,8 @@ CLASSIFICATION = "video-classification"
 MODELS = (
     Model(
         "tokenizer", "video tokenizer", "train_tokenizer", "motion",
-        "A causal convolutional network in the style of MAGVIT that encodes short clips into discrete codes and decodes "
-        "codes into clips.",
+        "A causal convolutional network in the style of MAGVIT that encodes short clips into discrete codes and "
+        "decodes codes into clips.",
         "Clips of FRAMES RGB frames of SIZE×SIZE pixels, `uint8`.",
         "One code for every 4 frames × 8 × 8 pixels; from codes, clips in [0, 1].",
         """import kinetoken, torch
@@ -69,8 +69,8 @@ decoded = tokenizer.decode(codes)  # as clips, in [0, 1]
     ),
     Model(
         "video_classifier", "motion classifier on pixels", "train_baselines", "motion",
-        "A small network that predicts the class of motion from the pixels of a whole clip. It is the upper bound of the "
-        "classifiers on codes, and it judges generated clips.",
+        "A small network that predicts the class of motion from the pixels of a whole clip. It is the upper bound of "
+        "the classifiers on codes, and it judges generated clips.",
         "Clips of FRAMES RGB frames of SIZE×SIZE pixels, `uint8`.", "One probability for each class.",
         """import kinetoken, numpy as np
 
@@ -92,7 +92,7 @@ probabilities = classifier.probabilities(clips)  # a column for each of classifi
         """import kinetoken
 
 classifier = kinetoken.load_classifier("models/classifier")
-""" + LOAD_CODES + """early = classifier.log_probabilities(codes[:, :2])  # from the first half of each clip, a column for each class
+""" + LOAD_CODES + """early = classifier.log_probabilities(codes[:, :2])  # of half a clip, by class
 """,
         (("pooling", "pooling"), ("grid", "grid of codes: slices, rows, columns"),
          ("codebook", "codebook: entries, coordinates"), ("network.channels", "channels"), ("network.blocks", "blocks"),
@@ -147,8 +147,8 @@ predictor = kinetoken.load_predictor("models/predictor")
     ),
     Model(
         "generator", "generator of clips of a class", "train_generator", "motion",
-        "A masked transformer that samples the codes of new clips of a requested class, starting from a sampled plan of "
-        "the path. Two Gaussian priors for comparison are in the same folder.",
+        "A masked transformer that samples the codes of new clips of a requested class, starting from a sampled plan "
+        "of the path. Two Gaussian priors for comparison are in the same folder.",
         "A class and a seed.", "Codes, which the Kinetoken tokenizer decodes into a clip.",
         """import kinetoken
 
@@ -161,7 +161,8 @@ codes = generator.sample("masked", generator.classes[0], count=2, seed=1)  # (cl
          ("shape.plan.layers", "layers of the plan's network"), ("shape.plan.mixture", "mixture components of a plan"),
          ("sampling.steps", "sampling steps"), ("sampling.temperature", "temperature"),
          ("sampling.plan_spread", "spread of the plans")),
-        (Measure("train_generator.masked.class_match", "accuracy"), Measure("train_generator.masked.coverage", "coverage"),
+        (Measure("train_generator.masked.class_match", "accuracy"),
+         Measure("train_generator.masked.coverage", "coverage"),
          Measure("train_generator.masked.memorised", "memorised"), Measure("train_generator.masked.lawful", "lawful"),
          Measure("train_generator.class_gaussian.class_match")),
         ("video-generation", "New clips of a requested class"), ("discrete-codes", "video-generation"),
@@ -176,7 +177,7 @@ codes = generator.sample("masked", generator.classes[0], count=2, seed=1)  # (cl
         """import kinetoken, torch
 
 network = kinetoken.load_i3d_magvit("models/i3d_magvit")  # pip install 'kinetoken[pipeline]'
-""" + LOAD_CODES + """seen = network.see(None, torch.tensor(codes[:2]).long())  # from codes alone; or with the clips' frames
+""" + LOAD_CODES + """seen = network.see(None, torch.tensor(codes[:2]).long())  # codes alone, or frames too
 probabilities = seen.logits.softmax(-1)  # a column for each of network.shape.classes
 """,
         (("backbone.architecture", "backbone"), ("backbone.parameters", "parameters of the backbone"),
@@ -204,20 +205,23 @@ frames = torch.zeros(1, 16, 64, 64, 3, dtype=torch.uint8)  # (clips, frames, hei
 logits = system(frames)  # a column for each of system.classes
 """,
         (("backbones.semantic.architecture", "semantic stream"),
-         ("backbones.semantic.parameters", "its parameters"), ("backbones.semantic.source", "weights it started from"),
-         ("backbones.motion.architecture", "motion stream"), ("backbones.motion.parameters", "its parameters"),
-         ("backbones.motion.source", "weights it started from"), ("params.fusion.variant", "fusion"),
-         ("params.fusion.layers", "layers"), ("params.fusion.heads", "heads"), ("params.fusion.bottleneck", "bottleneck"),
+         ("backbones.semantic.parameters", "parameters of the semantic stream"),
+         ("backbones.semantic.source", "weights that it started from"),
+         ("backbones.motion.architecture", "motion stream"),
+         ("backbones.motion.parameters", "parameters of the motion stream"),
+         ("backbones.motion.source", "weights that it started from"), ("params.fusion.variant", "fusion"),
+         ("params.fusion.layers", "layers"), ("params.fusion.heads", "heads"),
+         ("params.fusion.bottleneck", "bottleneck"),
          ("temperature", "temperature of the probabilities")),
         (Measure("train_gasm_cast.top1", "accuracy"), Measure("train_gasm_cast.within_pairs", "within-pairs-accuracy"),
          Measure("train_gasm_cast.order_blind.top1"), Measure("train_gasm_cast.order_blind.within_pairs")),
-        (CLASSIFICATION, "Class of an action"), (CLASSIFICATION, "action-recognition", "something-something-v2"),
+        (CLASSIFICATION, "Class of an action"), (CLASSIFICATION, "action-recognition"),
         limits.of_gasm_cast, pipeline_tag=CLASSIFICATION, by_class="",
     ),
     Model(
         "persistence", "early decisions on candidates", "detect_persistence", "persistence",
-        "Networks that watch a moving candidate among clutter frame by frame, stop when they are sure, and say whether it "
-        "is persistent (keeps its velocity and stays) or transient.",
+        "Networks that watch a moving candidate among clutter frame by frame, stop when they are sure, and say whether "
+        "it is persistent (keeps its velocity and stays) or transient.",
         "RGB frames of SIZE×SIZE pixels, one after another, at most FRAMES.",
         "After each frame `undecided`, `persistent` or `transient`, and a confidence.",
         "",

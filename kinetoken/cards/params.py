@@ -24,7 +24,7 @@ class WriteCards:
         if self.organisation is not None and not ORGANISATION.fullmatch(self.organisation):
             raise ValueError(f"organisation: must be a name on the Hugging Face Hub or null, is '{self.organisation}'")
         if self.repository is not None and not ADDRESS.fullmatch(self.repository):
-            raise ValueError(f"repository: must be an address that begins with https:// or null, is '{self.repository}'")
+            raise ValueError(f"repository: must be an address with https:// or null, is '{self.repository}'")
         for name in self.authors:
             if not name.strip() or not name.isprintable():
                 raise ValueError(f"authors: must be names, one of them is {name!r}")

@@ -1,10 +1,10 @@
-"""The results that a card shows: numbers of the tables with their baseline, upper bound and interval, and their words."""
+"""The results that a card shows: numbers of the tables with baseline, upper bound and interval, and their words."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kinetoken.cards.markdown import NONE, Markdown, plain
-from kinetoken.report.headline import HEADLINES, Headline, shown
+from kinetoken.report.headline import HEADLINES, Headline, Unit, shown
 from kinetoken.report.headline_words import FREQUENT, MEAN_CLIP, MEAN_POSITION, ONE_ANSWER, WORDS, Words
 from kinetoken.report.results import Results
 
@@ -14,6 +14,7 @@ EXTRACTORS = {  # of persistence: what each network reads
     "transformer": "pixels", "magvit": "codes", "i3d_causal": "pixels", "slowfast_causal": "pixels",
 }
 CHAIN = "diagnose_codes"
+BEST_RULE = "best rule on true positions"
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,29 @@ class Result:
 
 def _early(name: str, reads: str) -> tuple[tuple[Headline, Words], ...]:
     """The rows of one network of detect_persistence."""
-    def of(key: str, title: str, unit: str, words: Words, lower: bool = False) -> tuple[Headline, Words]:
-        one = Headline("detect_persistence", f"{name}.{key}", f"{title} ({name})", unit, lower)  # type: ignore[arg-type]
-        return one, words
+    stage = "detect_persistence"
+
+    def of(
+        key: str, title: str, unit: Unit, words: Words, *, lower: bool = False, floor: str | None = "",
+        ceiling: str = "",
+    ) -> tuple[Headline, Words]:
+        return Headline(stage, f"{name}.{key}", f"{title} ({name})", unit, lower, "zero", floor, ceiling), words
 
     return (
         of("accuracy", "Decisions right", "share",
-           Words(f"The network reads {reads} until it is sure, and decides. Share of right decisions.", ONE_ANSWER)),
+           Words(f"The network reads {reads} until it is sure, and decides. Share of right decisions.", ONE_ANSWER,
+                 BEST_RULE), ceiling=f"{stage}.reference.accuracy"),
         of("early_stop_rate", "Decided before the last frame", "share", Words("Share of candidates.")),
-        of("mean_decision_frame", "Frames read before the decision", "", Words("Mean over candidates.")),
+        of("mean_decision_frame", "Frames read before the decision", "",
+           Words("Mean over candidates.", "", BEST_RULE), lower=True, ceiling=f"{stage}.reference.mean_decision_frame"),
         of("compute_saved", "Compute saved", "share",
            Words("Share of multiply-adds that are not executed because the network stops early.")),
-        of("ece", "Calibration error", "", Words("Expected calibration error of the confidence at the decision."), True),
+        of("ece", "Calibration error", "", Words("Expected calibration error of the confidence at the decision.", "",
+                 "perfectly calibrated network, same clips"),
+           lower=True, floor=None, ceiling=f"{stage}.{name}.ece_floor"),
         of("regret", "Regret", "points", Words(
             "A decision costs 100 points if it is wrong, and a smaller amount for each frame watched. Mean cost minus "
-            "the mean cost of the best rule on true positions."), True),
+            "the mean cost of the best rule on true positions."), lower=True),
     )
 
 
@@ -62,10 +71,11 @@ FURTHER: tuple[tuple[Headline, Words], ...] = (
     (Headline("train_tokenizer", "missed_rate", "Frames without the ball after decoding", "share", True),
      Words("Share of frames in which less than a tenth of the ball is left.", MEAN_CLIP)),
     (Headline(CHAIN, "probe.pixels", "Class read from pixels by probes", "share"),
-     Words("Accuracy of the best of three small classifiers, for comparison.", FREQUENT)),
+     Words("The same on pixels.", FREQUENT)),
     (Headline(CHAIN, "probe.codes", "Class read from codes by probes", "share"),
-     Words("Accuracy of the same classifiers on the codes.", FREQUENT, "the same on pixels")),
-    (Headline(CHAIN, "usage", "Codebook used", "share"), Words("Share of the codes that occur at all.")),
+     Words("Accuracy of the best of three small classifiers on the codes.", FREQUENT, "the same on pixels")),
+    (Headline(CHAIN, "usage", "Codebook used", "share"),
+     Words("Share of the codes that occur at all.", "a single code", "all codes")),
     (Headline("train_baselines", "video.ece", "Calibration error", "", True),
      Words("Expected calibration error of the predicted probabilities.")),
     (Headline("train_classifier", "ece", "Calibration error", "", True),
