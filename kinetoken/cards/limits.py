@@ -105,8 +105,8 @@ def of_classifier(subject: Subject) -> list[str]:
 def of_position(subject: Subject) -> list[str]:
     found = [_OWN_CODES]
     if (radius := subject.parts[0].of("camera.ball_radius")) is not None:
-        found.append(f"Depth is inferred from the size of the ball in the image, for a radius of {plain(radius)} m. For "
-                     "a larger ball the predicted depth is too small.")
+        found.append(f"Depth is inferred from the size of the ball in the image, for a radius of {plain(radius)} m. "
+                     "For a larger ball the predicted depth is too small.")
     if subject.has("train_position.ood.error_px", "train_position.error_px"):
         found.append(
             f"{FARTHER}{subject.shown('train_position.ood.error_px', 'px')} instead of "
@@ -240,6 +240,6 @@ def _reduced(subject: Subject, places: Sequence[str], key: str) -> list[str]:
         what = "backbones were" if several else "backbone was"
         found.append(f"No pretrained weights were used: the {what} trained from scratch.")
     if subject.number(f"{key}.reduced"):
-        what = "backbones are smaller than the published ones" if several else "backbone is smaller than the published one"
+        what = "backbones are smaller than the published ones" if several else "backbone is smaller than published"
         found.append(f"The {what}.")
     return found
