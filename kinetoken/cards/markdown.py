@@ -3,10 +3,14 @@
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 SPECIAL = re.compile(r"([\\`*_{}\[\]#|~])")
@@ -72,6 +76,14 @@ def render(template: str, front: Mapping[str, Any] | None, content: Mapping[str,
     In a template, `|md` says that a text is Markdown already. Raises jinja2.UndefinedError for a name that `content`
     does not hold.
     """
+    body = _environment().get_template(template).render(**content)
+    body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+    return body if front is None else f"---\n{as_yaml(front)}---\n\n{body}"
+
+
+@cache
+def _environment() -> "Environment":
+    """Templates are compiled once, not once a page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -79,6 +91,4 @@ def render(template: str, front: Mapping[str, Any] | None, content: Mapping[str,
         trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters["md"] = Markdown
-    body = environment.get_template(template).render(**content)
-    body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-    return body if front is None else f"---\n{as_yaml(front)}---\n\n{body}"
+    return environment

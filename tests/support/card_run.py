@@ -1,4 +1,4 @@
-"""What a run leaves for its cards, tiny: models of one tensor, clips of a few pixels; numbers are the committed ones."""
+"""What a run leaves for its cards, tiny: models of two tensors, clips of a few pixels, and the committed numbers."""
 
 import json
 import shutil
