@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from kinetoken.cards.models import MODELS
+from kinetoken.cards.writing import SECTIONS
 from kinetoken.core.numbers import BESIDE, read_numbers
 from kinetoken.core.params import NoParams, load_params, overlay, read_yaml
 from kinetoken.core.stage import Hardware, Input, Output, marked_paths
@@ -33,7 +35,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = PIPELINE["stages"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
 NO_METRICS = {"fingerprint_code", "generate_trajectories", "render_videos", "generate_actions", "read_motion",
-              "build_report"}
+              "build_report", "write_cards"}
 CONTRACT = {  # what programs may rely on in metrics/<stage>.json; a star stands for each class
     "train_tokenizer": (
         "psnr_db", "psnr_db_floor", "foreground_psnr_db", "foreground_psnr_db_floor", "centroid_error_px",
@@ -176,7 +178,8 @@ def test_fingerprints_are_of_the_code_as_it_stands(name: str) -> None:
 def test_params_are_the_stages_own_section(name: str) -> None:
     section = f"{name}.${{key}}" if "foreach" in STAGES[name] else name
     own = [] if params_class(name) is NoParams else [section]
-    assert body(name).get("params", []) == [*own, *(["hardware"] if uses_hardware(name) else [])]
+    shown = SECTIONS if name == "write_cards" else ()  # a card shows what its model was trained with
+    assert body(name).get("params", []) == [*own, *shown, *(["hardware"] if uses_hardware(name) else [])]
     if "foreach" in STAGES[name]:
         assert f"--section {section} " in body(name)["cmd"] + " "
         assert set(PARAMS[name]) == set(datasets(name)), f"params.yaml, {name}: one section a dataset"
@@ -223,6 +226,15 @@ def test_the_report_reads_every_number() -> None:
     made = {left_numbers(name, dataset)[2] for name in STAGES if name not in NO_METRICS for dataset in datasets(name)}
     assert made == {f"plots/{table}" for table in report_stages.values()}
     assert made <= paths_of("build_report", "deps", "")
+
+
+def test_there_is_a_card_of_every_model_and_dataset() -> None:
+    recorded = {path for n in STAGES for d in datasets(n) for path in paths_of(n, "outs", d)}
+    made = {path for path in recorded if path.startswith("models/")}
+    assert made == {f"models/{model.name}" for model in MODELS}
+    made |= {path for path in recorded if path.endswith(("videos", "trajectories.parquet")) or path == "data/actions"}
+    made |= {f"plots/{table}" for table in report_stages.values()}
+    assert made == {dep for dep in paths_of("write_cards", "deps", "") if not is_code(dep)}
 
 
 def upstream(name: str) -> set[str]:
@@ -440,7 +452,7 @@ def test_one_param_reruns_its_stage_and_its_readers(smoke: Path) -> None:
     epochs = yaml.safe_load((smoke / "params.yaml").read_text(encoding="utf-8"))["train_classifier"]["epochs"] + 1
     output = dvc(smoke, "exp", "run", "-S", f"train_classifier.epochs={epochs}")
     assert reran(output) == {
-        "train_classifier", "explain_classifier", "read_motion", "describe_motion", "build_report",
+        "train_classifier", "explain_classifier", "read_motion", "describe_motion", "build_report", "write_cards",
     }
     params = smoke / "params.yaml"
     assert load_params(params, "train_classifier", params_class("train_classifier")).epochs == epochs

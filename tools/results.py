@@ -1,7 +1,7 @@
 """The tables of results that pages show, made from what the default run and the studies left.
 
 Names, baselines, upper bounds and targets are those of `kinetoken.report.headline`, which `make metrics` and the report
-use too; `tools.headline_words` adds what each measures.
+use too; `kinetoken.report.headline_words` adds what each measures.
 """
 
 import json
@@ -16,9 +16,9 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params, read_yaml
 from kinetoken.core.schedule import REFERENCE
 from kinetoken.report.headline import BuildReport, Row, Unit, chain, headline_rows, shown
+from kinetoken.report.headline_words import GROUPS, WORDS
 from kinetoken.report.results import Results, read_results
 from tools import studies
-from tools.headline_words import GROUPS, WORDS
 
 NONE = "–"
 UNITS = ("share", "dB", "px", "%", "×", "points", "of 1")
@@ -160,7 +160,7 @@ def _all(source: Source) -> str:
     rows, stage = [], ""
     for row in source.rows:
         if row.name not in WORDS:
-            raise UserError(f"tools/headline_words.py does not say what the headline {row.name} measures")
+            raise UserError(f"kinetoken/report/headline_words.py does not say what the headline {row.name} measures")
         if (now := row.name.partition(".")[0]) != stage:
             rows.append([f"*{GROUPS.get(now, now)}* (`{now}`)", *[""] * 5])
             stage = now

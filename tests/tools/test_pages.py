@@ -11,9 +11,9 @@ import yaml
 
 from kinetoken.core.errors import UserError
 from kinetoken.report.headline import HEADLINES, headline_rows
+from kinetoken.report.headline_words import WORDS
 from kinetoken.report.results import Results
 from tools import pages, studies
-from tools.headline_words import WORDS
 from tools.results import MOST_IMPORTANT, TABLES, Source, minutes, read_source, result_table, value
 
 ROOT = Path(__file__).parents[2]
