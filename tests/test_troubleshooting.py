@@ -19,8 +19,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 NOBODY = 65534
 MOTION = ("--section", "generate_trajectories.motion")
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the message of a machine without a GPU")
+needs_cuda_build = pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch without CUDA prints another message")
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -111,6 +113,11 @@ class Desk:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(text, encoding="utf-8")
 
+    def link_tokenizer(self) -> None:
+        """An untrained tokenizer in the place of the trained one."""
+        (self.folder / "models").mkdir()
+        (self.folder / "models/tokenizer").symlink_to(self.coded / "tokenizer")
+
     def edit_params(self, before: str, after: str) -> None:
         edit_params(self.folder, before, after)
 
@@ -132,6 +139,12 @@ def desk(
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return Desk(tmp_path, coded, request, monkeypatch, capsys)
+
+
+def commit_all(folder: Path) -> None:
+    """A git repository of all that is in the folder."""
+    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "copy")):
+        subprocess.run(["git", "-c", "user.name=you", "-c", "user.email=you@localhost", *words], cwd=folder, check=True)
 
 
 Produce = Callable[[Desk], str]
@@ -505,7 +518,7 @@ def examine(desk: Desk, before: str = "", after: str = "", attribute: str = "Tok
     assert before in ADAPTER
     desk.monkeypatch.delitem(sys.modules, "my_module", raising=False)
     desk.write("my_module.py", ADAPTER.replace(before, after))
-    import_module("importlib").invalidate_caches()
+    invalidate_caches()
     return desk.kinetoken("examine", f"my_module:{attribute}", "--clips", "40", "--quiet")
 
 
@@ -550,8 +563,8 @@ def _(desk: Desk) -> str:
 def tokenize(desk: Desk, *words: str, shape: tuple[int, ...] = (2, 16, 64, 64, 3), out: str = "codes.parquet") -> str:
     """What `kinetoken tokenize` prints of grey clips."""
     np.save("clips.npy", np.full(shape, 100, np.uint8))
-    model = ("--model", str(desk.coded / "tokenizer"))
-    return desk.kinetoken("tokenize", "clips.npy", *model, "--out", out, *words)
+    desk.link_tokenizer()
+    return desk.kinetoken("tokenize", "clips.npy", "--out", out, *words)
 
 
 @entry("The model is not there")
@@ -563,8 +576,7 @@ def _(desk: Desk) -> str:
 @entry("A model of another kind")
 def _(desk: Desk) -> str:
     np.save("clips.npy", np.zeros((2, 16, 64, 64, 3), np.uint8))
-    (desk.folder / "models").mkdir()
-    (desk.folder / "models/tokenizer").symlink_to(desk.coded / "tokenizer")
+    desk.link_tokenizer()
     return desk.kinetoken("classify", "clips.npy", "--model", "models/tokenizer")
 
 
@@ -586,7 +598,8 @@ def _(desk: Desk) -> str:
 @entry("A video cannot be read")
 def _(desk: Desk) -> str:
     desk.write("ball.mp4", "no video")
-    return desk.kinetoken("tokenize", "ball.mp4", "--model", str(desk.coded / "tokenizer"), "--out", "codes.parquet")
+    desk.link_tokenizer()
+    return desk.kinetoken("tokenize", "ball.mp4", "--out", "codes.parquet")
 
 
 @entry("An output with another ending")
@@ -661,12 +674,12 @@ def _(desk: Desk) -> str:
     return tokenize(desk, "--device", "cuda")
 
 
-@entry("No GPU, for a stage", needs_no_gpu)
+@entry("No GPU, for a stage", needs_no_gpu, needs_cuda_build)
 def _(desk: Desk) -> str:
     desk.edit_params("accelerator: auto", "accelerator: cuda")
     videos: Path = desk.given.getfixturevalue("tiny_data")
-    return desk.stage("extract_codes", "--section", "extract_codes.motion", "--videos", str(videos / "videos"),
-                      "--tokenizer", str(desk.coded / "tokenizer"))
+    desk.link_tokenizer()
+    return desk.stage("extract_codes", "--section", "extract_codes.motion", "--videos", str(videos / "videos"))
 
 
 # --- disk and permissions --------------------------------------------------------------------------------------------
@@ -731,10 +744,19 @@ def _(desk: Desk) -> str:
     return desk.python("tools.smoke")
 
 
-@entry("No such study")
+@entry("Tests changed results")
 def _(desk: Desk) -> str:
-    (desk.folder / "studies").symlink_to(ROOT / "studies")
-    return desk.python("tools.studies", "run", "seed")
+    from tests import conftest
+
+    desk.write("metrics/train_classifier.json", "{}")
+    commit_all(desk.folder)
+    desk.write("metrics/train_classifier.json", "{} ")
+    desk.monkeypatch.setattr(conftest, "ROOT", desk.folder)
+    desk.capsys.readouterr()
+    session: Any = SimpleNamespace(config=SimpleNamespace(stash={conftest.BEFORE: ""}), exitstatus=0)
+    conftest.pytest_sessionfinish(session)
+    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
+    return desk.capsys.readouterr().out
 
 
 # --- DVC -------------------------------------------------------------------------------------------------------------
@@ -766,11 +788,11 @@ def dvc_said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         _copy_repository(top / name)
     tracks().drop(index=[20]).to_csv(top / "project/data/sources/my_tracks.csv", index=False)
     _damage(top / "project")
-    held = {"write": {"pid": os.getpid(), "cmd": "dvc repro"}, "read": []}
     busy = top / "busy/data/motion/trajectories.parquet"
+    held = {"write": {str(busy): {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
     (top / "busy/data/sources/my_tracks.csv").write_text("x")
     (top / "busy/.dvc/tmp").mkdir()
-    (top / "busy/.dvc/tmp/rwlock").write_text(json.dumps({str(busy): held}))
+    (top / "busy/.dvc/tmp/rwlock").write_text(json.dumps(held))
     (top / "locked/.dvc/tmp").mkdir()
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -793,11 +815,10 @@ def _copy_repository(folder: Path) -> None:
     (folder / ".dvc").mkdir(parents=True)
     shutil.copytree(ROOT / "code", folder / "code")
     (folder / "data/sources").mkdir(parents=True)
-    for name in ("dvc.yaml", ".dvc/config", ".dvc/.gitignore", "data/sources/synthetic.csv"):
+    for name in ("dvc.yaml", "dvc.lock", ".dvc/config", ".dvc/.gitignore", "data/sources/synthetic.csv"):
         shutil.copy(ROOT / name, folder / name)
     edit_params(folder, "source: data/sources/synthetic.csv", "source: data/sources/my_tracks.csv")
-    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "copy")):
-        subprocess.run(["git", "-c", "user.name=you", "-c", "user.email=you@localhost", *words], cwd=folder, check=True)
+    commit_all(folder)
 
 
 def _damage(folder: Path) -> None:
