@@ -3,7 +3,7 @@
 An entry is a heading of the third level; its first block, `text`, is the message. The function below that bears the
 same heading causes it with tiny inputs and returns all that was printed, in which the block must occur. Before they are
 compared, `usual` writes in one way what differs from run to run: the folder, process numbers, the port of a local
-server.
+server, the mount point of temporary files.
 """
 
 import fcntl
@@ -64,7 +64,8 @@ def usual(text: str, folder: Path | None = None) -> str:
     if folder is not None:
         text = text.replace(str(folder), "/home/you/kinetoken")
     text = re.sub(r"(process |PID )\d+", r"\g<1>4711", text)
-    return re.sub(r"(127\.0\.0\.1:)\d+", r"\g<1>8000", text)
+    text = re.sub(r"(127\.0\.0\.1:)\d+", r"\g<1>8000", text)
+    return re.sub(r"mount point '[^']+'", "mount point '/'", text)
 
 
 # --- someone at a terminal -------------------------------------------------------------------------------------------
