@@ -52,15 +52,16 @@ def _early(name: str, reads: str) -> tuple[tuple[Headline, Meaning], ...]:
     return (
         of("accuracy", "Decisions right", "share",
            Meaning(f"The network reads {reads} until it is sure, and decides. Share of right decisions.", ONE_ANSWER,
-                 BEST_RULE), ceiling=f"{stage}.reference.accuracy"),
+                   BEST_RULE), ceiling=f"{stage}.reference.accuracy"),
         of("early_stop_rate", "Decided before the last frame", "share", Meaning("Share of candidates.")),
         of("mean_decision_frame", "Frames read before the decision", "",
            Meaning("Mean over candidates.", "", BEST_RULE), lower=True,
            ceiling=f"{stage}.reference.mean_decision_frame"),
         of("compute_saved", "Compute saved", "share",
            Meaning("Share of multiply-adds that are not executed because the network stops early.")),
-        of("ece", "Calibration error", "", Meaning("Expected calibration error of the confidence at the decision.", "",
-                 "perfectly calibrated network, same clips"),
+        of("ece", "Calibration error", "",
+           Meaning("Expected calibration error of the confidence at the decision.", "",
+                   "perfectly calibrated network, same clips"),
            lower=True, floor=None, ceiling=f"{stage}.{name}.ece_floor"),
         of("regret", "Regret", "points", Meaning(
             "A decision costs 100 points if it is wrong, and a smaller amount for each frame watched. Mean cost minus "
