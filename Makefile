@@ -1,6 +1,6 @@
 # Everything starts here. A bare clone needs only `make repro` and `make test`; `make` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup repro metrics test smoke relock verify study studies pages docs-check watch lint lock
+.PHONY: help setup repro metrics plots compare test smoke relock verify study studies pages docs-check watch lint lock
 
 # `python` and `dvc`, here and in the commands of dvc.yaml, are those of .venv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -38,6 +38,12 @@ repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over
 
 metrics: setup  ## the headline numbers beside baselines, upper bounds, intervals and targets
 	@python -m kinetoken.report
+
+plots: setup  ## DVC's plots as one page that needs no network: dvc_plots/offline.html (A=... B=... compares revisions)
+	@python -m tools.plots $(A) $(B)
+
+compare: setup  ## what changed between two revisions, and which results by more than their interval: make compare A=main B=.
+	@kinetoken compare $(A) $(B) --force $(ARGS)
 
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 

@@ -12,10 +12,12 @@ import typer
 from typer.core import TyperGroup
 
 from kinetoken.commands import Force, Json, Quiet, Threads, show
+from kinetoken.comparison.commands import commands as comparison
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
 from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import commands
+from kinetoken.serving.commands import commands as serving
 
 if TYPE_CHECKING:
     from kinetoken.core.progress import Progress
@@ -52,6 +54,8 @@ actions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Folders
 app.add_typer(actions, name="actions")
 app.add_typer(commands)
 app.add_typer(examination)
+app.add_typer(comparison)
+app.add_typer(serving)
 
 
 def watched(name: str, quiet: bool) -> "Progress":

@@ -1,7 +1,7 @@
 """Write one HTML page with all results of a run. It needs no network.
 
-Reads    the numbers and plot tables of all stages; videos, codes, the tokenizer, the predictor and the generator for
-         clips that move; descriptions.jsonl and reasons.jsonl. The page states what is missing
+Reads    the numbers and plot tables of all stages; videos, codes, tracks and models for the clips that the page holds;
+         descriptions.jsonl and reasons.jsonl; run_info/ and git for its provenance. The page states what is missing
 Writes   plots/report.html
 
 Alone    python -m stages.build_report --plots plots --report /tmp/report.html
@@ -14,18 +14,23 @@ from typing import Annotated
 import numpy as np
 
 from kinetoken.charts.sprites import Card
-from kinetoken.codes import Indices
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.report import collecting
 from kinetoken.report import samples as clips_of
+from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
 from kinetoken.report.headline import BuildReport
 from kinetoken.report.page import Samples, render_page
+from kinetoken.report.provenance import read_provenance
 from kinetoken.report.results import Results, read_results, read_rows
+from kinetoken.report.sections import embeddings
 from kinetoken.report.words import choose_descriptions, choose_reasons
 from kinetoken.scenes.clips import Clips, Pixels
 
 SAMPLES = 2  # generated clips shown for each original one: they take half the room
+PREDICTED = 96  # first test clips among which the worst predictions are looked for
+WORST = 4  # of them that are shown
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ class Paths:
     generator: Annotated[Path, "generator of codes"] = Path("models/generator")
     descriptions: Annotated[Path, "equations and sentences"] = Path("data/descriptions.jsonl")
     reasons: Annotated[Path, "early decisions in words"] = Path("data/reasons.jsonl")
+    trajectories: Annotated[Path, "true positions"] = Path("data/motion/trajectories.parquet")
+    classifier: Annotated[Path, "classifier of codes"] = Path("models/classifier")
+    position: Annotated[Path, "positions from codes"] = Path("models/position")
+    candidate_videos: Annotated[Path, "clip store of the early decisions"] = Path("data/persistence/videos")
+    candidate_codes: Annotated[Path, "codes of the same clips"] = Path("data/persistence/codes.parquet")
+    candidate_trajectories: Annotated[Path, "true positions"] = Path("data/persistence/trajectories.parquet")
     report: Annotated[Path, Output("the page")] = Path("plots/report.html")
 
 
@@ -51,7 +62,9 @@ def run(params: BuildReport, paths: Paths, context: Context) -> None:
     context.progress.phase("decoding clips")
     samples = gather_samples(params, paths, results)
     context.progress.phase("drawing the page")
-    page = render_page(results, samples, params, gpu=torch.cuda.is_available())
+    run_info = None if context.run_info is None else context.run_info.parent
+    provenance = read_provenance(Path.cwd(), run_info)
+    page = render_page(results, samples, params, gpu=torch.cuda.is_available(), provenance=provenance)
     paths.report.write_text(page, encoding="utf-8")
     for name in results.missing:
         context.progress.say(f"not found, stated on the page: {name}")
@@ -65,6 +78,8 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
         samples.descriptions = choose_descriptions(samples.described, params.descriptions)
     if found(paths.reasons, results):
         samples.reasons = choose_reasons(read_rows(paths.reasons), params.descriptions)
+    if found(paths.candidate_videos, results):
+        samples.exhibition = gather_candidates(params, paths, results)
     needed = [found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]  # each one noted
     if not all(needed):
         return samples
@@ -72,7 +87,7 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
         DatasetPaths(videos=paths.videos, codes=paths.codes, tokenizer=paths.tokenizer), row_for_row=False
     )
     store = dataset.clips
-    samples.frames, samples.fps = store.shape[0], store.fps
+    samples.frames, samples.fps = max(store.shape[0], samples.exhibition.frames), store.fps
     clips = clips_of.first_clips(store, params.clips_per_class)
     codes = clips_of.codes_of(dataset.codes, clips.track_id)
     if codes is None:
@@ -80,21 +95,59 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
     decoded = clips_of.decode(dataset.tokenizer, codes)
     samples.reconstructions = clips_of.reconstruction_cards(clips, decoded, clips_of.background_of(store, clips))
     if found(paths.predictor, results):
-        samples.predictions = predictions(paths.predictor, dataset, clips, codes, decoded)
+        samples.predictions = predictions(paths.predictor, dataset, clips)
+        tried = clips_of.first_clips(store, -(-PREDICTED // len(set(clips.label.tolist()))))
+        samples.predicted = len(tried.track_id)
+        samples.worst_predictions = predictions(paths.predictor, dataset, tried, worst=WORST)
     if found(paths.generator, results):
         samples.generations = clips_of.generation_cards(generations(paths.generator, dataset, params))
+    gather_motion(params, paths, results, dataset, samples)
     return samples
 
 
-def predictions(model: Path, dataset: Dataset, clips: Clips, codes: Indices, decoded: Pixels) -> list[Card]:
-    """The predictor's next time slice of each clip, after the slices that it was given."""
+def gather_motion(params: BuildReport, paths: Paths, results: Results, dataset: Dataset, samples: Samples) -> None:
+    """Test clips to be opened from charts, and the worst cases of the models that read them."""
+    motion = collecting.Motion(results, dataset)
+    motion.judge_classes(paths.classifier if found(paths.classifier, results) else None)
+    if found(paths.trajectories, results):
+        motion.read_truth(paths.trajectories)
+    if found(paths.position, results):
+        motion.judge_positions(paths.position)
+    if samples.described:
+        motion.judge_equations(samples.described)
+    shown = [int(row["track_id"]) for row in samples.descriptions if "track_id" in row]
+    samples.exhibition.sets[MOTION] = motion.hold(params.clips, embeddings(results)[2], samples.described, shown)
+    samples.exhibition.galleries |= motion.galleries
+
+
+def gather_candidates(params: BuildReport, paths: Paths, results: Results) -> Exhibition:
+    """Clips of early decisions, to be opened, and the wrong decisions."""
+    told = results.plots / "detect_persistence" / "reasons.jsonl"
+    clips, galleries = collecting.candidates(
+        results, paths.candidate_videos, paths.candidate_codes if found(paths.candidate_codes, results) else None,
+        paths.candidate_trajectories if found(paths.candidate_trajectories, results) else None, params.candidates,
+        read_rows(told) if told.exists() else [],
+    )
+    return Exhibition({CANDIDATES: clips}, galleries)
+
+
+def predictions(model: Path, dataset: Dataset, clips: Clips, *, worst: int = 0) -> list[Card]:
+    """The predictor's next time slice of each clip, after the slices that it was given; `worst`: of those alone."""
     from kinetoken.prediction.network import load_predictor
 
     predictor, tokenizer = load_predictor(model), dataset.tokenizer
     dataset.require_tokenizer_of(predictor, model)
+    codes = clips_of.codes_of(dataset.codes, clips.track_id)
+    if codes is None:
+        return []
     past = codes[:, : predictor.shape.past_slices]
-    predicted = clips_of.decode(tokenizer, np.concatenate([past, predictor.predict(past)], 1))
-    background = clips_of.background_of(dataset.clips, clips)
+    ahead = np.concatenate([past, predictor.predict(past)], 1)
+    predicted, background = clips_of.decode(tokenizer, ahead), clips_of.background_of(dataset.clips, clips)
+    if worst:
+        kept = clips_of.furthest(clips, predicted, background, worst)
+        clips = Clips(clips.track_id[kept], clips.label[kept], clips.split[kept], clips.pixels[kept], clips.fps)
+        codes, predicted = codes[kept], predicted[kept]
+    decoded = clips_of.decode(tokenizer, codes)
     return clips_of.prediction_cards(clips, decoded, predicted, tokenizer.temporal_stride * past.shape[1], background)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kinetoken.codes import read_codes
@@ -15,8 +16,23 @@ from kinetoken.diagnosis.statement import read_statement
 from kinetoken.footage.folder import Footage, VideoDataset
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Look
-from stages import diagnose_codes, extract_codes, generate_trajectories, render_videos, train_baselines, train_tokenizer
-from tests.stages import test_diagnose_codes, test_train_baselines, test_train_tokenizer
+from stages import (
+    diagnose_codes,
+    explain_classifier,
+    extract_codes,
+    generate_trajectories,
+    render_videos,
+    train_baselines,
+    train_classifier,
+    train_tokenizer,
+)
+from tests.stages import (
+    test_diagnose_codes,
+    test_explain_classifier,
+    test_train_baselines,
+    test_train_classifier,
+    test_train_tokenizer,
+)
 
 SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 VIDEOS = VideoDataset(
@@ -115,3 +131,18 @@ def test_the_doctor_examines_them(coded: dict[str, Path], tmp_path: Path) -> Non
     numbers, statement = read_numbers(paths.numbers), read_statement(paths.verdict_json)
     assert numbers["probe.pixels"] >= 0.8 and 0 < numbers["foreground.token_share"] < 0.5
     assert not [name for name in numbers if name.startswith("physics")] and statement.headline.name
+
+
+def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path) -> None:
+    """Own class names, no true positions: what needs the ball is left out."""
+    inputs = {name: coded[name] for name in ("codes", "tokenizer")}
+    trained = train_classifier.Paths(**beside(train_classifier.Paths(), tmp_path / "c", **inputs))
+    train_classifier.run(dataclasses.replace(test_train_classifier.PARAMS, epochs=4), trained, SILENT)
+    inputs = {name: coded[name] for name in ("codes", "videos", "trajectories", "track_params")}
+    paths = explain_classifier.Paths(
+        **beside(explain_classifier.Paths(), tmp_path / "e", model=trained.model, **inputs)
+    )
+    explain_classifier.run(test_explain_classifier.PARAMS, paths, SILENT)
+    numbers = read_numbers(paths.numbers)
+    assert not [name for name in numbers if "ball" in name] and numbers["completeness_error"] < 0.05
+    assert set(pd.read_csv(paths.by_slice)["class"]) == {"left", "right"} and paths.picture.stat().st_size > 1000

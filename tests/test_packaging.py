@@ -17,7 +17,8 @@ from kinetoken.core.version import __version__
 from kinetoken.diagnosis.api import DEFAULT
 from tests.support.declared import NAMES, ROOT, beyond_core, declared, imports, normal, run_with_core_alone
 
-EXTRA_ROOMS = {"backbones": "pipeline", "llm": "llm"}  # whose modules are imported only where the extra is there
+# whose modules are imported only where the extra is there
+EXTRA_ROOMS = {"backbones": "pipeline", "llm": "llm", "serving": "serve"}
 NEVER_IMPORTED = {  # tools that are run, plugins, stubs, what setuptools needs
     "build", "mypy", "pandas-stubs", "pytest-cov", "pytest-timeout", "pytest-xdist", "ruff", "setuptools",
     "types-pyyaml",

@@ -49,6 +49,10 @@ CONTRACT = {  # what programs may rely on in metrics/<stage>.json; a star stands
     "train_classifier": (
         "accuracy", "per_class.*", "ece", "pooling.soft_argmax.accuracy", "pooling.spatial_mean.accuracy",
     ),
+    "explain_classifier": (
+        "completeness_error", "rank_correlation.random_weights", "rank_correlation.difference", "on_ball.attributed",
+        "on_ball.attributed_floor", "deletion.attributed", "deletion.attributed_floor", "deletion.random",
+    ),
     "train_position": ("error_px", "error_depth_percent", "error_m"),
     "train_generator": tuple(
         f"{prior}.{key}" for prior in ("gaussian", "class_gaussian", "masked")
@@ -148,7 +152,7 @@ def test_stage_has_its_name_in_every_place(name: str) -> None:
     assert (name in PARAMS) == (params_class(name) is not NoParams), f"params.yaml has no section {name}"
     assert (ROOT / "tests" / "stages" / f"test_{name}.py").is_file()
     assert body(name)["desc"]
-    kept = body(name).get("metrics", []) + body(name).get("plots", [])
+    kept = body(name).get("metrics", []) + [e for e in body(name).get("outs", []) if out_path(e) in plotted()]
     for dataset in datasets(name) if name not in NO_METRICS else ():
         short, folder, table = left_numbers(name, dataset)
         assert paths_of(name, "metrics", dataset) == {folder}
@@ -251,13 +255,48 @@ def test_the_predictor_hangs_on_nothing_of_the_generator() -> None:
     assert not [file for file in closure("stages/train_predictor.py", ROOT) if file.startswith("kinetoken/generation/")]
 
 
-def test_top_level_plots_are_recorded_files() -> None:
-    recorded = {p for n in STAGES for d in datasets(n) for key in ("outs", "plots") for p in paths_of(n, key, d)}
-    for entry in PIPELINE.get("plots", []):
-        name, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
-        y = (options or {}).get("y")
-        for path in y if isinstance(y, dict) else [name]:
-            assert path in recorded, f"dvc.yaml plots: no stage writes {path}"
+def out_path(entry: str | dict[str, Any]) -> str:
+    return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def plot_definitions() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and options of each top-level plot of dvc.yaml; a picture has no options."""
+    for entry in PIPELINE["plots"]:
+        yield (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+
+
+def plotted() -> set[str]:
+    """The files that the top-level plots draw."""
+    return {path for name, options in plot_definitions() for path in options.get("y", [name])}
+
+
+def test_plots_are_defined_in_one_place_and_drawn_from_files_in_git() -> None:
+    """A file that a stage registers too would be drawn twice, the second time as DVC guesses."""
+    assert not [name for name in STAGES if "plots" in body(name)]
+    names = [name for name, _ in plot_definitions()]
+    assert len(names) == len(set(names))
+    recorded = {path for name in STAGES for dataset in datasets(name) for path in paths_of(name, "outs", dataset)}
+    assert plotted() <= recorded, "dvc.yaml plots: a file that no stage writes"
+
+
+def test_plots_name_columns_and_templates_that_are_there() -> None:
+    used = {options["template"] for _, options in plot_definitions() if options}
+    assert used == {path.stem for path in (ROOT / ".dvc" / "plots").glob("*.json")}
+    for name, options in plot_definitions():
+        for path, columns in options.get("y", {}).items():
+            head = (ROOT / path).read_text(encoding="utf-8").splitlines()[0].split(",")
+            wanted = {options["x"], *([columns] if isinstance(columns, str) else columns)}
+            assert wanted <= set(head), f"{name}: {path} has no {wanted - set(head)}"
+            assert options["x_label"] and options["y_label"], name
+
+
+def test_every_model_is_an_artifact() -> None:
+    models = {p for n in STAGES for d in datasets(n) for p in paths_of(n, "outs", d) if p.startswith("models/")}
+    artifacts = PIPELINE["artifacts"]
+    assert {entry["path"] for entry in artifacts.values()} == models and len(artifacts) == len(models)
+    for name, entry in artifacts.items():
+        assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name), f"DVC takes no artifact named {name}"
+        assert entry["type"] == "model" and entry["desc"] and entry["labels"]
 
 
 # ---- files that must stay as plain as they are
@@ -412,7 +451,9 @@ def test_an_edited_module_changes_the_stages_that_import_it(
 def test_one_param_reruns_its_stage_and_its_readers(smoke: Path) -> None:
     epochs = yaml.safe_load((smoke / "params.yaml").read_text(encoding="utf-8"))["train_classifier"]["epochs"] + 1
     output = dvc(smoke, "exp", "run", "-S", f"train_classifier.epochs={epochs}")
-    assert reran(output) == {"train_classifier", "read_motion", "describe_motion", "build_report", "write_cards"}
+    assert reran(output) == {
+        "train_classifier", "explain_classifier", "read_motion", "describe_motion", "build_report", "write_cards",
+    }
     params = smoke / "params.yaml"
     assert load_params(params, "train_classifier", params_class("train_classifier")).epochs == epochs
     for name in STAGES:

@@ -6,6 +6,7 @@ Chromium is driven by the DevTools protocol over a pipe, so no further package i
 import base64
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -15,14 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from kinetoken.report import samples as clips_of
+from kinetoken.report.exhibits import ClipSet, Exhibition, Gallery, Item
 from kinetoken.report.headline import BuildReport
 from kinetoken.report.page import Samples, render_page
 from kinetoken.report.results import Results
-from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.clips import Clips, ClipStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -30,7 +33,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 FAULTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed")
@@ -131,6 +134,21 @@ class Browser:
         return dict(json.loads(message))
 
 
+def exhibition(clips: Clips) -> Exhibition:
+    """All clips but the last are held, with codes, paths and words; the last is known by its class alone."""
+    held = ClipSet("motion", clips.track_id.astype(int), clips.label, 16, (64, 64), 16.0, (4, 8, 8))
+    held.columns["classifier on codes"] = [str(clips.label[0])] * len(clips.label)
+    for _ in range(2):
+        held.add(clips.track_id[:-1], clips.pixels[:-1], lossless=True)
+    codes = np.arange(256, dtype=np.int32).reshape(1, 4, 8, 8)
+    held.add_codes(clips.track_id[:-1], codes.repeat(len(clips.label) - 1, 0))
+    path = np.linspace(0, 1, 48).reshape(16, 3)
+    held.add_path("true", {int(track): path for track in clips.track_id})
+    held.add_text(int(clips.track_id[0]), "x(t) = <b>1</b>")
+    items = [Item(int(track), "wrong <i>") for track in clips.track_id]
+    return Exhibition({"motion": held}, {"classifier on codes": Gallery("Misclassified", "", "motion", items)})
+
+
 @pytest.fixture(scope="module")
 def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with every kind of moving clip, a chart, and markup in what it was given."""
@@ -144,6 +162,7 @@ def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         generations=clips_of.generation_cards({"class_gaussian": {"linear": clips.pixels[:2]}}),
         descriptions=[{"track_id": 1, "true_law": "linear", "x": "<img src=x onerror=alert(1)>", "verdicts": {}}],
     )
+    samples.exhibition = exhibition(clips)
     (folder / "train_tokenizer").mkdir()
     (folder / "train_tokenizer" / "curves.csv").write_text("model,epoch,step,loss\nt,1,5,2.0\nt,2,10,1.0\n")
     (folder / "detect_persistence" / "attention").mkdir(parents=True)
@@ -153,6 +172,11 @@ def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train_gasm_cast" / "confusion.csv").write_text(
         "actual,predicted\n" + "".join(f"{name},{name}\n" for name in names)
     )
+    (folder / "diagnose_codes").mkdir()
+    (folder / "diagnose_codes" / "embedding.csv").write_text("track_id,class,features,method,x,y\n" + "".join(
+        f"{track},{label},codes,PCA,{place},{place % 2}\n"
+        for place, (track, label) in enumerate(zip(clips.track_id, clips.label, strict=True))
+    ))
     marks = {"detect_persistence.transformer.regret": 3.0}
     results = Results({
         "train_tokenizer": {"psnr_db": 36.0, "psnr_db_floor": 26.0},
@@ -182,10 +206,13 @@ def test_page_opens_offline_without_fault(browser: Browser, page: Path, width: i
     assert loaded == {page.resolve().as_uri()}
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing sticks out sideways
     if width == 1200:  # nor does a table scroll, but for those of every number, which are folded away
-        scrolls = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
+        shown = "[...document.querySelectorAll('.scroll')].filter(s => !s.closest('details:not([open])'))"
+        scrolls = f"{shown}.filter(s => s.scrollWidth > s.clientWidth + 1)"
         assert browser.evaluate(f"{scrolls}.map(s => s.textContent.trim().slice(0, 40))") == []
     assert browser.evaluate("document.querySelector('.picture img').naturalWidth") == 64
-    assert browser.evaluate("document.querySelectorAll('svg path.line').length") == 1
+    charts = "[...document.querySelectorAll('.vega')].filter(one => one.offsetWidth > 0)"
+    assert browser.evaluate(f"{charts}.length > 2 && {charts}.every(one => one.querySelector('svg.marks'))")
+    assert browser.evaluate("document.querySelector('.vega svg text').getBoundingClientRect().width > 0")
     assert browser.evaluate("document.querySelector('pre').textContent.includes('<img src=x')")
 
 
@@ -230,3 +257,101 @@ def test_predicted_frames_are_marked(browser: Browser, page: Path) -> None:
         "return document.querySelectorAll('.screen.predicted').length; })"
     )
     assert [browser.evaluate(f"{marked}({frame})") for frame in (11, 12, 15)] == [0, 4, 4]
+
+
+def opened(browser: Browser) -> str:
+    """The title of the dialog that is open, or nothing."""
+    title = "document.getElementById('clip-title').textContent"
+    return str(browser.evaluate(f"document.getElementById('clip').open ? {title} : ''"))
+
+
+def click(browser: Browser, element: str) -> None:
+    """With the mouse, in the middle of an element that is scrolled into view."""
+    x, y = browser.evaluate(
+        f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center', behavior: 'instant'}}); "
+        "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+    )
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+
+def test_a_point_opens_its_clip_and_escape_closes_it(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    point = "[...document.querySelectorAll('.vega[data-clips=motion] .mark-symbol path')]"
+    assert browser.evaluate(f"{point}.length") == 4
+    click(browser, f"{point}[0]")
+    browser.wait_for("document.getElementById('clip').open", True)
+    assert re.fullmatch(r"Track \d+", opened(browser))
+    painted = "document.getElementById('clip-original').getContext('2d').getImageData(144, 144, 1, 1).data[3]"
+    browser.wait_for(painted, 255)
+    first = browser.evaluate("document.getElementById('clip-original').toDataURL()")
+    browser.wait_for(f"document.getElementById('clip-original').toDataURL() !== {json.dumps(first)}", True)  # it plays
+    assert browser.evaluate("document.getElementById('clip-facts').textContent.includes('classifier on codes')")
+    for _ in range(20):  # the keyboard does not leave the dialog
+        for kind in ("keyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        inside = "document.activeElement === document.body || !!document.activeElement.closest('#clip')"
+        assert browser.evaluate(inside)
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key="Escape", code="Escape", windowsVirtualKeyCode=27)
+    browser.wait_for("document.getElementById('clip').open", False)
+    assert [event for event in browser.events if event.get("method") in FAULTS] == []
+
+
+def test_a_gallery_opens_its_clips_in_turn_and_one_that_is_absent_says_so(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.evaluate("document.querySelectorAll('.gallery button')[3].click()")
+    assert opened(browser) and browser.evaluate("document.getElementById('clip-body').hidden")
+    assert "not in this page: it holds 3 of 4" in browser.evaluate("document.getElementById('clip-absent').textContent")
+    browser.evaluate("document.getElementById('clip-after').click()")
+    assert browser.evaluate("document.getElementById('clip-place').textContent").startswith("1 of 4")
+    browser.wait_for("document.getElementById('clip-body').hidden", False)
+    browser.wait_for("document.getElementById('clip-text').textContent.includes('<b>1</b>')", True)
+    browser.evaluate("document.getElementById('clip').close()")
+    form = "document.querySelector('.finder')"
+    browser.evaluate(f"{form}.elements.track.value = '987654'; {form}.requestSubmit()")
+    assert "There is no test clip" in browser.evaluate("document.getElementById('clip-absent').textContent")
+
+
+def test_a_legend_hides_its_class_and_a_selection_lists_its_tracks(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.evaluate("document.querySelector('.linked .legend button').click()")
+    points = "document.querySelectorAll('.linked .mark-symbol path').length"
+    browser.wait_for(points, 3)
+    browser.evaluate("document.querySelector('.linked .legend button').click()")
+    browser.wait_for(points, 4)
+    browser.evaluate("document.querySelector('.linked .vega').scrollIntoView({block: 'center', behavior: 'instant'})")
+    x, y, wide, high = browser.evaluate(
+        "(() => { const b = document.querySelector('.linked .vega svg').getBoundingClientRect(); "
+        "return [b.x, b.y, b.width, b.height]; })()"
+    )
+    corners = (x + 9, y + 9), (x + wide / 2, y + high / 2), (x + wide - 9, y + high - 9)
+    moves = (("mouseMoved", 0, 0), ("mousePressed", 0, 1), ("mouseMoved", 1, 1), ("mouseMoved", 2, 1),
+             ("mouseReleased", 2, 0))
+    for kind, corner, buttons in moves:
+        across, down = corners[corner]
+        browser.call("Input.dispatchMouseEvent", type=kind, x=across, y=down, button="left" if buttons else "none",
+                     buttons=buttons, clickCount=1)
+    browser.wait_for("document.querySelector('.picked b').textContent", "4 selected")
+    assert len(browser.evaluate("document.querySelector('.picked textarea').value").split()) == 4
+
+
+def test_everything_has_a_name_and_dark_and_print_stand(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    nameless = (
+        "[...document.querySelectorAll('button, input, select, textarea, a, img, canvas, [role=img]')]"
+        ".filter(e => !(e.getAttribute('aria-label') || e.getAttribute('alt') || e.textContent.trim() || "
+        "(e.labels && e.labels.length))).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert browser.evaluate(nameless) == []
+    repeated = "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, i, all) => all.indexOf(id) !== i)"
+    assert browser.evaluate(repeated) == []
+    levels = browser.evaluate("[...document.querySelectorAll('main :is(h1, h2, h3, h4)')].map(e => +e.tagName[1])")
+    assert levels[0] == 1 and levels.count(1) == 1
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    light = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    browser.call("Emulation.setEmulatedMedia", features=features)
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[])
+    assert browser.evaluate("getComputedStyle(document.querySelector('.top')).display") == "none"
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])

@@ -7,7 +7,9 @@ for reading: metrics/, plots/ and plots/report.html inside it.
 """
 
 import argparse
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import overlay, read_yaml
 
 MARK = ".kinetoken-clone"  # only a folder that holds it is ever replaced
+PROVENANCE = re.compile(rb'<section id="provenance">.*?</section>', re.DOTALL)
 
 
 def clone(source: Path, folder: Path, *, revision: str | None = None, profile: str = "profiles/smoke.yaml") -> None:
@@ -124,8 +127,15 @@ def output_hashes(root: Path) -> dict[str, str]:
     for _, out in recorded_outputs(root):
         path = root / out["path"]
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        hashes |= {file.relative_to(root).as_posix(): hash_path(file) for file in files}
+        hashes |= {file.relative_to(root).as_posix(): _hash(file) for file in files}
     return hashes
+
+
+def _hash(file: Path) -> str:
+    """Of a page without its provenance, which tells how long each stage took."""
+    if file.suffix != ".html":
+        return hash_path(file)
+    return hashlib.sha256(PROVENANCE.sub(b"", file.read_bytes())).hexdigest()
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A codebook as a map: one cell an entry, the darker the oftener it occurs, on a log scale; dead ones stand out."""
+"""A codebook as a map: a cell an entry, the stronger the oftener it occurs, on a log scale; dead ones stand out."""
 
 import math
 from collections.abc import Sequence

@@ -4,18 +4,24 @@ A page's own template extends page.html.j2 (blocks title, style and body) and dr
 and of `pictures` with the macros of parts.html.j2. All text is escaped.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(folder: Path, template: str, content: Mapping[str, Any], *, plays: bool = False) -> str:
+def render(
+    folder: Path, template: str, content: Mapping[str, Any], *, plays: bool = False, charts: bool = False
+) -> str:
     """The template of `folder` filled with `content`, as HTML text: the same for the same content.
 
     plays: the page has clips (the macros `cards` and `player`) and the script that moves them; without it the page
-    forbids all scripts. Raises jinja2.UndefinedError for a name that `content` does not hold.
+    forbids all scripts. charts: it has charts of `vega` too, and the one script that draws them.
+    Raises jinja2.UndefinedError for a name that `content` does not hold.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -23,4 +29,9 @@ def render(folder: Path, template: str, content: Mapping[str, Any], *, plays: bo
         loader=FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**content, plays=plays)
+    drawing: dict[str, Any] = {"vega": "", "chart_config": "{}"}
+    if charts:
+        from kinetoken.charts import vega
+
+        drawing = {"vega": Markup(vega.script()), "chart_config": Markup(json.dumps(vega.CONFIG))}
+    return environment.get_template(template).render(**content, **drawing, plays=plays)

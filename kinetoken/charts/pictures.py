@@ -41,6 +41,6 @@ def picture(path: Path, title: str, caption: str, *, widest: int = WIDEST, clear
     image = Image.fromarray(pixels)
     image = image.reduce(-(-image.width // widest))
     content = io.BytesIO()
-    image.save(content, format="WEBP", quality=QUALITY, method=6)
+    image.save(content, format="WEBP", quality=QUALITY, method=4)
     encoded = base64.b64encode(content.getvalue()).decode("ascii")
     return Picture(title, caption, f"data:image/webp;base64,{encoded}", image.width, image.height)

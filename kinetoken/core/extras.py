@@ -6,10 +6,13 @@ from contextlib import contextmanager
 from kinetoken.core.errors import UserError
 
 EXTRAS = {  # package as it is imported → extra of pyproject.toml
-    "PIL": "pipeline", "dvc": "pipeline", "dvclive": "pipeline", "huggingface_hub": "pipeline",
+    "PIL": "pipeline", "altair": "pipeline", "dvc": "pipeline", "dvclive": "pipeline", "huggingface_hub": "pipeline",
     "matplotlib": "pipeline", "rich": "pipeline", "ruamel": "pipeline", "timm": "pipeline", "torchvision": "pipeline",
+    "vl_convert": "pipeline",
     "h5py": "formats", "zarr": "formats",
     "httpx2": "llm", "openai": "llm", "sympy": "llm",
+    "fastapi": "serve", "prometheus_client": "serve", "pydantic": "serve", "python_multipart": "serve",
+    "uvicorn": "serve",
 }
 
 

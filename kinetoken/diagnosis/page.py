@@ -26,7 +26,8 @@ MOST_MAPS = 16
 POINTS = {"pixels": "pixels", "latents": "latents", "codes": "codes", "codes_pooled": "averaged codes"}
 PLOTS = (  # table of the report, title, about, size of the drawings, what draws them
     ("positions", "Where the codebook is used",
-     "Perplexity of the codes at each position of the grid: the darker, the more codes. One that never changes has 1.",
+     "Perplexity of the codes at each position of the grid: the stronger the colour, the more codes. One that never "
+     "changes has 1.",
      "tiny", figures.usage_figures),
     ("levels", "How often each level is used", "Share of tokens at each level of each channel.", "small",
      figures.level_figures),

@@ -1,5 +1,6 @@
 """A folder of videos written as a clip store."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from kinetoken.core.progress import Progress
 from kinetoken.footage.folder import Video, VideoDataset, find_videos, read_clips
 from kinetoken.scenes.clips import Clips, Pixels, shard_path, write_shard
 
-SAID = 12  # notes of single videos that are said one by one
+SAID = 12  # kinds of notes that are said
 
 
 def import_folder(folder: Path, params: VideoDataset, store: Path, progress: Progress) -> int:
@@ -60,10 +61,11 @@ def _write(
 
 
 def _say(notes: list[str], rates: Counter[float], progress: Progress) -> None:
-    for note in notes[:SAID]:
-        progress.say(note)
-    if len(notes) > SAID:
-        progress.say(f"and {len(notes) - SAID} more notes of this kind")
+    kinds = Counter(re.sub(r"last \d+ frames?", "last frames", note.split(": ", 1)[1]) for note in notes)
+    for kind, count in kinds.most_common(SAID):
+        progress.say(f"{count} video{'s' if count > 1 else ''}: {kind}")
+    if len(kinds) > SAID:
+        progress.say(f"and {len(kinds) - SAID} more kinds of notes")
     if len(rates) > 1:
         met = ", ".join(f"{rate:g}" for rate in sorted(rates))
         progress.say(f"videos have {met} frames a second; set footage.fps to bring them to one rate")

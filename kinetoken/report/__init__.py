@@ -1,1 +1,1 @@
-"""One page that tells what a run found: read, drawn as inline SVG and sprite strips, put together by Jinja2."""
+"""One page that tells what a run found: read, drawn as charts that lead to clips, put together by Jinja2."""

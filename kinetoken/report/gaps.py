@@ -16,8 +16,9 @@ class NotRun:
 
 # stages of the pipeline: a missing table of numbers means that the stage has not run
 RUNNABLE = (
-    "train_tokenizer", "train_baselines", "diagnose_codes", "train_classifier", "train_position", "train_predictor",
-    "train_generator", "train_i3d_magvit", "train_gasm_cast", "detect_persistence", "describe_motion",
+    "train_tokenizer", "train_baselines", "diagnose_codes", "train_classifier", "explain_classifier", "train_position",
+    "train_predictor", "train_generator", "train_i3d_magvit", "train_gasm_cast", "detect_persistence",
+    "describe_motion",
 )
 EXTRACTORS = ("magvit", "transformer", "i3d_causal", "slowfast_causal")  # of detect_persistence
 

@@ -27,6 +27,7 @@ GROUPS = {
     "train_tokenizer": "Reconstruction",
     "train_baselines": "Class from other inputs than codes, for comparison",
     "train_classifier": "Class from codes",
+    "explain_classifier": "Which tokens carried the class",
     "train_position": "Ball position from codes",
     "train_predictor": "Predicting frames",
     "train_generator": "Generating clips",
@@ -64,6 +65,18 @@ WORDS = {
     "train_classifier.pooling.spatial_mean.accuracy": Meaning(
         "The same codes and classifier, but the codes of each time slice are averaged over space.", FREQUENT,
         "position kept",
+    ),
+    "explain_classifier.on_ball.attributed": Meaning(
+        "Share of the classifier's attributions (integrated gradients) that lies on tokens which meet the ball.",
+        "equal attributions everywhere",
+    ),
+    "explain_classifier.deletion.attributed": Meaning(
+        "Accuracy of the same classifier when the tokens with the largest attributions are replaced by an average, as "
+        "many as meet the ball. Lower is better.", "as many random tokens replaced",
+    ),
+    "explain_classifier.rank_correlation.random_weights": Meaning(
+        "Rank correlation of absolute attributions with those of an untrained network, over the tokens of a clip. It "
+        "should be low.", "unrelated attributions",
     ),
     "train_position.error_px": Meaning("Distance to the ball's true centre in the image.", MEAN_POSITION),
     "train_position.error_depth_percent": Meaning(

@@ -7,11 +7,15 @@ from typing import Any
 from kinetoken.charts.page import render
 from kinetoken.charts.parts import Figure, number_rows
 from kinetoken.charts.sprites import Card
+from kinetoken.charts.vega import legend_list
 from kinetoken.report import persistence, sections
+from kinetoken.report.collecting import CLASSIFIER, TWO_STREAMS, cells
+from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
 from kinetoken.report.gaps import not_run
-from kinetoken.report.headline import BuildReport, answer, chain, headline_rows
+from kinetoken.report.headline import BuildReport, answer, averages, chain, first_rows, head, headline_rows
+from kinetoken.report.provenance import Provenance
 from kinetoken.report.results import Results
-from kinetoken.report.words import words
+from kinetoken.report.words import ladder_figure, words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -22,36 +26,67 @@ class Samples:
 
     reconstructions: list[Card] = field(default_factory=list)
     predictions: list[Card] = field(default_factory=list)
+    worst_predictions: list[Card] = field(default_factory=list)
+    predicted: int = 0  # clips among which the worst predictions were looked for
     generations: list[Card] = field(default_factory=list)
     descriptions: list[dict[str, Any]] = field(default_factory=list)  # those shown
     described: list[dict[str, Any]] = field(default_factory=list)  # the whole file
     reasons: list[dict[str, Any]] = field(default_factory=list)  # early decisions in words, those shown
+    exhibition: Exhibition = field(default_factory=Exhibition)
     frames: int = 16
     fps: float = 16.0
 
 
-def render_page(results: Results, samples: Samples, params: BuildReport, *, gpu: bool) -> str:
+def render_page(
+    results: Results, samples: Samples, params: BuildReport, *, gpu: bool, provenance: Provenance | None = None
+) -> str:
     """The whole page as HTML text. Raises UserError for a plot table or a verdict that is damaged."""
-    verdict = results.verdict()
-    figures, classes = sections.embeddings(results)
+    rows = headline_rows(results, params.marks)
     content = {
-        "answer": answer(results), "chain": chain(results), "rows": headline_rows(results, params.marks),
-        "verdict": verdict, "samples": samples,
-        "confusion": sections.confusion(results, "train_classifier/confusion.csv"),
-        "reading": present(sections.prefix(results), sections.reliability(results)) + sections.errors_by_frame(results),
-        "words": words(results, samples.described), "forms": sections.confusion(results, "describe_motion/forms.csv"),
-        "two_streams": sections.confusion(results, "train_i3d_magvit/confusion.csv"),
-        "forecasts": sections.forecasts(results),
-        "actions": sections.confusion(results, "train_gasm_cast/confusion.csv"),
-        "early": persistence.early_decisions(results, params.descriptions),
-        "horizons": sections.horizons(results), "embeddings": figures, "classes": classes,
-        "usage": sections.usage(results), "vitals": sections.vitals(results),
+        "answer": answer(results), "chain": chain(results), "head": head(results), "averages": averages(results),
+        "rows": rows, "first": first_rows(rows), "verdict": results.verdict(),
+        "samples": samples, "exhibition": samples.exhibition, "provenance": provenance or Provenance(),
+        **charts(results, samples.exhibition),
+        "early": persistence.early_decisions(results, params.descriptions), "words": words(results, samples.described),
         "scores": sections.score_table(results, "train_generator/scores.csv"),
-        "curves": sections.training_curves(results), "gaps": not_run(results, gpu=gpu),
+        "laws": sections.score_table(results, "train_generator/laws.csv"), "savings": sections.savings(results),
+        "vitals": sections.vitals(results), "gaps": not_run(results, gpu=gpu),
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
+        "ladder_figure": ladder_figure, "legend_list": legend_list,
     }
     # what is missing is known only now, when everything has asked for its file
-    return render(TEMPLATES, "report.html.j2", {**content, "missing": tuple(results.missing)}, plays=True)
+    return render(
+        TEMPLATES, "report.html.j2", {**content, "missing": tuple(results.missing)}, plays=True, charts=True
+    )
+
+
+def charts(results: Results, exhibition: Exhibition) -> dict[str, Any]:
+    """Everything that is drawn, by the name that the template uses."""
+    embeddings, classes, _ = sections.embeddings(results)
+    features, actions = sections.features(results)
+    motion = exhibition.sets.get(MOTION)
+
+    def confusion(title: str, stage: str, column: str = "") -> Figure | None:
+        found = sections.confusion(results, f"{stage}/confusion.csv")
+        if found is None:
+            return None
+        tracks = cells(motion, column)
+        return sections.confusion_figure(title, found, MOTION if tracks else "", tracks)
+
+    forms = sections.confusion(results, "describe_motion/forms.csv")
+    return {
+        "embeddings": embeddings, "classes": classes, "usage": sections.usage(results),
+        "confusion": confusion("Which classes are confused?", "train_classifier", CLASSIFIER),
+        "reading": present(sections.prefix(results), sections.reliability(results)),
+        "positions": sections.errors_by_frame(results),
+        "two_streams": confusion("Which classes are confused?", "train_i3d_magvit", TWO_STREAMS),
+        "forecasts": sections.forecasts(results), "horizons": sections.horizons(results),
+        "actions": confusion("Which actions are confused?", "train_gasm_cast"),
+        "features": features, "action_names": actions, "pictures": sections.pictures(results),
+        "action_reading": present(sections.reliability(results, "train_gasm_cast")),
+        "forms": None if forms is None else sections.confusion_figure("Which law do the equations obey?", forms),
+        "curves": sections.training_curves(results), "MOTION": MOTION, "CANDIDATES": CANDIDATES,
+    }
 
 
 def present(*figures: Figure | None) -> list[Figure]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kinetoken.charts.parts import Confusion, Figure, Table
+from kinetoken.charts.parts import Figure, Table
 from kinetoken.charts.pictures import Picture
 from kinetoken.report import persistence_charts as charts
 from kinetoken.report.headline import shown
@@ -41,7 +41,7 @@ class EarlyDecisions:
     controls: Sequence[Control]
     operating: Figure | None
     frames: Figure | None
-    confusions: Mapping[str, Confusion]  # by extractor, as is attention
+    confusions: Mapping[str, Figure]  # by extractor, as is attention
     attention: Mapping[str, Figure]
     groups: Sequence[Table]
     pictures: Sequence[Picture]

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinetoken.charts import svg
-from kinetoken.charts.parts import Confusion, Figure
+from kinetoken.charts import svg, vega
+from kinetoken.charts.parts import Figure
 from kinetoken.charts.pictures import Picture, picture
 from kinetoken.charts.svg import Series
+from kinetoken.report.exhibits import CANDIDATES
 from kinetoken.report.persistence_numbers import CHANCE, REFERENCE, STAGE
 from kinetoken.report.results import Results
-from kinetoken.report.sections import counted
+from kinetoken.report.sections import chart, confusion_figure, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +41,12 @@ def operating(results: Results) -> Figure | None:
     series.sort(key=lambda one: one.points)  # on top
     bounds = (CHANCE, 1.0) if table["accuracy"].min() > CHANCE - ROOM else None
     ticks = [tick for tick in svg.nice_ticks(0.0, table["frames"].max(), TICKS) if tick <= table["frames"].max()]
-    drawing = svg.line_chart(
-        series, "frames watched, mean", "accuracy", bounds=bounds, x_ticks=ticks, size=svg.WIDE
-    )
     about = ("Dashed: all tracks are decided at one fixed frame. Lines: each track stops at a confidence, from low to "
              "high. Large dots: the thresholds chosen on validation tracks.")
-    return Figure("Accuracy over frames watched", drawing, about + _fixed_time(table, names), wide=True)
+    return chart(
+        "Accuracy over frames watched", series, "frames watched, mean", "accuracy", about + _fixed_time(table, names),
+        wide=True, bounds=bounds, ticks=ticks, height=300,
+    )
 
 
 def _fixed_time(table: "pd.DataFrame", names: Sequence[str]) -> str:
@@ -65,18 +66,34 @@ def decisions(results: Results) -> "pd.DataFrame | None":
 
 
 def decision_frames(decisions: "pd.DataFrame") -> Figure:
-    """When decisions fall."""
-    series = []
+    """When decisions fall. A bar leads to its clips, those that were decided wrongly first."""
+    series, tracks = [], {}
     for place, name in enumerate(_in_order(decisions)):
         frames = decisions["frames"][decisions["extractor"] == name]
-        at, tracks = np.unique(frames, return_counts=True)
-        series.append(Series(name, at.tolist(), (100 * tracks / len(frames)).tolist(), colour=place))
-    return Figure("When are decisions made?", svg.bar_chart(series, "frame of the decision", "% of test tracks"))
+        at, counts = np.unique(frames, return_counts=True)
+        series.append(Series(name, at.tolist(), (100 * counts / len(frames)).tolist(), colour=place))
+        rows = decisions[decisions["extractor"] == name]
+        if "track_id" in rows:
+            right = rows["actual"].astype(str) == rows["predicted"].astype(str)
+            for frame, group in rows.assign(right=right).sort_values("right", kind="stable").groupby("frames"):
+                tracks[name, float(frame)] = group["track_id"].astype(int).tolist()
+    spec = vega.bar_spec(series, "frame of the decision", "% of test tracks", tracks=tracks if tracks else None)
+    title = "When are decisions made?"
+    drawing = vega.shown(spec, f"{title} Share of test tracks by frame", series, clips=CANDIDATES if tracks else "")
+    return Figure(title, drawing, "A click on a bar opens its clips.")
 
 
-def confusions(decisions: "pd.DataFrame") -> dict[str, Confusion]:
+def confusions(decisions: "pd.DataFrame") -> dict[str, Figure]:
     """Of each extractor."""
-    return {name: counted(decisions[decisions["extractor"] == name]) for name in _in_order(decisions)}
+    return {name: _confusion(name, decisions[decisions["extractor"] == name]) for name in _in_order(decisions)}
+
+
+def _confusion(name: str, rows: "pd.DataFrame") -> Figure:
+    tracks: dict[tuple[str, str], list[int]] = {}
+    if "track_id" in rows:
+        for row in rows.to_dict("records"):
+            tracks.setdefault((str(row["actual"]), str(row["predicted"])), []).append(int(row["track_id"]))
+    return confusion_figure(f"What {name} decides", counted(rows), CANDIDATES if tracks else "", tracks or None)
 
 
 def attention(results: Results) -> dict[str, Figure]:
@@ -93,10 +110,9 @@ def attention(results: Results) -> dict[str, Figure]:
             share = 100 * np.histogram(rows["attention"], edges)[0] / max(len(rows), 1)
             middles = (edges[1:] + edges[:-1]) / 2
             series.append(Series(str(kind), middles.tolist(), share.tolist(), colour=place))
-        drawing = svg.bar_chart(
-            series, "attention on the candidate relative to uniform", "% of tracks", rule=(1.0, "uniform = 1"),
-            size=svg.HALF,
-        )
+        x = "attention on the candidate relative to uniform"
+        spec = vega.bar_spec(series, x, "% of tracks", rule=(1.0, "uniform = 1"))
+        drawing = vega.shown(spec, f"Attention of {name} on the candidate", series)
         figures[name] = Figure(f"Attention of {name}", drawing)
     return figures
 
@@ -116,7 +132,7 @@ def cost(results: Results) -> Picture | None:
     """The stage's own figure, which also holds how the compute is spread."""
     path = results.file(f"{STAGE}/efficiency.png")
     about = "Accuracy over frames, frames of decisions, and the share of a whole clip's multiply-adds that they used"
-    return None if path is None else picture(path, "Frames, accuracy and compute", about, widest=2 * svg.WIDE[0])
+    return None if path is None else picture(path, "Frames, accuracy and compute", about, widest=1480)
 
 
 def _of_extractors(results: Results, name: str, columns: Sequence[str]) -> "pd.DataFrame | None":

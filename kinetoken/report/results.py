@@ -23,6 +23,7 @@ STAGES = {
     "train_baselines": "train_baselines/numbers.csv",
     "diagnose_codes": "diagnose_codes/numbers.csv",
     "train_classifier": "train_classifier/numbers.csv",
+    "explain_classifier": "explain_classifier/numbers.csv",
     "train_position": "train_position/numbers.csv",
     "train_predictor": "train_predictor/numbers.csv",
     "train_generator": "train_generator/numbers.csv",

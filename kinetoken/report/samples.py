@@ -65,8 +65,9 @@ def reconstruction_cards(clips: Clips, decoded: Pixels, background: Floats) -> l
         path = trail(rebuilt, background)
         cards.append(Card(
             f"{clips.label[row]}, track {track}", f"{psnr_db(original, rebuilt):.1f} dB",
-            [sprite(original, "original"), sprite(rebuilt, "decoded from codes"),
-             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}"), sprite(path, "path, from codes")],
+            [sprite(original, "original"), sprite(rebuilt, "decoded from codes", lossless=False),
+             sprite(stronger, f"difference ×{DIFFERENCE_GAIN}", lossless=False),
+             sprite(path, "path, from codes", lossless=False)],
         ))
     return cards
 
@@ -82,16 +83,26 @@ def prediction_cards(clips: Clips, decoded: Pixels, predicted: Pixels, past: int
         off = apart_px(pixels[-1], original[len(pixels) - 1], background)
         cards.append(Card(
             f"{clips.label[row]}, track {track}", f"{off:.1f} px off in frame {len(pixels)}",
-            [sprite(original, "original"), sprite(decoded[row], "decoded from codes"),
-             sprite(pixels, "predicted", past), sprite(trail(pixels, background), "path, predicted")],
+            [sprite(original, "original"), sprite(decoded[row], "decoded from codes", lossless=False),
+             sprite(pixels, "predicted", past, lossless=False),
+             sprite(trail(pixels, background), "path, predicted", lossless=False)],
         ))
     return cards
+
+
+def furthest(clips: Clips, predicted: Pixels, background: Floats, count: int) -> NDArray[np.intp]:
+    """Rows of the clips whose last predicted frame has the ball furthest from its place, the worst first."""
+    last = predicted.shape[1] - 1
+    off = [apart_px(predicted[row, last], clips.pixels[row, last], background) for row in range(len(predicted))]
+    return np.argsort(-np.array(off), kind="stable")[:count]
 
 
 def generation_cards(made: dict[str, dict[str, Pixels]]) -> list[Card]:
     """prior → asked class → (N, T, H, W, 3): a card for each."""
     return [
-        Card(label, prior.replace("_", " "), [sprite(one, f"sample {i + 1}") for i, one in enumerate(pixels)])
+        Card(label, prior.replace("_", " "), [
+            sprite(one, f"sample {i + 1}", lossless=False) for i, one in enumerate(pixels)
+        ])
         for prior, by_class in made.items() for label, pixels in by_class.items()
     ]
 

@@ -1,26 +1,33 @@
 """Charts and tables of the page from the plot tables of a run; None where a table is not there."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
-from kinetoken.charts import svg
+from kinetoken.charts import svg, vega
 from kinetoken.charts.parts import Confusion, Figure, Vital
+from kinetoken.charts.pictures import Picture, picture
 from kinetoken.charts.svg import Series
-from kinetoken.diagnosis.figures import embedded_classes, embedding_figures, usage_figures
+from kinetoken.report.exhibits import MOTION
 from kinetoken.report.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CURVES = (
-    "train_tokenizer", "train_baselines", "train_classifier", "train_position", "train_predictor", "train_i3d_magvit",
-    "detect_persistence",
+    "train_tokenizer", "train_baselines", "train_classifier", "train_position", "train_predictor", "train_generator",
+    "train_i3d_magvit", "train_gasm_cast", "detect_persistence",
 )
 EVERY_CLASS = "all"  # rows of horizon.csv that are no single class
 ERROR_AHEAD = "px from the true centre"
 SHARE_OF_EXTENT = "% of the track's extent"
 MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
+WIDE_CLASSES = 7  # a matrix of more classes takes the whole width
+LEAST_CELL, NAMES = 26, 330  # px of a column of a wide matrix, and of its names
+PANELS = {"codes": "codes", "codes_pooled": "averaged codes"}
+ACTIONS = "actions"  # clips that the page does not hold
 
 
 VITALS = (
@@ -38,10 +45,11 @@ def vitals(results: Results) -> list[Vital]:
     """Usage, rank and information of the codes, each between the ends of its scale."""
     found = []
     for key, name, about in VITALS:
-        value, *ends = (results.number("diagnose_codes", key + end) for end in ("", "_floor", "_ceiling"))
+        value, *bounds = (results.number("diagnose_codes", key + end) for end in ("", "_floor", "_ceiling"))
         if value is not None:
-            low, high = ("" if end is None else svg.short(end) for end in ends)
-            found.append(Vital(name, f"{value:.3g}", f"{low} … {high}" if low or high else "", about))
+            low, high = ("" if end is None else f"{end:.2g}" for end in bounds)
+            ends = f"possible: {low or '0'} to {high or 'no limit'}" if low or high else ""
+            found.append(Vital(name, f"{value:.3g}", ends, about))
     return found
 
 
@@ -80,31 +88,77 @@ def _curve(table: "pd.DataFrame", column: str) -> Figure:
     for place, (model, rows) in enumerate(table.groupby("model", sort=True)):
         kept = rows[rows[column].notna()]
         lines.append(Series(str(model), kept["epoch"].tolist(), kept[column].tolist(), colour=place))
-    values = np.array([value for line in lines for value in line.y])
-    log = bool((values > 0).all() and values.max() > 20 * values.min())
-    name = column.replace("_", " ")
-    return Figure(name, svg.line_chart(lines, "epoch", name, log=log))
+    return chart(column.replace("_", " "), lines, "epoch", column.replace("_", " "), log=spans_decades(lines))
+
+
+def chart(
+    title: str, lines: Sequence[Series], x: str, y: str, caption: str = "", *, wide: bool = False, **look: Any  # noqa: ANN401
+) -> Figure:
+    """Lines over shared axes; `look` as of `vega.line_spec`."""
+    drawing = vega.shown(vega.line_spec(lines, x, y, **look), f"{title}: {y} over {x}", lines)
+    return Figure(title, drawing, caption, wide)
+
+
+def spans_decades(lines: Sequence[Series]) -> bool:
+    """Whether the values are positive and so far apart that a linear scale would squash the lower ones."""
+    values = np.array([value for line in lines for value in line.y if np.isfinite(value)])
+    return bool(len(values) and (values > 0).all() and values.max() > 20 * values.min())
+
+
+def confusion_figure(
+    title: str, found: Confusion, clips: str = "", tracks: Mapping[tuple[str, str], Sequence[int]] | None = None,
+) -> Figure:
+    """Actual by predicted class. Cells lead to clips, with the mouse in the picture, with the keyboard in its table."""
+    wide = len(found.classes) > WIDE_CLASSES
+    least = NAMES + LEAST_CELL * len(found.classes) if wide else 0
+    drawing = vega.shown(
+        vega.confusion_spec(found, tracks), f"{title} Clips by actual and predicted class; a table with the same "
+        "numbers follows.", clips=clips, least=least,
+    )
+    return Figure(title, drawing + _table(found, clips, tracks), "", wide)
+
+
+def _table(found: Confusion, clips: str, tracks: Mapping[tuple[str, str], Sequence[int]] | None) -> Markup:
+    head = Markup("").join(Markup("<th scope=\"col\">{}</th>").format(name) for name in found.classes)
+    rows = []
+    for actual, counts in zip(found.classes, found.counts, strict=False):
+        cells = [_cell_of(count, clips, (tracks or {}).get((actual, predicted), ()) if actual != predicted else ())
+                 for predicted, count in zip(found.classes, counts, strict=True)]
+        rows.append(Markup("<tr><th scope=\"row\">{}</th>{}</tr>").format(actual, Markup("").join(cells)))
+    return Markup(
+        "<details class=\"plainly\"><summary>As a table</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+        "aria-label=\"Counts\"><table class=\"plain\"><thead><tr><td>actual ↓ predicted →</td>{}</tr></thead>"
+        "<tbody>{}</tbody></table></div></details>"
+    ).format(head, Markup("").join(rows))
+
+
+def _cell_of(count: int, clips: str, tracks: Sequence[int]) -> Markup:
+    if not tracks:
+        return Markup("<td class=\"n\">{}</td>").format(count)
+    return Markup("<td class=\"n\"><button type=\"button\" class=\"link\" data-open=\"{}\" data-tracks=\"{}\">{} "
+                  "<span class=\"unseen\">clips, open</span></button></td>").format(
+        clips, " ".join(map(str, tracks)), count)
 
 
 def prefix(results: Results) -> Figure | None:
     """Accuracy by the number of time slices read."""
     table = results.table("train_classifier/prefix.csv", ("slices", "accuracy"))
-    if table is None:
+    if table is None or table.empty:
         return None
     lines = _lines(table, "pooling", "slices", "accuracy")
     ticks = sorted(set(table["slices"]))
-    drawing = svg.line_chart(lines, "time slices read", "accuracy", bounds=(0, 1), x_ticks=ticks)
-    return Figure("Accuracy by the number of slices read", drawing)
+    title = "Accuracy by the number of slices read"
+    return chart(title, lines, "time slices read", "accuracy", bounds=(0, 1), ticks=ticks)
 
 
-def reliability(results: Results) -> Figure | None:
+def reliability(results: Results, stage: str = "train_classifier") -> Figure | None:
     """Accuracy over confidence in bins of equal mass."""
-    table = results.table("train_classifier/reliability.csv", ("confidence", "accuracy"))
-    if table is None:
+    table = results.table(f"{stage}/reliability.csv", ("confidence", "accuracy"))
+    if table is None or table.empty:
         return None
     lines = _lines(table, "pooling", "confidence", "accuracy")
-    drawing = svg.line_chart(lines, "confidence", "accuracy", bounds=(0, 1), diagonal=True)
-    return Figure("Calibration", drawing, "On the dashed line, confidence equals accuracy.")
+    about = "On the dashed line, confidence equals accuracy."
+    return chart("Calibration", lines, "confidence", "accuracy", about, bounds=(0, 1), diagonal=True)
 
 
 def horizons(results: Results) -> list[Figure]:
@@ -121,12 +175,13 @@ def horizons(results: Results) -> list[Figure]:
         for place, name in enumerate(sorted(rows_of, key=lambda name: (name not in learned, name)))
     ]
     ticks = sorted(set(table["step"]))
-    figures = [Figure("Error by frames ahead", svg.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks))]
+    about = "Dashed: baselines and upper bounds. " + ("Logarithmic scale." if spans_decades(lines) else "")
+    figures = [chart("Error by frames ahead", lines, "frames ahead", ERROR_AHEAD, about.strip(), ticks=ticks,
+                     log=spans_decades(lines))]
     if learned:
         best = min(sorted(learned), key=lambda name: rows_of[name]["centroid_error_px"].mean())
         lines = _lines(by_class[by_class["model"] == best], "class", "step", "centroid_error_px")
-        drawing = svg.line_chart(lines, "frames ahead", ERROR_AHEAD, x_ticks=ticks)
-        figures.append(Figure(f"{best}, by class", drawing))
+        figures.append(chart(f"{best}, by class", lines, "frames ahead", ERROR_AHEAD, ticks=ticks))
     return figures
 
 
@@ -163,33 +218,107 @@ def forecasts(results: Results) -> list[Figure]:
     ]
     classes = _lines(by_class[by_class["forecast"] == own], "class", "step", measure)
     about = "Baselines extrapolate the true past. The network predicts from frames and codes."
-    drawn = [svg.line_chart(each, "frames ahead", SHARE_OF_EXTENT, x_ticks=ticks) for each in (lines, classes)]
-    return [Figure("Error by frames ahead", drawn[0], about), Figure("The same by class", drawn[1])]
+    return [
+        chart("Error by frames ahead", lines, "frames ahead", SHARE_OF_EXTENT, about, ticks=ticks),
+        chart("The same by class", classes, "frames ahead", SHARE_OF_EXTENT, ticks=ticks),
+    ]
 
 
 def errors_by_frame(results: Results) -> list[Figure]:
     """Of the position head: errors across and in depth over the clip's frames."""
     columns = {"error_px": "px", "error_depth_percent": "% of depth"}
     table = results.table("train_position/error_by_frame.csv", ("frame", *columns))
-    if table is None:
+    if table is None or table.empty:
         return []
     titles = {"error_px": "Error of the ball's position by frame", "error_depth_percent": "Error of its depth by frame"}
     return [
-        Figure(titles[column], svg.line_chart(_lines(table, "split", "frame", column), "frame", unit))
+        chart(titles[column], _lines(table, "split", "frame", column), "frame", unit)
         for column, unit in columns.items()
     ]
 
 
-def embeddings(results: Results) -> tuple[list[Figure], list[str]]:
-    """One scatter a panel of the embedding, coloured by class, and the classes in the order of their colours."""
+def embeddings(results: Results) -> tuple[list[Figure], list[str], list[int]]:
+    """A scatter for each features and method, the classes in the order of their colours, and the tracks shown."""
     table = results.table("diagnose_codes/embedding.csv", ("features", "method", "x", "y", "class"))
-    return ([], []) if table is None else (embedding_figures(table), embedded_classes(table))
+    if table is None or table.empty:
+        return [], [], []
+    classes = sorted(set(table["class"].astype(str)))
+    figures = []
+    for (features, method), panel in table.groupby(["features", "method"], sort=False):
+        title = f"{PANELS.get(str(features), str(features))}, {method}"
+        drawing = vega.shown(vega.point_spec(points(panel), classes), f"{title}: test clips by class", clips=MOTION)
+        figures.append(Figure(title, drawing))
+    return figures, classes, table["track_id"].unique().tolist() if "track_id" in table else []
+
+
+def points(table: "pd.DataFrame", x: str = "x", y: str = "y") -> list[dict[str, Any]]:
+    """Rows of a scatter, of clips if the table names tracks."""
+    rows = [
+        {"x": float(row[x]), "y": float(row[y]), "name": str(row["class"])}
+        | ({"track": int(row["track_id"])} if "track_id" in row else {})
+        for row in table.to_dict("records")
+    ]
+    return [row for row in rows if np.isfinite(row["x"]) and np.isfinite(row["y"])]
+
+
+def features(results: Results) -> tuple[list[Figure], list[str]]:
+    """What GASM-CAST's last layer makes of its test clips, and its classes in the order of their colours."""
+    columns = ("tsne_1", "tsne_2", "pca_1", "pca_2")
+    table = results.table("train_gasm_cast/features.csv", ("class", *columns))
+    if table is None or table.empty:
+        return [], []
+    table = table.assign(track_id=range(len(table)))
+    classes = sorted(set(table["class"].astype(str)))
+    return [
+        Figure(f"Features, {name}", vega.shown(
+            vega.point_spec(points(table, x, y), classes), f"Features of test clips, {name}, by action", clips=ACTIONS))
+        for name, x, y in (("t-SNE", *columns[:2]), ("PCA", *columns[2:]))
+    ], classes
+
+
+def pictures(results: Results) -> list[Picture]:
+    """GASM-CAST's own pictures of its attention and of its graph."""
+    wanted = {
+        "attention.png": ("Attention of the fusion", "where one stream looks at the other in single test clips"),
+        "graph.png": ("Graph over patches", "which patches the graph attention joins"),
+    }
+    found = [(results.file(f"train_gasm_cast/{name}"), *words) for name, words in wanted.items()]
+    return [picture(path, title, about, widest=1100) for path, title, about in found if path is not None]
 
 
 def usage(results: Results) -> list[Figure]:
     """Perplexity of the codes at each place of the token grid, a grid a time slice."""
     table = results.table("diagnose_codes/usage_by_position.csv", ("slice", "row", "column", "perplexity"))
-    return [] if table is None else usage_figures(table)
+    if table is None or table.empty:
+        return []
+    peak, figures = float(table["perplexity"].max()) or 1.0, []
+    for name, rows in table.groupby("slice", sort=True):
+        cells = [
+            {"x": str(row["column"]), "y": str(row["row"]), "shade": float(row["perplexity"]) / peak, "good": True,
+             "text": svg.short(float(row["perplexity"]))} for row in rows.to_dict("records")
+        ]
+        across, down = ([str(place) for place in sorted(set(rows[key]))] for key in ("column", "row"))
+        spec = vega.matrix_spec(
+            cells, across, down, x="column", y="row", tip={"y": "row", "x": "column", "text": "perplexity"}, cell=20,
+            text=False,
+        )
+        figures.append(Figure(f"slice {name}", vega.shown(spec, f"Perplexity by position, slice {name}")))
+    return figures
+
+
+def savings(results: Results) -> list[tuple[str, str]]:
+    """What a run measured of computation that is not needed."""
+    named = {
+        "compute_saved": "multiply-adds saved by stopping early, {}", "fusion_macs_saved": "multiply-adds saved in the "
+        "fusion by its bottleneck", "end_to_end_macs_saved": "multiply-adds saved in the whole of GASM-CAST",
+    }
+    found = []
+    for stage in ("detect_persistence", "train_gasm_cast"):
+        for key, value in results.metrics.get(stage, {}).items():
+            name, _, last = key.rpartition(".")
+            if last in named:
+                found.append((named[last].format(name), f"{100 * value:.1f} %"))
+    return found
 
 
 def score_table(results: Results, name: str) -> tuple[list[str], list[list[str]]] | None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kinetoken.charts import vega
+from kinetoken.charts.parts import Figure
 from kinetoken.report.results import Results, spread
 
 STAGE = "describe_motion"
@@ -106,6 +108,18 @@ def providers(results: Results) -> Ladder | None:
     wide = every.pivot(index="provider", columns="rung", values="share")
     wide = wide.reindex(index=every["provider"].unique(), columns=every["rung"].unique())
     return Ladder([str(name).replace("_", " ") for name in wide.columns], _rows(wide))
+
+
+def ladder_figure(title: str, found: Ladder) -> Figure:
+    """Shares as shaded cells with their percent."""
+    cells = [
+        {"x": name, "y": row, "shade": round(share, 4), "good": True, "text": f"{100 * share:.0f}"}
+        for row, shares in found.rows for name, share in zip(found.classes, shares, strict=True) if share is not None
+    ]
+    spec = vega.matrix_spec(
+        cells, found.classes, [row for row, _ in found.rows], x="", y="", tip={"y": "row", "x": "column", "text": "%"},
+    )
+    return Figure(title, vega.shown(spec, f"{title}: share of clips in percent"), "Share of clips, %.")
 
 
 def _rows(wide: Any) -> list[tuple[str, list[float | None]]]:  # noqa: ANN401 - a pandas frame

@@ -30,7 +30,7 @@ from tests.support.quantizers import FSQ
 
 PARAMS = BuildReport(
     seed=0, clips_per_class=1, descriptions=1,
-    marks={"train_classifier.accuracy": 0.97, "train_tokenizer.psnr_db": 30.0},
+    marks={"train_classifier.accuracy": 0.97, "train_tokenizer.psnr_db": 30.0}, clips=6, candidates=3,
 )
 METRICS: dict[str, Any] = {
     "train_tokenizer": {"psnr_db": 36.25, "psnr_db_floor": 26.5, "psnr_db_ci95_low": 36.0, "psnr_db_ci95_high": 36.5},
@@ -137,7 +137,9 @@ def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[...,
         paths = Paths(
             run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
             run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
-            run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tmp_path / "report.html",
+            run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
+            run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
+            tiny_data / "trajectories.parquet", tmp_path / "report.html",
         )
         return dataclasses.replace(paths, **changed)
 
@@ -150,7 +152,9 @@ def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFac
     build_report.run(PARAMS, Paths(
         run_folder / "plots", tiny_data / "videos", run_folder / "codes.parquet",
         run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
-        run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", report,
+        run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
+        run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
+        tiny_data / "trajectories.parquet", report,
     ), Context.silent())
     return report.read_text(encoding="utf-8")
 
@@ -165,13 +169,13 @@ def test_answer_and_marks_come_from_the_metrics(page: str) -> None:
 
 
 def test_the_diagnosis_says_all_that_the_doctor_stated(page: str) -> None:
-    panel = page[page.index("<h2>The diagnosis</h2>") : page.index('<h2 id="marks">')]
+    panel = page[page.index('<section id="answer"') : page.index('<section id="codes">')]
     for part in (
-        "<h4>Verdict: codebook collapse</h4>", "Cost: 25% of what can be read (severity: mild).",
-        "<strong>What to do:</strong> Train longer.",
-        "<strong>Also found:</strong> Pooling drops position. It falls. Keep the grid.",
-        "<td>labels read from pixels</td><td>97.1 %</td>", "<td>labels read from latents</td><td>not measured</td>",
-        "<td>entries of the codebook</td><td>1,000</td>", "<li>No tracks were given.</li>",
+        "<b>Verdict: codebook collapse.</b>", "Cost: 25% of what can be read (severity: mild).",
+        "<b>What to change:</b> Train longer. Pooling drops position. It falls. Keep the grid.",
+        'labels read from pixels</th><td class="n">97.1 %</td>',
+        'labels read from latents</th><td class="n">not measured</td>',
+        'entries of the codebook</th><td class="n">1,000</td>', "<li>No tracks were given.</li>",
     ):
         assert part in panel
     assert EVIL not in panel and "&lt;script&gt;alert(" in panel
@@ -187,15 +191,18 @@ def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Pa
 
 def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     classes = 4
+    page = page.replace('<span class="screen"', "")  # of galleries
     # 4 a reconstruction, 4 a prediction, 2 samples for each class of two priors and 2 of the one that heeds none
-    assert page.count('class="screen"') == 4 * classes + 4 * classes + 2 * 2 * classes + 2
-    assert page.count('data-future="12"') == classes
+    assert page.count('class="screen"') == 4 * classes + 2 * 4 * classes + 2 * 2 * classes + 2
+    assert page.count('data-future="12"') == 2 * classes  # of first clips and of the worst
     assert page.count('class="law good"') == 1 and page.count('class="law bad"') == 3  # two of them early decisions
 
 
 def test_nothing_is_loaded_and_text_is_escaped(page: str) -> None:
     assert EVIL not in page and page.count("&lt;script&gt;alert(") == 5
-    without_data = re.sub(r"data:image/(?:png|webp);base64,[A-Za-z0-9+/=]+", "data:", page)
+    assert page.count('<script id="vega">') == 1, "the script of all charts is there once"
+    without_data = re.sub(r'<script id="vega">.*?</script>', "", page, flags=re.S)
+    without_data = re.sub(r"data:image/(?:png|webp);base64,[A-Za-z0-9+/=]+", "data:", without_data)
     assert re.findall(r'(?:src|href)="(?!#|data:)', without_data) == []
     assert "http://" not in without_data and "https://" not in without_data and "@import" not in without_data
 
@@ -212,7 +219,7 @@ def test_what_is_missing_is_stated(page: str, paths_to: Callable[..., Paths], tm
 
 
 def test_laws_in_words_say_who_wrote_them_and_why_they_fail(page: str) -> None:
-    section = page[page.index('<section id="words">') : page.index('<section id="training">')]
+    section = page[page.index('<section id="words">') : page.index('<section id="provenance">')]
     assert "least-squares fit, no language model (is_llm 0)" in section
     assert "<td>right law, wrong constants</td><td>2</td>" in section and "not as recorded" in section
     assert "numbers wrong" in section and "decision wrong" not in section and EVIL not in section
@@ -221,7 +228,7 @@ def test_laws_in_words_say_who_wrote_them_and_why_they_fail(page: str) -> None:
 def test_early_decisions_are_told_and_their_gaps_stated(
     page: str, paths_to: Callable[..., Paths], tmp_path: Path
 ) -> None:
-    section = page[page.index('<section id="early">') : page.index('<section id="made">')]
+    section = page[page.index('<section id="early">') : page.index('<section id="words">')]
     assert "decides 97.0 % of the test tracks correctly" in section and "What transformer decides" in section
     assert 'src="data:image/webp;base64,' in section and "1–2 frames" in section and "truly transient" in section
     assert re.search(r'48.0 … 52.0.*?<span class="met">yes</span>', section, re.S)
@@ -230,9 +237,9 @@ def test_early_decisions_are_told_and_their_gaps_stated(
     bare = paths_to(plots=write_all(tmp_path / "plots", {"describe_motion": {"is_llm": 0}}))
     build_report.run(PARAMS, bare, Context.silent())
     text = bare.report.read_text(encoding="utf-8")
-    section = text[text.index('<section id="early">') : text.index('<section id="made">')]
+    section = text[text.index('<section id="early">') : text.index('<section id="words">')]
     assert section.count('class="gap"') == 1 and "plots/detect_persistence/numbers.csv" in section
-    assert "dvc repro detect_persistence" in text[text.index('<section id="gaps">') :]
+    assert "dvc repro detect_persistence" in text[text.index('<section id="all">') :]
 
 
 def test_same_inputs_same_bytes(page: str, paths_to: Callable[..., Paths]) -> None:
@@ -242,7 +249,38 @@ def test_same_inputs_same_bytes(page: str, paths_to: Callable[..., Paths]) -> No
 
 
 def test_size_stays_small(page: str) -> None:
-    assert 100_000 < len(page) < 8_000_000
+    assert 100_000 < len(page) < 10_000_000
+
+
+def test_clips_that_open_are_bounded_and_know_their_tracks(page: str) -> None:
+    facts, images = (
+        json.loads(re.search(f'<script type="application/json" id="{name}">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
+        for name in ("facts", "images")
+    )
+    motion = facts["motion"]
+    assert len(motion["clips"]) == 6 and len(facts["persistence"]["clips"]) == 3
+    assert all(len(images[f"motion {track}"]) == 2 for track in motion["clips"]), "original and decoded"
+    one = next(iter(motion["clips"].values()))
+    assert len(one["true"]) == 16 and motion["grid"] == [4, 8, 8] and len(motion["track"]) > 6
+    assert any("x(t) = 0.5*t" in clip["text"] for clip in motion["clips"].values()) or motion["track"][0] > 3
+
+
+def test_own_class_names_of_any_number_and_none_at_all(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    plots = write_all(tmp_path / "plots", METRICS)
+    names = [f"a class <b>{place}</b> & its \u2028 name" for place in range(40)]
+    (plots / "train_classifier" / "confusion.csv").write_text(
+        "actual,predicted\n" + "".join(f'"{name}","{names[0]}"\n' for name in names)
+    )
+    (plots / "diagnose_codes" / "embedding.csv").write_text(
+        "track_id,class,features,method,x,y\n" + "".join(f'{i},"{n}",codes,PCA,{i},1\n' for i, n in enumerate(names))
+    )
+    (plots / "train_i3d_magvit").mkdir()
+    (plots / "train_i3d_magvit" / "confusion.csv").write_text("actual,predicted\n")
+    bare = paths_to(plots=plots, videos=tmp_path / "none", candidate_videos=tmp_path / "none")
+    build_report.run(PARAMS, bare, Context.silent())
+    text = bare.report.read_text(encoding="utf-8")
+    assert "<b>7</b> &" not in text and text.count("plots/train_i3d_magvit/confusion.csv") >= 1
+    assert "a class &lt;b&gt;7&lt;/b&gt; &amp; its" in text
 
 
 def test_no_numbers_is_one_error(paths_to: Callable[..., Paths], tmp_path: Path) -> None:

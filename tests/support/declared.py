@@ -14,7 +14,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 OWN = {"kinetoken", "stages", "tools", "studies", "tests", "benchmarks"}
-NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "ruamel": "ruamel-yaml"}  # import → distribution
+NAMES = {  # import → distribution
+    "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "ruamel": "ruamel-yaml",
+    "vl_convert": "vl-convert-python",
+}
 
 BLOCKING = """
 from importlib.machinery import PathFinder

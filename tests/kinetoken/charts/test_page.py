@@ -87,7 +87,7 @@ def test_figures_and_measures_show_what_they_are_given(tmp_path: Path) -> None:
         vitals=[Vital("Usage", "0.5", "0 … 1", "share"), Vital("Rank", "3")],
     ))
     assert drawing in body and '<div class="figures small">' in body and body.count('class="broad"') == 1
-    assert "of 0 … 1" in body and body.count('class="about"') == 1 and body.count("<dt>") == 2
+    assert "0 … 1" in body and body.count('class="about"') == 1 and body.count("<dt>") == 2
     assert '<i class="c0"></i>&lt;a&gt;' in body and '<i class="c1"></i>b' in body
 
 

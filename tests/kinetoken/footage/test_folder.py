@@ -180,3 +180,17 @@ def test_what_is_no_whole_video_is_refused_by_name(tmp_path: Path, kind: str) ->
 def test_a_slice_of_codes_divides_the_frames() -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
         Footage(frames=10)
+
+
+def test_what_is_done_to_many_videos_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "videos", *(f"{i}.npy" for i in range(6)), count=10)
+    save(tmp_path / "videos", *(f"{i}.npy" for i in range(3)), count=11)
+    params = VideoDataset(
+        seed=1, look=Look(image_size=8, shadow=0.0), shard_clips=9, processes=1, footage=Footage(frames=8)
+    )
+    (tmp_path / "store").mkdir()
+    with Progress("render_videos") as progress:
+        import_folder(tmp_path / "videos", params, tmp_path / "store", progress)
+    said = capsys.readouterr().err
+    assert "6 videos: frames of 16×16, averaged down to 8×8" in said
+    assert "6 videos: the last frames fill no window of 8 and are not read" in said

@@ -8,7 +8,18 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.params import build
 from kinetoken.report.gaps import not_run
-from kinetoken.report.headline import HEADLINES, BuildReport, answer, chain, headline_rows, shown
+from kinetoken.report.headline import (
+    FIRST,
+    HEADLINES,
+    BuildReport,
+    answer,
+    averages,
+    chain,
+    first_rows,
+    head,
+    headline_rows,
+    shown,
+)
 from kinetoken.report.results import STAGES, Numbers, Results, read_results, read_rows
 
 CLASSIFIED = {"accuracy": 0.9, "accuracy_floor": 0.25, "per_class.linear": 1.0, "per_class.helical": 0.8}
@@ -28,11 +39,32 @@ def test_answer_is_the_share_of_what_pixels_allow(codes: float, word: str) -> No
     ))
     assert found.word == word
     assert shown(codes, "share") in found.sentence and "97.0 %" in found.sentence and "25.0 %" in found.sentence
-    assert shown(codes - 0.2, "share") in found.sentence
+    assert "averag" not in found.sentence, "one number a claim"
 
 
 def test_no_answer_without_a_reader_of_pixels() -> None:
     assert answer(results(train_classifier=CLASSIFIED)).word == "Not known yet."
+
+
+def test_the_head_names_its_pooling_and_two_readers_of_averages_are_explained() -> None:
+    run = results(
+        diagnose_codes={"probe.codes_pooled": 0.576},
+        train_classifier={
+            "accuracy": 0.99, "pooling.soft_argmax.accuracy": 0.99, "pooling.spatial_mean.accuracy": 0.276,
+        },
+    )
+    last = head(run)
+    assert last is not None and last.value == 0.99 and "soft argmax" in last.about
+    assert "57.6 %" in averages(run) and "27.6 %" in averages(run)
+    assert head(results()) is None and averages(results(train_classifier=CLASSIFIED)) == ""
+
+
+def test_the_first_screen_has_titles_that_stand_alone() -> None:
+    rows = headline_rows(results(train_classifier=CLASSIFIED, train_i3d_magvit={"forecast_mae_percent": 4.0}), {})
+    assert [row.title for row in first_rows(rows)] == [
+        "Class predicted from codes", "Next 4 positions from frames and codes, error",
+    ]
+    assert set(FIRST) <= {one.name for one in HEADLINES}
 
 
 def test_chain_marks_the_largest_loss() -> None:

@@ -3,12 +3,15 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from kinetoken.charts.parts import Figure
 from kinetoken.charts.pictures import picture
 from kinetoken.core.errors import UserError
 from kinetoken.report.persistence import early_decisions
@@ -36,6 +39,18 @@ TABLES = {
     "attention.csv": "extractor,kind,attention\ntransformer,persistent,12.5\ntransformer,transient,0.5\n",
     "budgets.csv": "frames_at_most,extractor,accuracy,rule,frames\n3,,,,\n8,transformer,0.9625,confidence,7.25\n",
 }
+
+
+def spec_of(figure: Figure | None) -> dict[str, Any]:
+    """What the figure's chart is drawn from."""
+    assert figure is not None
+    data = re.search(r'<script type="application/json">(.*?)</script>', figure.drawing)
+    assert data is not None
+    return dict(json.loads(data[1]))
+
+
+def bars_of(figure: Figure | None) -> list[dict[str, Any]]:
+    return list(spec_of(figure)["data"]["values"])
 
 
 def results(numbers: Numbers, plots: Path) -> Results:
@@ -97,9 +112,11 @@ def test_charts_tables_and_pictures_are_drawn(plots: Path) -> None:
     early = early_decisions(results(NUMBERS, plots), 1)
     assert early is not None and early.operating is not None and early.frames is not None
     assert "a fixed frame from frame 8 on is as often right" in early.operating.caption
-    assert early.operating.drawing.count('class="line') == 3 and early.operating.drawing.count(" point") == 1
-    assert "transformer: 50 at 3" in early.frames.drawing
-    assert early.confusions["magvit"].counts == [[0, 1], [0, 1]]
+    drawn = spec_of(early.operating)["data"]["values"]
+    assert len({row["name"] for row in drawn}) == 4 and sum(row["points"] for row in drawn) == 1
+    assert ("transformer", 3, 50) in [(row["name"], row["at"], row["y"]) for row in bars_of(early.frames)]
+    cells = spec_of(early.confusions["magvit"])["data"]["values"]
+    assert [row["text"] for row in cells] == ["0", "1", "0", "1"]
     assert "uniform = 1" in early.attention["transformer"].drawing
     assert [(one.right, one.sentence) for one in early.reasons] == [(True, "Told 0."), (False, "Told 1.")]
     assert [one.title for one in early.pictures] == [one.title for one in early.heads] == ["transformer"]

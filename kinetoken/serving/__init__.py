@@ -1,0 +1,1 @@
+"""Trained models over HTTP: `kinetoken serve` (docs/deploy.md)."""
