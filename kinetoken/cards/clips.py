@@ -25,7 +25,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class ClipSet:
+class CardClips:
     """One dataset. `counts`: split → class → clips."""
 
     name: str
@@ -50,7 +50,7 @@ class ClipSet:
         return sum(self.counts[split].values())
 
 
-def read_clip_set(data: Path, name: str, settings: Mapping[str, Any]) -> ClipSet | str:
+def read_clip_set(data: Path, name: str, settings: Mapping[str, Any]) -> CardClips | str:
     """The dataset under `data`, or why there is none. Raises UserError for one that is damaged."""
     if name == ACTIONS:
         return _actions(data / name)
@@ -62,7 +62,7 @@ def read_clip_set(data: Path, name: str, settings: Mapping[str, Any]) -> ClipSet
     return _stored(name, videos, tracks, str(settings["generate_trajectories"][name].get("source", "")))
 
 
-def _stored(name: str, videos: Path, tracks: Path, source: str) -> ClipSet:
+def _stored(name: str, videos: Path, tracks: Path, source: str) -> CardClips:
     from kinetoken.scenes.clips import ClipStore
     from kinetoken.scenes.motion import SYNTHETIC
 
@@ -72,10 +72,10 @@ def _stored(name: str, videos: Path, tracks: Path, source: str) -> ClipSet:
     drawn: Origin = "candidates" if name == "persistence" else "laws"
     origin: Origin = "videos" if no_tracks else drawn if Path(source).name == SYNTHETIC else "tracks"
     labels = zip(store.split.tolist(), store.label.tolist(), strict=True)
-    return ClipSet(name, origin, _counted(labels), Shape(frames, height, width, store.fps), no_tracks)
+    return CardClips(name, origin, _counted(labels), Shape(frames, height, width, store.fps), no_tracks)
 
 
-def _actions(folder: Path) -> ClipSet | str:
+def _actions(folder: Path) -> CardClips | str:
     from kinetoken.actions.classes import ACTIONS as RENDERED
     from kinetoken.actions.layout import read_actions
 
@@ -87,7 +87,7 @@ def _actions(folder: Path) -> ClipSet | str:
     names = (*found.classes, "class not given")  # the label -1
     labels = ((split, names[clip.label]) for split, clips in found.splits.items() for clip in clips)
     origin: Origin = "actions" if set(found.classes) == {action.name for action in RENDERED} else "labelled"
-    return ClipSet(ACTIONS, origin, _counted(labels), None, "the files hold videos and labels alone")
+    return CardClips(ACTIONS, origin, _counted(labels), None, "the files hold videos and labels alone")
 
 
 def _counted(rows: Any) -> dict[str, dict[str, int]]:  # noqa: ANN401 - any iterable of split and class

@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kinetoken.cards.clips import ACTIONS, CODED, ClipSet
+from kinetoken.cards.clips import ACTIONS, CODED, CardClips
 from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, render, table
 from kinetoken.cards.params import WriteCards
-from kinetoken.cards.rows import HEAD, Measure, result_cells, results_of
+from kinetoken.cards.rows import HEAD, CardRow, result_cells, results_of
 from kinetoken.report.results import Results
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 MADE = ("laws", "candidates", "actions")  # origins whose labels come from a program
 CONTROLS = {  # what each dataset is judged by: classifiers that must stay at chance, and one that must not
-    "laws": tuple(map(Measure, (
+    "laws": tuple(map(CardRow, (
         "train_baselines.coordinates.accuracy", "train_baselines.first_frame.accuracy",
         "train_baselines.nuisance.accuracy",
     ))),
-    "candidates": tuple(map(Measure, (
+    "candidates": tuple(map(CardRow, (
         "detect_persistence.control.first_frame.accuracy", "detect_persistence.control.metadata.accuracy",
     ))),
 }
@@ -24,10 +24,10 @@ MOST_CLASSES = 40  # of which the table of counts has a row each
 
 
 def dataset_card(
-    sets: Mapping[str, ClipSet | str], results: Results, settings: Mapping[str, Any], params: WriteCards
+    sets: Mapping[str, CardClips | str], results: Results, settings: Mapping[str, Any], params: WriteCards
 ) -> str:
     """The page about all datasets of a run. `sets`: name → the dataset, or why there is none."""
-    found = [one for one in sets.values() if isinstance(one, ClipSet)]
+    found = [one for one in sets.values() if isinstance(one, CardClips)]
     return render("dataset.md.j2", _front(found, params), {
         "params": params, "hub_name": params.dataset,
         "missing": [(name, plain(why)) for name, why in sets.items() if isinstance(why, str)],
@@ -45,7 +45,7 @@ def dataset_card(
     })
 
 
-def _front(found: Sequence[ClipSet], params: WriteCards) -> dict[str, Any]:
+def _front(found: Sequence[CardClips], params: WriteCards) -> dict[str, Any]:
     front: dict[str, Any] = {"license": params.licence, "pretty_name": "Kinetoken clips"}
     if any(one.labelled for one in found):
         front["task_categories"] = ["video-classification"]
@@ -66,7 +66,7 @@ def _front(found: Sequence[ClipSet], params: WriteCards) -> dict[str, Any]:
     return front
 
 
-def counts_table(one: ClipSet) -> Markdown:
+def counts_table(one: CardClips) -> Markdown:
     """Clips of each class and split; of many classes the sums alone."""
     splits, classes = list(one.counts), one.classes
     rows: list[list[object]] = []
@@ -76,14 +76,14 @@ def counts_table(one: ClipSet) -> Markdown:
     return table(("class", *map(plain, splits)), rows)
 
 
-def _parameters(one: ClipSet, settings: Mapping[str, Any]) -> Markdown | None:
+def _parameters(one: CardClips, settings: Mapping[str, Any]) -> Markdown | None:
     """Those that made it. Those of drawing are left out where nothing was drawn."""
     if one.origin == "labelled":
         return None
     return fenced(as_yaml(_sections(one, settings)), "yaml")
 
 
-def _sections(one: ClipSet, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _sections(one: CardClips, settings: Mapping[str, Any]) -> dict[str, Any]:
     if one.name == ACTIONS:
         return {"generate_actions": settings["generate_actions"]}
     drawn, rendered = settings["generate_trajectories"][one.name], settings["render_videos"][one.name]
@@ -92,10 +92,10 @@ def _sections(one: ClipSet, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"generate_trajectories": {one.name: drawn}, "render_videos": {one.name: rendered}}
 
 
-def _controls(one: ClipSet, results: Results) -> Markdown | None:
+def _controls(one: CardClips, results: Results) -> Markdown | None:
     found = results_of(results, CONTROLS.get(one.origin, ()))
     return table(HEAD, result_cells(found)) if found else None
 
 
-def _has_ranges(one: ClipSet) -> bool:
+def _has_ranges(one: CardClips) -> bool:
     return one.origin == "laws" and "ood" in one.counts

@@ -16,7 +16,7 @@ LONGEST_HEADER = 2**27  # bytes of a weights file's header that are believed
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelPart:
     """One network of a model folder: `name` is that of its own folder, empty if there is only one."""
 
     name: str
@@ -32,7 +32,7 @@ class Part:
         return node
 
 
-def read_model(folder: Path) -> tuple[Part, ...] | str:
+def read_model(folder: Path) -> tuple[ModelPart, ...] | str:
     """The networks of a model folder, or why there is none. Raises UserError for a folder that is damaged."""
     if not folder.exists():
         return f"models/{folder.name} was not found; run the stage that trains it"
@@ -44,12 +44,12 @@ def read_model(folder: Path) -> tuple[Part, ...] | str:
     return (_part(folder, ""),)
 
 
-def _part(folder: Path, name: str) -> Part:
+def _part(folder: Path, name: str) -> ModelPart:
     config = read_config(folder)
     if not isinstance(config, dict):
         raise UserError(f"{folder}/config.json: expected keys and values")
     weights = folder / "model.safetensors"
-    return Part(name, config, _stored_values(weights), weights.stat().st_size)
+    return ModelPart(name, config, _stored_values(weights), weights.stat().st_size)
 
 
 def _stored_values(weights: Path) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kinetoken.cards.clips import ClipSet
-from kinetoken.cards.folders import Part
+from kinetoken.cards.clips import CardClips
+from kinetoken.cards.folders import ModelPart
 from kinetoken.cards.markdown import plain
 from kinetoken.report.headline import Unit, shown
 from kinetoken.report.results import Results
@@ -20,8 +20,8 @@ FARTHER = "Outside the ranges of its training clips (split `ood`) the error is l
 class Subject:
     """A trained model with all that a run says about it."""
 
-    parts: tuple[Part, ...]
-    clips: ClipSet | None
+    parts: tuple[ModelPart, ...]
+    clips: CardClips | None
     results: Results
     classes: tuple[str, ...]  # of the model; where it has none, of its clips
     section: Mapping[str, Any]  # of params.yaml, that it was trained with

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kinetoken.cards import limits
-from kinetoken.cards.clips import ClipSet
-from kinetoken.cards.folders import Part
+from kinetoken.cards.clips import CardClips
+from kinetoken.cards.folders import ModelPart
 from kinetoken.cards.limits import Subject
 from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, render, table
 from kinetoken.cards.models import Model, detector_code
@@ -18,7 +18,7 @@ MOST_CLASSES = 60  # of which a card lists each by name
 
 
 def model_card(
-    model: Model, parts: tuple[Part, ...], clips: ClipSet | None, results: Results, settings: Mapping[str, Any],
+    model: Model, parts: tuple[ModelPart, ...], clips: CardClips | None, results: Results, settings: Mapping[str, Any],
     params: WriteCards,
 ) -> str:
     """The page of a model that was trained. `settings`: the sections of params.yaml."""
@@ -50,7 +50,7 @@ def scored_split(model: Model, results: Results) -> str:
 
 
 def _front(
-    model: Model, clips: ClipSet | None, found: Sequence[Result], split: str, params: WriteCards
+    model: Model, clips: CardClips | None, found: Sequence[Result], split: str, params: WriteCards
 ) -> dict[str, Any]:
     front: dict[str, Any] = {
         "license": params.licence, "library_name": LIBRARY,
@@ -76,18 +76,18 @@ def _front(
     return front
 
 
-def _classes(model: Model, parts: Sequence[Part]) -> tuple[str, ...]:
+def _classes(model: Model, parts: Sequence[ModelPart]) -> tuple[str, ...]:
     found = parts[0].of(model.classes)
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
-def _section(model: Model, parts: Sequence[Part], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _section(model: Model, parts: Sequence[ModelPart], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Its section of params.yaml, without those of networks that were not trained."""
     untrained = EXTRACTORS.keys() - {part.name for part in parts}
     return {key: value for key, value in settings[model.stage].items() if key not in untrained}
 
 
-def _facts(model: Model, parts: Sequence[Part]) -> Markdown:
+def _facts(model: Model, parts: Sequence[ModelPart]) -> Markdown:
     """The config and the size, a column for each network."""
     rows: list[list[object]] = []
     for place, title in model.facts:
@@ -111,7 +111,7 @@ def _fact(value: object) -> str:
     return ", ".join(map(_fact, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
-def _splits(clips: ClipSet) -> Markdown:
+def _splits(clips: CardClips) -> Markdown:
     return table(
         ("split", "clips"), [[plain(split), f"{clips.of_split(split):,}"] for split in clips.counts]
     )
@@ -129,12 +129,12 @@ def _why_none(model: Model, results: Results) -> Markdown:
     return Markdown(f"`plots/{model.table}` was not found. Run the stage `{model.stage}`.")
 
 
-def _loads(model: Model, parts: Sequence[Part], clips: ClipSet | None) -> list[str]:
+def _loads(model: Model, parts: Sequence[ModelPart], clips: CardClips | None) -> list[str]:
     texts = [model.loads] if model.loads else [detector_code(part.name) for part in parts]
     return [_filled(text, clips, parts) for text in texts]
 
 
-def _filled(text: str, clips: ClipSet | None, parts: Sequence[Part]) -> Markdown:
+def _filled(text: str, clips: CardClips | None, parts: Sequence[ModelPart]) -> Markdown:
     """The text with the shape of the model's clips."""
     shape = None if clips is None else clips.shape
     frames = shape.frames if shape is not None else parts[0].of("num_frames") or 16

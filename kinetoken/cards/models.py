@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kinetoken.cards import limits
-from kinetoken.cards.rows import EXTRACTORS, Measure
+from kinetoken.cards.rows import EXTRACTORS, CardRow
 
 LOAD_CODES = """codes = kinetoken.read_codes("codes.parquet").codes  # (clips, slices, rows, columns), see below
 """
@@ -26,7 +26,7 @@ class Model:
     gives: str
     loads: str
     facts: tuple[tuple[str, str], ...]
-    measures: tuple[Measure, ...]
+    measures: tuple[CardRow, ...]
     task: tuple[str, str]
     tags: tuple[str, ...]
     limits: limits.Limits
@@ -60,10 +60,10 @@ decoded = tokenizer.decode(codes)  # as clips, in [0, 1]
          ("network.stem", "stem"), ("network.causal", "causal in time"), ("network.fine_channels", "fine channels"),
          ("network.fine_blocks", "fine blocks"), ("network.coarse_channels", "coarse channels"),
          ("network.coarse_blocks", "coarse blocks"), ("image_size", "image size in pixels")),
-        (Measure("train_tokenizer.psnr_db", "psnr"), Measure("train_tokenizer.foreground_psnr_db", "psnr"),
-         Measure("train_tokenizer.centroid_error_px", "centroid-error-px"),
-         Measure("train_tokenizer.missed_rate", "missed-rate"), Measure("diagnose_codes.probe.codes", "accuracy"),
-         Measure("diagnose_codes.probe.pixels"), Measure("diagnose_codes.usage", "codebook-usage")),
+        (CardRow("train_tokenizer.psnr_db", "psnr"), CardRow("train_tokenizer.foreground_psnr_db", "psnr"),
+         CardRow("train_tokenizer.centroid_error_px", "centroid-error-px"),
+         CardRow("train_tokenizer.missed_rate", "missed-rate"), CardRow("diagnose_codes.probe.codes", "accuracy"),
+         CardRow("diagnose_codes.probe.pixels"), CardRow("diagnose_codes.usage", "codebook-usage")),
         ("video-tokenization", "Encoding clips into discrete codes and decoding them"),
         ("video-tokenizer", "discrete-codes", "vector-quantization", "magvit"), limits.of_tokenizer,
     ),
@@ -80,8 +80,8 @@ probabilities = classifier.probabilities(clips)  # a column for each of classifi
 """,
         (("shape", "frames, height, width"), ("network.channels", "channels"), ("network.maps", "attention maps"),
          ("network.width", "hidden width")),
-        (Measure("train_baselines.video.accuracy", "accuracy"), Measure("train_baselines.video.ece", "ece"),
-         Measure("train_baselines.coordinates.accuracy")),
+        (CardRow("train_baselines.video.accuracy", "accuracy"), CardRow("train_baselines.video.ece", "ece"),
+         CardRow("train_baselines.coordinates.accuracy")),
         (CLASSIFICATION, "Class of motion from pixels"), (CLASSIFICATION,), limits.of_video_classifier,
         pipeline_tag=CLASSIFICATION, by_class="video.",
     ),
@@ -97,8 +97,8 @@ classifier = kinetoken.load_classifier("models/classifier")
         (("pooling", "pooling"), ("grid", "grid of codes: slices, rows, columns"),
          ("codebook", "codebook: entries, coordinates"), ("network.channels", "channels"), ("network.blocks", "blocks"),
          ("network.maps", "attention maps"), ("network.width", "hidden width")),
-        (Measure("train_classifier.accuracy", "accuracy"), Measure("train_classifier.ece", "ece"),
-         Measure("train_classifier.pooling.spatial_mean.accuracy")),
+        (CardRow("train_classifier.accuracy", "accuracy"), CardRow("train_classifier.ece", "ece"),
+         CardRow("train_classifier.pooling.spatial_mean.accuracy")),
         (CLASSIFICATION, "Class of motion from codes"), ("discrete-codes", CLASSIFICATION), limits.of_classifier,
         by_class="", on_codes=True,
     ),
@@ -116,10 +116,10 @@ head = kinetoken.load_position_head("models/position")
          ("frames", "frames of a slice"), ("network.channels", "channels"), ("network.blocks", "blocks"),
          ("network.width", "hidden width"), ("camera.ball_radius", "radius of the ball in metres"),
          ("camera.focal", "focal length of the camera in pixels")),
-        (Measure("train_position.error_px", "centroid-error-px"),
-         Measure("train_position.error_depth_percent", "depth-error-percent"),
-         Measure("train_position.error_m", "position-error-m"), Measure("train_position.ood.error_px"),
-         Measure("train_position.ood.error_depth_percent")),
+        (CardRow("train_position.error_px", "centroid-error-px"),
+         CardRow("train_position.error_depth_percent", "depth-error-percent"),
+         CardRow("train_position.error_m", "position-error-m"), CardRow("train_position.ood.error_px"),
+         CardRow("train_position.ood.error_depth_percent")),
         ("position-estimation", "3-D position of a ball from codes"), ("discrete-codes", "physics"), limits.of_position,
         on_codes=True,
     ),
@@ -138,10 +138,10 @@ predictor = kinetoken.load_predictor("models/predictor")
          ("shape.grid", "grid of codes: slices, rows, columns"), ("shape.codebook_size", "codebook size"),
          ("shape.width", "width"), ("shape.filters", "filters"), ("shape.lstm_width", "width of the LSTM"),
          ("shape.transformer_width", "width of the transformer")),
-        (Measure("train_predictor.transformer.centroid_error_px", "centroid-error-px"),
-         Measure("train_predictor.transformer.error_over_oracle", "error-over-oracle"),
-         Measure("train_predictor.transformer.ood_ratio", "ood-ratio"),
-         Measure("train_predictor.lstm.centroid_error_px", "centroid-error-px")),
+        (CardRow("train_predictor.transformer.centroid_error_px", "centroid-error-px"),
+         CardRow("train_predictor.transformer.error_over_oracle", "error-over-oracle"),
+         CardRow("train_predictor.transformer.ood_ratio", "ood-ratio"),
+         CardRow("train_predictor.lstm.centroid_error_px", "centroid-error-px")),
         ("video-prediction", "The next frames from codes"), ("discrete-codes", "video-prediction"), limits.of_predictor,
         on_codes=True,
     ),
@@ -161,10 +161,10 @@ codes = generator.sample("masked", generator.classes[0], count=2, seed=1)  # (cl
          ("shape.plan.layers", "layers of the plan's network"), ("shape.plan.mixture", "mixture components of a plan"),
          ("sampling.steps", "sampling steps"), ("sampling.temperature", "temperature"),
          ("sampling.plan_spread", "spread of the plans")),
-        (Measure("train_generator.masked.class_match", "accuracy"),
-         Measure("train_generator.masked.coverage", "coverage"),
-         Measure("train_generator.masked.memorised", "memorised"), Measure("train_generator.masked.lawful", "lawful"),
-         Measure("train_generator.class_gaussian.class_match")),
+        (CardRow("train_generator.masked.class_match", "accuracy"),
+         CardRow("train_generator.masked.coverage", "coverage"),
+         CardRow("train_generator.masked.memorised", "memorised"), CardRow("train_generator.masked.lawful", "lawful"),
+         CardRow("train_generator.class_gaussian.class_match")),
         ("video-generation", "New clips of a requested class"), ("discrete-codes", "video-generation"),
         limits.of_generator, classes="shape.classes",
     ),
@@ -186,10 +186,10 @@ probabilities = seen.logits.softmax(-1)  # a column for each of network.shape.cl
          ("params.temporal.width", "its width"), ("params.temporal.layers", "its layers"),
          ("params.embedding", "embedding"), ("shape.grid", "grid of codes: slices, rows, columns"),
          ("shape.frames", "frames")),
-        (Measure("train_i3d_magvit.accuracy", "accuracy"), Measure("train_i3d_magvit.without_frames.accuracy"),
-         Measure("train_i3d_magvit.frames_alone.place_px"),
-         Measure("train_i3d_magvit.forecast_mae_percent", "mae-percent"),
-         Measure("train_i3d_magvit.forecast_rmse_percent", "rmse-percent")),
+        (CardRow("train_i3d_magvit.accuracy", "accuracy"), CardRow("train_i3d_magvit.without_frames.accuracy"),
+         CardRow("train_i3d_magvit.frames_alone.place_px"),
+         CardRow("train_i3d_magvit.forecast_mae_percent", "mae-percent"),
+         CardRow("train_i3d_magvit.forecast_rmse_percent", "rmse-percent")),
         (CLASSIFICATION, "Class of motion from frames and codes"), ("discrete-codes", "i3d", CLASSIFICATION),
         limits.of_i3d_magvit, pipeline_tag=CLASSIFICATION, classes="shape.classes", by_class="", on_codes=True,
     ),
@@ -213,8 +213,8 @@ logits = system(frames)  # a column for each of system.classes
          ("params.fusion.layers", "layers"), ("params.fusion.heads", "heads"),
          ("params.fusion.bottleneck", "bottleneck"),
          ("temperature", "temperature of the probabilities")),
-        (Measure("train_gasm_cast.top1", "accuracy"), Measure("train_gasm_cast.within_pairs", "within-pairs-accuracy"),
-         Measure("train_gasm_cast.order_blind.top1"), Measure("train_gasm_cast.order_blind.within_pairs")),
+        (CardRow("train_gasm_cast.top1", "accuracy"), CardRow("train_gasm_cast.within_pairs", "within-pairs-accuracy"),
+         CardRow("train_gasm_cast.order_blind.top1"), CardRow("train_gasm_cast.order_blind.within_pairs")),
         (CLASSIFICATION, "Class of an action"), (CLASSIFICATION, "action-recognition"),
         limits.of_gasm_cast, pipeline_tag=CLASSIFICATION, by_class="",
     ),
@@ -230,7 +230,7 @@ logits = system(frames)  # a column for each of system.classes
          ("persistent_above", "log-odds above which it decides for persistent"),
          ("transient_below", "log-odds below which it decides for transient")),
         tuple(
-            Measure(f"detect_persistence.{name}.{key}", metric)
+            CardRow(f"detect_persistence.{name}.{key}", metric)
             for name in EXTRACTORS
             for key, metric in (
                 ("accuracy", "accuracy"), ("early_stop_rate", "early-stop-rate"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kinetoken.cards.markdown import NONE, Markdown, plain
 from kinetoken.report.headline import HEADLINES, Headline, Unit, shown
-from kinetoken.report.headline_words import FREQUENT, MEAN_CLIP, MEAN_POSITION, ONE_ANSWER, WORDS, Words
+from kinetoken.report.headline_words import FREQUENT, MEAN_CLIP, MEAN_POSITION, ONE_ANSWER, WORDS, Meaning
 from kinetoken.report.results import Results
 
 MOST_CLASSES = 40  # of which a card shows each; of more, the worst
@@ -18,7 +18,7 @@ BEST_RULE = "best rule on true positions"
 
 
 @dataclass(frozen=True)
-class Measure:
+class CardRow:
     """One row of a card. `metric`: its type in the model index; None: of another model, shown for comparison."""
 
     name: str  # stage.key
@@ -29,9 +29,9 @@ class Measure:
 class Result:
     """A number of this run, and what bounds it."""
 
-    measure: Measure
+    measure: CardRow
     headline: Headline
-    words: Words
+    words: Meaning
     value: float
     floor: float | None
     ceiling: float | None
@@ -39,81 +39,83 @@ class Result:
     high: float | None
 
 
-def _early(name: str, reads: str) -> tuple[tuple[Headline, Words], ...]:
+def _early(name: str, reads: str) -> tuple[tuple[Headline, Meaning], ...]:
     """The rows of one network of detect_persistence."""
     stage = "detect_persistence"
 
     def of(
-        key: str, title: str, unit: Unit, words: Words, *, lower: bool = False, floor: str | None = "",
+        key: str, title: str, unit: Unit, words: Meaning, *, lower: bool = False, floor: str | None = "",
         ceiling: str = "",
-    ) -> tuple[Headline, Words]:
+    ) -> tuple[Headline, Meaning]:
         return Headline(stage, f"{name}.{key}", f"{title} ({name})", unit, lower, "zero", floor, ceiling), words
 
     return (
         of("accuracy", "Decisions right", "share",
-           Words(f"The network reads {reads} until it is sure, and decides. Share of right decisions.", ONE_ANSWER,
-                 BEST_RULE), ceiling=f"{stage}.reference.accuracy"),
-        of("early_stop_rate", "Decided before the last frame", "share", Words("Share of candidates.")),
+           Meaning(f"The network reads {reads} until it is sure, and decides. Share of right decisions.", ONE_ANSWER,
+                   BEST_RULE), ceiling=f"{stage}.reference.accuracy"),
+        of("early_stop_rate", "Decided before the last frame", "share", Meaning("Share of candidates.")),
         of("mean_decision_frame", "Frames read before the decision", "",
-           Words("Mean over candidates.", "", BEST_RULE), lower=True, ceiling=f"{stage}.reference.mean_decision_frame"),
+           Meaning("Mean over candidates.", "", BEST_RULE), lower=True,
+           ceiling=f"{stage}.reference.mean_decision_frame"),
         of("compute_saved", "Compute saved", "share",
-           Words("Share of multiply-adds that are not executed because the network stops early.")),
-        of("ece", "Calibration error", "", Words("Expected calibration error of the confidence at the decision.", "",
-                 "perfectly calibrated network, same clips"),
+           Meaning("Share of multiply-adds that are not executed because the network stops early.")),
+        of("ece", "Calibration error", "",
+           Meaning("Expected calibration error of the confidence at the decision.", "",
+                   "perfectly calibrated network, same clips"),
            lower=True, floor=None, ceiling=f"{stage}.{name}.ece_floor"),
-        of("regret", "Regret", "points", Words(
+        of("regret", "Regret", "points", Meaning(
             "A decision costs 100 points if it is wrong, and a smaller amount for each frame watched. Mean cost minus "
             "the mean cost of the best rule on true positions."), lower=True),
     )
 
 
-FURTHER: tuple[tuple[Headline, Words], ...] = (
+FURTHER: tuple[tuple[Headline, Meaning], ...] = (
     (Headline("train_tokenizer", "missed_rate", "Frames without the ball after decoding", "share", True),
-     Words("Share of frames in which less than a tenth of the ball is left.", MEAN_CLIP)),
+     Meaning("Share of frames in which less than a tenth of the ball is left.", MEAN_CLIP)),
     (Headline(CHAIN, "probe.pixels", "Class read from pixels by probes", "share"),
-     Words("The same on pixels.", FREQUENT)),
+     Meaning("The same on pixels.", FREQUENT)),
     (Headline(CHAIN, "probe.codes", "Class read from codes by probes", "share"),
-     Words("Accuracy of the best of three small classifiers on the codes.", FREQUENT, "the same on pixels")),
+     Meaning("Accuracy of the best of three small classifiers on the codes.", FREQUENT, "the same on pixels")),
     (Headline(CHAIN, "usage", "Codebook used", "share"),
-     Words("Share of the codes that occur at all.", "a single code", "all codes")),
+     Meaning("Share of the codes that occur at all.", "a single code", "all codes")),
     (Headline("train_baselines", "video.ece", "Calibration error", "", True),
-     Words("Expected calibration error of the predicted probabilities.")),
+     Meaning("Expected calibration error of the predicted probabilities.")),
     (Headline("train_classifier", "ece", "Calibration error", "", True),
-     Words("Expected calibration error of the predicted probabilities.")),
+     Meaning("Expected calibration error of the predicted probabilities.")),
     (Headline("train_position", "error_m", "Ball position from codes in space, error in metres", "", True),
-     Words("Distance to the ball's true centre.", MEAN_POSITION)),
+     Meaning("Distance to the ball's true centre.", MEAN_POSITION)),
     (Headline("train_position", "ood.error_px", "Error in the image, outside the training ranges", "px", True),
-     Words("The same as the first row, on the clips of the split `ood`.", MEAN_POSITION)),
+     Meaning("The same as the first row, on the clips of the split `ood`.", MEAN_POSITION)),
     (Headline("train_position", "ood.error_depth_percent", "Error of depth, outside the training ranges", "%", True),
-     Words("The same as the second row, on the clips of the split `ood`.", MEAN_POSITION)),
+     Meaning("The same as the second row, on the clips of the split `ood`.", MEAN_POSITION)),
     (Headline("train_generator", "masked.lawful", "Generated clips that follow their law", "share"),
-     Words("Share of clips that follow their law of motion as closely as 95 % of real clips do.", "",
+     Meaning("Share of clips that follow their law of motion as closely as 95 % of real clips do.", "",
            "real clips, encoded and decoded")),
     (Headline("train_generator", "class_gaussian.class_match", "The same with one Gaussian per class", "share"),
-     Words("A simple generator in the same folder, for comparison: share of clips of the requested class.",
+     Meaning("A simple generator in the same folder, for comparison: share of clips of the requested class.",
            "generator that ignores the class", "real clips, encoded and decoded")),
     *(row for name, reads in EXTRACTORS.items() for row in _early(name, reads)),
 )
 OWN_WORDS = {  # where the words of the results page hold for the default data alone
-    "train_gasm_cast.top1": Words("Share of clips whose most probable class is right.", FREQUENT),
+    "train_gasm_cast.top1": Meaning("Share of clips whose most probable class is right.", FREQUENT),
 }
 OF_FOOTAGE = {  # in videos nobody knows where a ball is
     "train_tokenizer.foreground_psnr_db": (
         "Reconstruction, what moves (PSNR)",
-        Words("The same, on the pixels that differ from the clip's median over time.", MEAN_CLIP),
+        Meaning("The same, on the pixels that differ from the clip's median over time.", MEAN_CLIP),
     ),
 }
 _FURTHER = {one.name: (one, words) for one, words in FURTHER}
 _KNOWN = {**{one.name: (one, OWN_WORDS.get(one.name, WORDS[one.name])) for one in HEADLINES}, **_FURTHER}
 
 
-def results_of(results: Results, measures: Iterable[Measure], *, tracked: bool = True) -> list[Result]:
+def results_of(results: Results, measures: Iterable[CardRow], *, tracked: bool = True) -> list[Result]:
     """The measures that this run has numbers for, in order. `tracked`: the positions of a ball are known."""
     found = [_result(results, measure, tracked) for measure in measures]
     return [one for one in found if one is not None]
 
 
-def _result(results: Results, measure: Measure, tracked: bool) -> Result | None:
+def _result(results: Results, measure: CardRow, tracked: bool) -> Result | None:
     one, words = _KNOWN[measure.name]
     if not tracked and measure.name in OF_FOOTAGE:
         title, words = OF_FOOTAGE[measure.name]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinetoken.cards.clips import ACTIONS, CODED, ClipSet, read_clip_set
+from kinetoken.cards.clips import ACTIONS, CODED, CardClips, read_clip_set
 from kinetoken.cards.dataset_card import dataset_card
 from kinetoken.cards.folders import read_model
 from kinetoken.cards.markdown import Markdown, plain, render, table
@@ -58,11 +58,11 @@ def make_cards(run: Run, params: WriteCards) -> Cards:
         if isinstance(parts, str):
             gaps[f"models/{model.name}"] = parts
             continue
-        known = clips if isinstance(clips, ClipSet) else None
+        known = clips if isinstance(clips, CardClips) else None
         pages[f"{model.name}.md"] = model_card(model, parts, known, results, settings, params)
         rows.append([_link(model.name), Markdown(model.title), _first_result(model, results, known)])
     gaps |= {f"data/{name}": why for name, why in sets.items() if isinstance(why, str)}
-    found = [one for one in sets.values() if isinstance(one, ClipSet)]
+    found = [one for one in sets.values() if isinstance(one, CardClips)]
     if found:
         pages[DATASET] = dataset_card(sets, results, settings, params)
         rows.append([_link("dataset"), Markdown("the clips"), Markdown(f"{sum(one.clips for one in found):,} clips")])
@@ -92,7 +92,7 @@ def _link(name: str) -> Markdown:
     return Markdown(f"[`{name}`]({name}.md)")
 
 
-def _first_result(model: Model, results: Results, clips: ClipSet | None) -> Markdown | None:
+def _first_result(model: Model, results: Results, clips: CardClips | None) -> Markdown | None:
     found = results_of(results, model.measures, tracked=clips is None or clips.no_tracks is None)
     if not found:
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Words:
+class Meaning:
     """What a headline measures, and what its baseline and its upper bound are.
 
     Each row has to be understood without the code, and without the other rows unless its title begins with `…`.
@@ -37,43 +37,44 @@ GROUPS = {
     "describe_motion": "Equations of motion",
 }
 WORDS = {
-    "train_tokenizer.psnr_db": Words("Peak signal-to-noise ratio of the decoded clips.", MEAN_CLIP),
-    "train_tokenizer.foreground_psnr_db": Words("The same, on the ball's pixels only.", MEAN_CLIP),
-    "train_tokenizer.centroid_error_px": Words(
+    "train_tokenizer.psnr_db": Meaning("Peak signal-to-noise ratio of the decoded clips.", MEAN_CLIP),
+    "train_tokenizer.foreground_psnr_db": Meaning("The same, on the ball's pixels only.", MEAN_CLIP),
+    "train_tokenizer.centroid_error_px": Meaning(
         "Distance between the ball's true centre and its centre in the decoded frame.", MEAN_CLIP,
         "original clips, same measurement",
     ),
-    "train_baselines.coordinates.accuracy": Words(
+    "train_baselines.coordinates.accuracy": Meaning(
         "Accuracy of decision trees that are given the true 3-D path.", FREQUENT
     ),
-    "train_baselines.video.accuracy": Words(
+    "train_baselines.video.accuracy": Meaning(
         "Accuracy of a network that is given the original clips.", FREQUENT, "classifier on true positions"
     ),
-    "train_baselines.first_frame.accuracy": Words(
+    "train_baselines.first_frame.accuracy": Meaning(
         "Accuracy of a network that is given one frame. One frame does not show the motion, so it should stay at the "
         "baseline.", FREQUENT
     ),
-    "train_baselines.nuisance.accuracy": Words(
+    "train_baselines.nuisance.accuracy": Meaning(
         "Accuracy of decision trees that are given only these properties. They have the same distribution in every "
         "class, so it should stay at the baseline.", FREQUENT
     ),
-    "train_classifier.accuracy": Words(
+    "train_classifier.accuracy": Meaning(
         "Accuracy of the default classifier, whose pooling keeps positions (`soft_argmax`).", FREQUENT,
         "classifier on pixels",
     ),
-    "train_classifier.per_class.*": Words("Accuracy of the same classifier on the class with the lowest accuracy."),
-    "train_classifier.pooling.spatial_mean.accuracy": Words(
+    "train_classifier.per_class.*": Meaning("Accuracy of the same classifier on the class with the lowest accuracy."),
+    "train_classifier.pooling.spatial_mean.accuracy": Meaning(
         "The same codes and classifier, but the codes of each time slice are averaged over space.", FREQUENT,
         "position kept",
     ),
-    "explain_classifier.on_ball.attributed": Words(
+    "explain_classifier.on_ball.attributed": Meaning(
         "Share of the classifier's attributions (integrated gradients) that lies on tokens which meet the ball.",
         "equal attributions everywhere",
     ),
-    "explain_classifier.deletion.attributed": Words(
+    "explain_classifier.deletion.attributed": Meaning(
         "Accuracy of the same classifier when the tokens with the largest attributions are replaced by an average, as "
         "many as meet the ball. Lower is better.", "as many random tokens replaced",
     ),
+<<<<<<< HEAD
     "explain_classifier.rank_correlation.signed": Words(
         "Rank correlation with the attributions of an untrained network, over the tokens of a clip. It should stay at "
         "the baseline.", "unrelated attributions",
@@ -81,100 +82,105 @@ WORDS = {
     "explain_classifier.rank_correlation.random_weights": Words(
         "The same without signs. It is high if both networks have small attributions where all clips look alike.",
         "unrelated attributions",
+=======
+    "explain_classifier.rank_correlation.random_weights": Meaning(
+        "Rank correlation of absolute attributions with those of an untrained network, over the tokens of a clip. It "
+        "should be low.", "unrelated attributions",
+>>>>>>> cards
     ),
-    "train_position.error_px": Words("Distance to the ball's true centre in the image.", MEAN_POSITION),
-    "train_position.error_depth_percent": Words(
+    "train_position.error_px": Meaning("Distance to the ball's true centre in the image.", MEAN_POSITION),
+    "train_position.error_depth_percent": Meaning(
         "Error of the ball's depth (distance along the camera axis), relative to the true depth.", MEAN_POSITION
     ),
-    "train_predictor.transformer.centroid_error_px": Words(
+    "train_predictor.transformer.centroid_error_px": Meaning(
         "A transformer predicts the codes of a clip's last quarter from those of its first three quarters. The error "
         "is the distance between the ball's true centre and its centre in the decoded prediction.", EXTRAPOLATED,
         DECODED,
     ),
-    "train_predictor.lstm.centroid_error_px": Words("The same with an LSTM.", EXTRAPOLATED, DECODED),
-    "train_predictor.transformer.error_over_oracle": Words(
+    "train_predictor.lstm.centroid_error_px": Meaning("The same with an LSTM.", EXTRAPOLATED, DECODED),
+    "train_predictor.transformer.error_over_oracle": Meaning(
         "The transformer's error divided by the error of a least-squares fit that is given the clip's law of motion."
     ),
-    "train_predictor.transformer.ood_ratio": Words(
+    "train_predictor.transformer.ood_ratio": Meaning(
         "The transformer's relative velocity error outside the training ranges (split `ood`), divided by that on test "
         "clips. This ratio is then divided by the same ratio of the fit that knows the law: 1× means that both grow "
         "alike."
     ),
-    "train_generator.masked.class_match": Words(
+    "train_generator.masked.class_match": Meaning(
         "Share of generated clips that the classifier on pixels assigns to the requested class.",
         "generator that ignores the class", "real clips, encoded and decoded",
     ),
-    "train_generator.masked.coverage": Words(
+    "train_generator.masked.coverage": Meaning(
         "Share of real motions that have a generated motion among their nearest neighbours.",
         "the mean path, repeated", "one half of the real clips against the other",
     ),
-    "train_generator.masked.memorised": Words(
+    "train_generator.masked.memorised": Meaning(
         "Share of generated motions that are closer to a training clip than 99 % of real test clips are. Motions that "
         "are not copied score about 1 %.", "1 % by definition", "real clips, encoded and decoded",
     ),
-    "train_i3d_magvit.accuracy": Words("Accuracy of one network that is given frames and codes.", FREQUENT),
-    "train_i3d_magvit.per_class.*": Words("Accuracy of this network on the class with the lowest accuracy."),
-    "train_i3d_magvit.without_frames.accuracy": Words(
+    "train_i3d_magvit.accuracy": Meaning("Accuracy of one network that is given frames and codes.", FREQUENT),
+    "train_i3d_magvit.per_class.*": Meaning("Accuracy of this network on the class with the lowest accuracy."),
+    "train_i3d_magvit.without_frames.accuracy": Meaning(
         "Accuracy of the same network when it is given codes but no frames.", FREQUENT
     ),
-    "train_i3d_magvit.frames_alone.place_px": Words(
+    "train_i3d_magvit.frames_alone.place_px": Meaning(
         "Distance to the ball's true centre, when the network is given frames but no codes.", MEAN_POSITION
     ),
-    "train_i3d_magvit.forecast_mae_percent": Words(
+    "train_i3d_magvit.forecast_mae_percent": Meaning(
         "Mean absolute error of the predicted coordinates, relative to the diagonal of the box around the track.", RULES
     ),
-    "train_i3d_magvit.forecast_rmse_percent": Words(
+    "train_i3d_magvit.forecast_rmse_percent": Meaning(
         "Root mean square of the same errors.", RULES
     ),
-    "train_gasm_cast.top1": Words(
+    "train_gasm_cast.top1": Meaning(
         "Accuracy on 14 rendered actions in 7 pairs. One action of a pair is the other played backwards.", FREQUENT
     ),
-    "train_gasm_cast.within_pairs": Words(
+    "train_gasm_cast.within_pairs": Meaning(
         "Share of clips with the right direction, among the clips with the right pair.", "chance"
     ),
-    "train_gasm_cast.order_blind.top1": Words("Accuracy of a variant that cannot see the order of frames.", FREQUENT),
-    "train_gasm_cast.order_blind.within_pairs": Words(
+    "train_gasm_cast.order_blind.top1": Meaning("Accuracy of a variant that cannot see the order of frames.", FREQUENT),
+    "train_gasm_cast.order_blind.within_pairs": Meaning(
         "The same for that variant. It should stay at the baseline.", "chance"
     ),
-    "detect_persistence.transformer.accuracy": Words(
+    "detect_persistence.transformer.accuracy": Meaning(
         "A network watches a moving candidate frame by frame, stops when it is sure, and says whether the candidate is "
         "persistent or transient. Share of right decisions; this network reads pixels.", ONE_ANSWER
     ),
-    "detect_persistence.transformer.early_stop_rate": Words("Share of candidates decided before the last frame."),
-    "detect_persistence.transformer.compute_saved": Words(
+    "detect_persistence.transformer.early_stop_rate": Meaning("Share of candidates decided before the last frame."),
+    "detect_persistence.transformer.compute_saved": Meaning(
         "Share of multiply-adds that are not executed because the network stops early."
     ),
-    "detect_persistence.transformer.harmonic_mean": Words(
+    "detect_persistence.transformer.harmonic_mean": Meaning(
         "Earliness is the share of the clip that was not watched. 1 is best."
     ),
-    "detect_persistence.transformer.ece": Words(
+    "detect_persistence.transformer.ece": Meaning(
         "Expected calibration error of the confidence at the decision.", "", "perfectly calibrated network, same clips"
     ),
-    "detect_persistence.transformer.regret": Words(
+    "detect_persistence.transformer.regret": Meaning(
         "A decision costs 100 points if it is wrong, and a smaller amount for each frame watched. Regret is the mean "
         "cost minus the mean cost of the best rule."
     ),
-    "detect_persistence.transformer.attention_ratio": Words(
+    "detect_persistence.transformer.attention_ratio": Meaning(
         "Mean attention weight on the candidate, relative to equal weights everywhere.", "equal weights"
     ),
-    "detect_persistence.magvit.accuracy": Words("The same task from codes.", ONE_ANSWER),
-    "detect_persistence.control.first_frame.accuracy": Words(
+    "detect_persistence.magvit.accuracy": Meaning("The same task from codes.", ONE_ANSWER),
+    "detect_persistence.control.first_frame.accuracy": Meaning(
         "Accuracy of a classifier that is given one frame. It should stay at chance, 50 %."
     ),
-    "detect_persistence.control.metadata.accuracy": Words(
+    "detect_persistence.control.metadata.accuracy": Meaning(
         "Accuracy of a classifier that is given what is known without the pixels (length, file size, colour, depth and "
         "the like). It should stay at chance, 50 %."
     ),
-    "describe_motion.equation_correct_true_points": Words(
+    "describe_motion.equation_correct_true_points": Meaning(
         "Equations of motion are fitted to the first three quarters of the true path. Share of clips whose equations "
         "also hold on the last quarter.", CONSTANT
     ),
-    "describe_motion.equation_correct": Words(
+    "describe_motion.equation_correct": Meaning(
         "Equations of motion are fitted to positions that are predicted from the codes of the first three quarters. "
         "Share of clips whose equations also hold on the last quarter.", CONSTANT,
         "true law, fitted to the same positions"
     ),
-    "describe_motion.description_correct": Words(
+    "describe_motion.description_correct": Meaning(
         "Share of clips whose generated sentence states every fact (law, direction and the like) correctly.",
         "most common facts for every clip",
     ),

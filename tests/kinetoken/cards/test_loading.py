@@ -25,7 +25,7 @@ def test_the_code_of_a_card_runs(model: Model, folder: Path, monkeypatch: pytest
     parts = read_model(folder / "models" / model.name)
     assert not isinstance(parts, str) and all(part.values > 1000 for part in parts)
     for text in _loads(model, parts, None):
-        exec(compile("\n".join(text.splitlines()[1:-1]), model.name, "exec"), {})
+        exec(compile(text, model.name, "exec"), {})
     assert os.getcwd() == str(folder)
 
 
