@@ -133,7 +133,8 @@ class CheckedTokenizer:
         except UserError:
             raise
         except Exception as error:
-            raise self._error(f"{method} raised {described(error)} (given {list(given.shape)})") from error
+            shape = given.shape if method == "decode" else np.moveaxis(given, -1, 1).shape  # as the adapter gets it
+            raise self._error(f"{method} raised {described(error)} (given {list(shape)})") from error
         if method in self.watch:  # after the copy from the device, which waits for its work
             self.watch[method].add(len(given), time.perf_counter() - started)
         if array.dtype == object or array.ndim == 0:

@@ -50,7 +50,10 @@ def kind_of(folder: Path) -> str:
     """A key of KINDS. UserError for what is no model folder of Kinetoken."""
     if not folder.is_dir():
         what = "a file, not a model folder" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {what}; a model folder holds config.json and model.safetensors")
+        raise UserError(
+            f"{folder}: {what}; a model folder holds config.json and model.safetensors (make repro trains those of the "
+            "pipeline, in models/)"
+        )
     keys = set(read_config(folder))
     for name, kind in KINDS.items():
         if kind.keys <= keys and not kind.lacking & keys:

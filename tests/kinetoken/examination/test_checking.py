@@ -72,7 +72,7 @@ def fails(given: object) -> None:
 
 
 @pytest.mark.parametrize(("encode", "message"), [
-    (fails, r"encode raised ValueError: mat1 and mat2 cannot be multiplied \(given \[3, 4, 16, 16, 3\]\)"),
+    (fails, r"encode raised ValueError: mat1 and mat2 cannot be multiplied \(given \[3, 3, 4, 16, 16\]\)"),
     (lambda video: video.mean(1), "encode returned float32; return the indices as whole numbers, or declare"),
     (lambda video: (video.mean(1).long(), video), "encode returned tuple; it must return one tensor or array, not"),
     (lambda video: None, "encode returned NoneType"),
