@@ -42,7 +42,7 @@ def draw_attribution(path: Path, found: Explained, store: ClipStore) -> None:
         Group("the clip, mean of the frames of each time slice", slices, captions),
         Group(f"attributions; red: for the predicted class, blue: against{tokens}", slices, captions),
     ]
-    draw_strips(path, strips, labels, groups, enlarged=1, colours=128)
+    draw_strips(path, strips, labels, groups, enlarged=1, colours=256)
 
 
 def shown_clips(found: Explained) -> list[int]:
