@@ -12,7 +12,7 @@ SECOND = {"s": 1, "ms": 1000}  # units in a second
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Intake:
+class TrackFileParams:
     """Section generate_trajectories.<dataset>.own, read where source is a file of tracks."""
 
     unit: Literal["m", "cm", "mm", "px"] = "m"  # of x, y, z
