@@ -50,8 +50,9 @@ CONTRACT = {  # what programs may rely on in metrics/<stage>.json; a star stands
         "accuracy", "per_class.*", "ece", "pooling.soft_argmax.accuracy", "pooling.spatial_mean.accuracy",
     ),
     "explain_classifier": (
-        "completeness_error", "rank_correlation.random_weights", "rank_correlation.difference", "on_ball.attributed",
-        "on_ball.attributed_floor", "deletion.attributed", "deletion.attributed_floor", "deletion.random",
+        "completeness_error", "rank_correlation.signed", "rank_correlation.random_weights",
+        "rank_correlation.difference", "on_ball.attributed", "on_ball.attributed_floor", "deletion.attributed",
+        "deletion.attributed_floor", "deletion.random", "deletion.difference",
     ),
     "train_position": ("error_px", "error_depth_percent", "error_m"),
     "train_generator": tuple(

@@ -18,8 +18,8 @@ SIDE = 128  # px of a frame in the picture, about
 
 
 def draw_attribution(path: Path, found: Explained, store: ClipStore) -> None:
-    """A row a class, its first clip that was classified correctly: each time slice's frames laid over each other, and
-    the attributions of its tokens. Tokens that meet the ball have an outline where it is known.
+    """A row a class, its first clip that was classified correctly: the mean of each time slice's frames, and the
+    attributions of its tokens. Tokens that meet the ball have an outline where it is known.
     """
     shown = shown_clips(found)
     ids = store.track_id
@@ -29,17 +29,17 @@ def draw_attribution(path: Path, found: Explained, store: ClipStore) -> None:
     slices = found.attribution.shape[1]
     strips = []
     for place, pixels in zip(shown, clips, strict=True):
-        frames = laid_over(pixels, slices)
+        frames = slice_means(pixels, slices)
         ball = np.zeros(found.attribution.shape[1:], bool) if found.ball is None else found.ball[place]
         strips.append(np.concatenate([frames, heat(frames, found.attribution[place], ball)]))
     labels = [
         f"{found.codes.label[place]}\npredicted:\n{found.classes[found.chosen[place]]}" for place in shown
     ]
     frames_each = clips.shape[1] // slices
-    captions = [f"frames {n * frames_each}–{(n + 1) * frames_each - 1}" for n in range(slices)]
+    captions = [f"frames {n * frames_each} to {(n + 1) * frames_each - 1}" for n in range(slices)]
     tokens = "" if found.ball is None else "; outlined: tokens that meet the ball"
     groups = [
-        Group("the clip, the frames of a time slice in one", slices, captions),
+        Group("the clip, mean of the frames of each time slice", slices, captions),
         Group(f"attributions; red: for the predicted class, blue: against{tokens}", slices, captions),
     ]
     draw_strips(path, strips, labels, groups, enlarged=1, colours=128)
@@ -55,16 +55,11 @@ def shown_clips(found: Explained) -> list[int]:
     return places
 
 
-def laid_over(pixels: Pixels, slices: int) -> Pixels:
-    """A picture a time slice, enlarged: each pixel from that frame of the slice where it differs most from the clip's
-    median. pixels (T, H, W, 3) → (T', h, w, 3).
-    """
-    median = np.median(pixels, axis=0)
-    groups = pixels.reshape(slices, -1, *pixels.shape[1:])  # (T', f, H, W, 3)
-    differs = np.abs(groups - median).sum(-1, keepdims=True).argmax(1)[:, None]  # (T', 1, H, W, 1)
-    picked = np.take_along_axis(groups, differs, 1)[:, 0]
+def slice_means(pixels: Pixels, slices: int) -> Pixels:
+    """A picture a time slice, the mean of its frames, enlarged: pixels (T, H, W, 3) → (T', h, w, 3)."""
+    means = pixels.reshape(slices, -1, *pixels.shape[1:]).mean(1).round().astype(np.uint8)
     times = max(SIDE // max(pixels.shape[1:3]), 1)
-    return np.asarray(picked.repeat(times, 1).repeat(times, 2))
+    return np.asarray(means.repeat(times, 1).repeat(times, 2))
 
 
 def heat(frames: Pixels, attribution: Array, ball: NDArray[np.bool_]) -> Pixels:
@@ -74,8 +69,8 @@ def heat(frames: Pixels, attribution: Array, ball: NDArray[np.bool_]) -> Pixels:
     rows = np.arange(height) * attribution.shape[1] // height
     columns = np.arange(width) * attribution.shape[2] // width
     cells = attribution[:, rows][:, :, columns][..., None] / peak  # (T', h, w, 1)
-    grey = 255 - 0.45 * (255 - frames.mean(-1, keepdims=True))
-    strength = 0.85 * np.sqrt(np.abs(cells))
+    grey = 255 - 0.3 * (255 - frames.mean(-1, keepdims=True))
+    strength = 0.9 * np.abs(cells) ** 0.8
     shown = (grey * (1 - strength) + np.where(cells > 0, FOR, AGAINST) * strength).round().astype(np.uint8)
     shown[_edges(ball[:, rows][:, :, columns])] = OUTLINE
     return np.asarray(shown)

@@ -17,7 +17,7 @@ Ranks = NDArray[np.int64]
 
 
 def ranks_of(scores: Array) -> Ranks:
-    """Place of each token in its clip, from 0, the highest score first, ties as they lie: (N, T', H', W') for both."""
+    """Place of each token in its clip, from 0, the highest score first, ties as they lie: (N, T', H', W') → so."""
     flat = scores.reshape(len(scores), -1)
     order = np.argsort(-flat, axis=1, kind="stable")
     ranks = np.empty_like(order)

@@ -14,8 +14,9 @@ Array = NDArray[np.float64]
 
 HEADLINES = Headlines(
     required=(
-        "completeness_error", "rank_correlation.random_weights", "rank_correlation.difference",
-        "deletion.attributed", "deletion.random", "deletion.none",
+        "completeness_error", "rank_correlation.signed", "rank_correlation.random_weights",
+        "rank_correlation.difference", "deletion.attributed", "deletion.random", "deletion.difference",
+        "deletion.none",
     ),
     further=("on_ball.attributed", "on_ball.random_weights", "on_ball.difference", "deletion.ball"),
     bounded=("on_ball.attributed", "deletion.attributed"),
