@@ -74,7 +74,6 @@ WORDS = {
         "Accuracy of the same classifier when the tokens with the largest attributions are replaced by an average, as "
         "many as meet the ball. Lower is better.", "as many random tokens replaced",
     ),
-<<<<<<< HEAD
     "explain_classifier.rank_correlation.signed": Meaning(
         "Rank correlation with the attributions of an untrained network, over the tokens of a clip. It should stay at "
         "the baseline.", "unrelated attributions",
@@ -82,11 +81,6 @@ WORDS = {
     "explain_classifier.rank_correlation.random_weights": Meaning(
         "The same without signs. It is high if both networks have small attributions where all clips look alike.",
         "unrelated attributions",
-=======
-    "explain_classifier.rank_correlation.random_weights": Meaning(
-        "Rank correlation of absolute attributions with those of an untrained network, over the tokens of a clip. It "
-        "should be low.", "unrelated attributions",
->>>>>>> cards
     ),
     "train_position.error_px": Meaning("Distance to the ball's true centre in the image.", MEAN_POSITION),
     "train_position.error_depth_percent": Meaning(
