@@ -13,7 +13,7 @@ from kinetoken.core.absence import NotMeasured, write_absent
 from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import CPU, Context, Output, marked_paths
 from kinetoken.diagnosis.statement import read_statement
-from kinetoken.footage.folder import Footage, VideoDataset
+from kinetoken.footage.folder import FootageParams, VideoDataset
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Look
 from stages import (
@@ -37,7 +37,7 @@ from tests.stages import (
 SILENT = dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 VIDEOS = VideoDataset(
     seed=1, look=Look(image_size=32, shadow=0.0), shard_clips=50, processes=1,
-    footage=Footage(frames=8, shares=(0.6, 0.2, 0.2)),
+    footage=FootageParams(frames=8, shares=(0.6, 0.2, 0.2)),
 )
 
 

@@ -50,11 +50,14 @@ def line_spec(
 
     kept = [row for row in _rows(series) if not log or row["y"] > 0]
     # from the lowest line, whatever the intervals do below it: a logarithm has no zero
-    kind = {"type": "log"} if log else {"zero": False}
-    scale = alt.Scale(nice=True, **kind, **({"domain": list(bounds)} if bounds else {}))
+    kind: dict[str, Any] = {"type": "log"} if log else {"zero": False}
+    if bounds:
+        kind["domain"] = list(bounds)
+    scale = alt.Scale(nice=True, **kind)
+    digits: dict[str, Any] = {"format": "~g"} if log else {}
     axis = alt.Axis(values=list(ticks), format="~g") if ticks else alt.Axis(tickCount=5)
     across = alt.X("x:Q", title=x, axis=axis, scale=alt.Scale(zero=False, nice=not ticks))
-    up = alt.Y("y:Q", title=y, axis=alt.Axis(tickCount=5, **({"format": "~g"} if log else {})), scale=scale)
+    up = alt.Y("y:Q", title=y, axis=alt.Axis(tickCount=5, **digits), scale=scale)
     colour, dash = _colour(series), alt.StrokeDash("dashed:N", legend=None, scale=alt.Scale(
         domain=[False, True], range=[[1, 0], [5, 4]]))
     tip = [alt.Tooltip("name:N", title="line"), alt.Tooltip("x:Q", title=x, format="~g"),
@@ -72,8 +75,8 @@ def line_spec(
         size=alt.condition("datum.points", alt.value(130), alt.value(34)),
     ).add_params(*_zoom(alt)))
     if diagonal:
-        ends = alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-        layers.append(alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--soft)").encode(x="x:Q", y="y:Q"))
+        corners = alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}])
+        layers.append(alt.Chart(corners).mark_line(strokeDash=[4, 4], color="var(--soft)").encode(x="x:Q", y="y:Q"))
     return _finished(alt.layer(*layers, data=_data(kept)), height)
 
 
@@ -106,9 +109,9 @@ def bar_spec(
         y2="zero:Q", color=_colour(series), tooltip=tip,
     )]
     if rule:
-        at = alt.Data(values=[{"x": rule[0], "name": rule[1]}])
-        layers.append(alt.Chart(at).mark_rule(strokeDash=[4, 4], color="var(--ink)").encode(x="x:Q"))
-        layers.append(alt.Chart(at).mark_text(align="left", dx=5, dy=7, baseline="top", color="var(--ink)").encode(
+        upright = alt.Data(values=[{"x": rule[0], "name": rule[1]}])
+        layers.append(alt.Chart(upright).mark_rule(strokeDash=[4, 4], color="var(--ink)").encode(x="x:Q"))
+        layers.append(alt.Chart(upright).mark_text(align="left", dx=5, dy=7, baseline="top", color="var(--ink)").encode(
             x="x:Q", y=alt.value(0), text="name:N"))
     return _finished(alt.layer(*layers, data=_data(rows)), height)
 
@@ -143,10 +146,11 @@ def matrix_spec(
     leads = any(row.get("tracks") for row in rows)
     axis: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelLimit": 340, "maxExtent": 400}
     # JSON's texts are those of Vega's expressions
-    above = {"labelExpr": f"indexof({json.dumps(list(across))}, datum.value) + 1", "labelAngle": 0} if numbered else {
-        "labelAngle": -90}
+    above: dict[str, Any] = {"labelAngle": -90}
+    if numbered:
+        above = {"labelExpr": f"indexof({json.dumps(list(across))}, datum.value) + 1", "labelAngle": 0}
     place = f"(indexof({json.dumps(list(down))}, datum.value) + 1)"
-    beside = {"labelExpr": f"{place} + '  ' + datum.value"} if numbered else {}
+    beside: dict[str, Any] = {"labelExpr": f"{place} + '  ' + datum.value"} if numbered else {}
     base = alt.Chart().encode(
         x=alt.X("x:N", title=x or None, sort=list(across), axis=alt.Axis(orient="top", **axis, **above)),
         y=alt.Y("y:N", title=y or None, sort=list(down), axis=alt.Axis(**axis, **beside)),
@@ -236,7 +240,7 @@ def _chart(name: str | None = None, data: Any = None) -> Any:  # noqa: ANN401 - 
     import altair as alt
 
     given = {} if data is None else {"data": data}
-    named = {} if name is None else {"name": name}
+    named: dict[str, Any] = {} if name is None else {"name": name}
     return alt.Chart(**given, **named).transform_filter("indexof(hidden, datum.name) < 0")
 
 

@@ -37,7 +37,7 @@ Say = Callable[[str], object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Footage:
+class FootageParams:
     """Part of section render_videos.<dataset>: how a folder of videos becomes clips. Not used for tracks."""
 
     frames: Annotated[int, Range(ge=STEP, le=256)] = 16  # of a clip: a multiple of 4
@@ -55,11 +55,11 @@ class Footage:
 class VideoDataset(Rendering):
     """Section render_videos.<dataset>: of tracks that are rendered, or of a folder of videos, brought to image_size."""
 
-    footage: Footage = Footage()
+    footage: FootageParams = FootageParams()
 
 
 @dataclasses.dataclass(frozen=True)
-class Video:
+class SourceVideo:
     """One source of clips: a video file, an image folder, or row `row` of an array."""
 
     path: Path
@@ -69,7 +69,7 @@ class Video:
     row: int | None = None
 
 
-def find_videos(folder: Path, params: Footage, say: Say = str) -> list[Video]:
+def find_videos(folder: Path, params: FootageParams, say: Say = str) -> list[SourceVideo]:
     """The folder's videos in the order of their names, with classes and splits.
 
     UserError for a folder without videos; and for labels of videos that are not there, videos without a label, and a
@@ -84,7 +84,7 @@ def find_videos(folder: Path, params: Footage, say: Say = str) -> list[Video]:
 
 
 def read_clips(
-    video: Video, params: Footage, size: int, notes: list[str]
+    video: SourceVideo, params: FootageParams, size: int, notes: list[str]
 ) -> Iterator[tuple[str, Pixels, float]]:
     """Name, pixels (T, size, size, 3) and frames a second of each clip of a video.
 
@@ -105,20 +105,20 @@ def read_clips(
 # ---- which videos there are
 
 
-def _sources(folder: Path) -> list[Video]:
-    found: list[Video] = []
+def _sources(folder: Path) -> list[SourceVideo]:
+    found: list[SourceVideo] = []
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
         name = path.relative_to(folder).as_posix()
         if path.is_dir():
             if any(_is_image(each) for each in path.iterdir()):
-                found.append(Video(path, name))
+                found.append(SourceVideo(path, name))
         elif not path.is_file():
             if path.suffix.lower() in (*VIDEO_SUFFIXES, ".npy"):
                 raise UserError(f"{path}: neither a file nor a folder")
         elif path.suffix.lower() in VIDEO_SUFFIXES:
-            found.append(Video(path, name))
+            found.append(SourceVideo(path, name))
         elif path.suffix.lower() == ".npy":
             found += _rows(path, name)
     if not found:
@@ -128,11 +128,11 @@ def _sources(folder: Path) -> list[Video]:
     return found
 
 
-def _rows(path: Path, name: str) -> list[Video]:
+def _rows(path: Path, name: str) -> list[SourceVideo]:
     shape = _array(path).shape
     if len(shape) == 4:
-        return [Video(path, name)]
-    return [Video(path, f"{name}#{row}", row=row) for row in range(shape[0])]
+        return [SourceVideo(path, name)]
+    return [SourceVideo(path, f"{name}#{row}", row=row) for row in range(shape[0])]
 
 
 def _array(path: Path) -> NDArray[np.uint8]:
@@ -155,7 +155,7 @@ def _is_image(path: Path) -> bool:
 # ---- classes and splits
 
 
-def _labels(folder: Path, videos: list[Video], say: Say) -> tuple[dict[str, str], dict[str, str] | None]:
+def _labels(folder: Path, videos: list[SourceVideo], say: Say) -> tuple[dict[str, str], dict[str, str] | None]:
     """Class and, if the labels have them, split of each video by its name."""
     path = folder / LABELS
     if path.is_file():
@@ -168,7 +168,7 @@ def _labels(folder: Path, videos: list[Video], say: Say) -> tuple[dict[str, str]
     return {one.name: UNLABELLED for one in videos}, None
 
 
-def _read_labels(path: Path, videos: list[Video], say: Say) -> tuple[dict[str, str], dict[str, str] | None]:
+def _read_labels(path: Path, videos: list[SourceVideo], say: Say) -> tuple[dict[str, str], dict[str, str] | None]:
     with path.open(encoding="utf-8-sig", newline="") as source:
         try:
             table = csv.DictReader(source, strict=True)
@@ -209,7 +209,7 @@ def _read_labels(path: Path, videos: list[Video], say: Say) -> tuple[dict[str, s
     return labels, splits
 
 
-def _by_any_name(videos: list[Video]) -> dict[str, str]:
+def _by_any_name(videos: list[SourceVideo]) -> dict[str, str]:
     """The full name of each video by it and, where they tell videos apart, by its file's name and stem."""
     known = {one.name: one.name for one in videos}
     for short in (lambda name: Path(name).name, lambda name: Path(name).stem):
@@ -225,7 +225,7 @@ def _class_name(text: str, path: Path, line: int) -> str:
     return name
 
 
-def _draw_splits(videos: list[Video], params: Footage) -> dict[str, str]:
+def _draw_splits(videos: list[SourceVideo], params: FootageParams) -> dict[str, str]:
     """Every class in the params' shares, each split with one video at least."""
     edges = np.cumsum(np.array(params.shares) / sum(params.shares))
     splits: dict[str, str] = {}
@@ -247,7 +247,7 @@ def _draw_splits(videos: list[Video], params: Footage) -> dict[str, str]:
 # ---- frames
 
 
-def _frames(video: Video) -> tuple[float, Iterator[Pixels]]:
+def _frames(video: SourceVideo) -> tuple[float, Iterator[Pixels]]:
     """Frames a second, 0 where nothing tells, and the frames, a few at a time: (K, H, W, 3) uint8."""
     if video.path.is_dir():
         return 0.0, _images(video.path)
@@ -264,7 +264,7 @@ def _frames(video: Video) -> tuple[float, Iterator[Pixels]]:
     return head.fps, _decoded(video)
 
 
-def _decoded(video: Video) -> Iterator[Pixels]:
+def _decoded(video: SourceVideo) -> Iterator[Pixels]:
     try:
         with closing(stream_frames(video.path, AT_ONCE)) as stream:
             yield from stream
@@ -272,7 +272,7 @@ def _decoded(video: Video) -> Iterator[Pixels]:
         raise _unreadable(video, fault) from None
 
 
-def _unreadable(video: Video, fault: VideoFault) -> UserError:
+def _unreadable(video: SourceVideo, fault: VideoFault) -> UserError:
     return UserError(f"{video.path}: not a whole video ({fault.reason}: {fault})")
 
 

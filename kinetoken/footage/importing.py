@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kinetoken.core.progress import Progress
-from kinetoken.footage.folder import Video, VideoDataset, find_videos, read_clips
+from kinetoken.footage.folder import SourceVideo, VideoDataset, find_videos, read_clips
 from kinetoken.scenes.clips import Clips, Pixels, shard_path, write_shard
 
 SAID = 12  # kinds of notes that are said
@@ -25,7 +25,7 @@ def import_folder(folder: Path, params: VideoDataset, store: Path, progress: Pro
     rates: Counter[float] = Counter()
     notes: list[str] = []
     count = shard = 0
-    held: list[tuple[Video, str, Pixels]] = []
+    held: list[tuple[SourceVideo, str, Pixels]] = []
     for video, name, pixels, rate in _each(videos, params, notes, progress):
         rates[round(rate, 3)] += 1
         held.append((video, name, pixels))
@@ -38,8 +38,8 @@ def import_folder(folder: Path, params: VideoDataset, store: Path, progress: Pro
 
 
 def _each(
-    videos: list[Video], params: VideoDataset, notes: list[str], progress: Progress
-) -> Iterator[tuple[Video, str, Pixels, float]]:
+    videos: list[SourceVideo], params: VideoDataset, notes: list[str], progress: Progress
+) -> Iterator[tuple[SourceVideo, str, Pixels, float]]:
     for video in videos:
         for name, pixels, rate in read_clips(video, params.footage, params.look.image_size, notes):
             yield video, name, pixels, rate
@@ -47,7 +47,7 @@ def _each(
 
 
 def _write(
-    store: Path, shard: int, held: list[tuple[Video, str, Pixels]], start: int, rates: Counter[float]
+    store: Path, shard: int, held: list[tuple[SourceVideo, str, Pixels]], start: int, rates: Counter[float]
 ) -> int:
     """One shard, its clips numbered from `start`; where the next begins."""
     end = start + len(held)

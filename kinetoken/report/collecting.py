@@ -181,7 +181,9 @@ def hold(
         return
     those: Indices = codes.codes[np.array([coded[int(track)] for track in tracks])]
     clips.add_codes(tracks, those)
-    for start in range(0, len(tracks) if decoder is not None else 0, BATCH):
+    if decoder is None:
+        return
+    for start in range(0, len(tracks), BATCH):
         decoded: Pixels = decode(decoder, those[start : start + BATCH])
         clips.add(tracks[start : start + BATCH], decoded, lossless=False)
 

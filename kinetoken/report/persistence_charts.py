@@ -76,7 +76,7 @@ def decision_frames(decisions: "pd.DataFrame") -> Figure:
         if "track_id" in rows:
             right = rows["actual"].astype(str) == rows["predicted"].astype(str)
             for frame, group in rows.assign(right=right).sort_values("right", kind="stable").groupby("frames"):
-                tracks[name, float(frame)] = group["track_id"].astype(int).tolist()
+                tracks[name, float(str(frame))] = group["track_id"].astype(int).tolist()
     spec = vega.bar_spec(series, "frame of the decision", "% of test tracks", tracks=tracks if tracks else None)
     title = "When are decisions made?"
     drawing = vega.shown(spec, f"{title} Share of test tracks by frame", series, clips=CANDIDATES if tracks else "")

@@ -253,7 +253,7 @@ def embeddings(results: Results) -> tuple[list[Figure], list[str], list[int]]:
 
 def points(table: "pd.DataFrame", x: str = "x", y: str = "y") -> list[dict[str, Any]]:
     """Rows of a scatter, of clips if the table names tracks."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"x": float(row[x]), "y": float(row[y]), "name": str(row["class"])}
         | ({"track": int(row["track_id"])} if "track_id" in row else {})
         for row in table.to_dict("records")

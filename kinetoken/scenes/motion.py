@@ -9,7 +9,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, NonNegative, Range
 from kinetoken.physics.laws import CLASSES, Array, axis_frame, direction, helical, linear, parabolic
 from kinetoken.physics.world import World
-from kinetoken.scenes.intake import Intake
+from kinetoken.scenes.intake import TrackFileParams
 from kinetoken.scenes.tracks import SPLITS, Tracks
 
 SYNTHETIC = "synthetic.csv"  # the committed placeholder that stands for "no file: draw the tracks"
@@ -59,7 +59,7 @@ class Trajectories:
     tilt_degrees: Degrees  # of the axis from the vertical, of the line from the horizon: at most
     pitch: Band  # m a turn, up or down: all that tells a helix from a circle
     apex: tuple[Fraction, Fraction]  # when the parabola peaks, as a share of the clip
-    own: Intake = Intake()  # what a file of tracks means
+    own: TrackFileParams = TrackFileParams()  # what a file of tracks means
 
     def __post_init__(self) -> None:
         _check_band("pitch", self.pitch)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kinetoken.core.errors import UserError
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
-from kinetoken.scenes.intake import METRE, SECOND, SECTION, SLICE_FRAMES, Intake
+from kinetoken.scenes.intake import METRE, SECOND, SECTION, SLICE_FRAMES, TrackFileParams
 from kinetoken.scenes.motion import Trajectories, draw_look, drawn_columns
 from kinetoken.scenes.track_columns import id_column, name_column, number_column, whole_column
 from kinetoken.scenes.track_files import TrackFile, read_track_file
@@ -101,7 +101,7 @@ def read_unsplit_tracks(path: Path, world: World, seed: int, say: Say = str) -> 
     for a dataset. Without `class` a track is UNLABELLED, without `split` it is UNSPLIT. Metres and seconds, no gaps,
     equal lengths. UserError as above.
     """
-    source = _read_source(path, Intake(), advise=False)
+    source = _read_source(path, TrackFileParams(), advise=False)
     split = np.full(len(source.length), UNSPLIT) if source.split is None else source.split
     return _tracks(source, _cut(source, None), _labels(source), split, world, seed, say)
 
@@ -136,7 +136,7 @@ def _tracks(
 # ---- rows
 
 
-def _read_source(path: Path, own: Intake, *, advise: bool) -> SourceTracks:
+def _read_source(path: Path, own: TrackFileParams, *, advise: bool) -> SourceTracks:
     """The file's tracks: rows in order, gaps filled or refused, every value checked."""
     file = read_track_file(path)
     ids = id_column(file)
@@ -168,7 +168,7 @@ def _in_file(source: dict[int, str] | None, number: int) -> str:
     return str(number) if source is None else source[int(number)]
 
 
-def _values(file: TrackFile, own: Intake) -> Array:
+def _values(file: TrackFile, own: TrackFileParams) -> Array:
     """(R, 3 or 4) x, y, z in m, and t in s. UserError for what is beyond belief."""
     columns = []
     for name in ("x", "y", "z", *(["t"] if "t" in file.columns else [])):
@@ -221,7 +221,9 @@ def _constant(
     return np.asarray(values[begins])
 
 
-def _fill_gaps(source: SourceTracks, order: np.ndarray, row_id: np.ndarray, frame: np.ndarray, own: Intake) -> None:
+def _fill_gaps(
+    source: SourceTracks, order: np.ndarray, row_id: np.ndarray, frame: np.ndarray, own: TrackFileParams
+) -> None:
     """Missing frames between the rows, on the line from one to the next. UserError where they are not to be filled."""
     within = row_id[1:] == row_id[:-1]
     apart = np.where(within, np.diff(frame) // source.step, 1)  # rows from each to the next, were none missing

@@ -11,7 +11,7 @@ import pytest
 
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import Context, run_stage
-from kinetoken.scenes.intake import Intake
+from kinetoken.scenes.intake import TrackFileParams
 from kinetoken.scenes.motion import Trajectories
 from stages import generate_trajectories
 from tests.conftest import ROOT
@@ -64,7 +64,7 @@ def test_a_messy_file_is_read_and_all_that_was_done_is_said(
     messy = messy.rename(columns={"track_id": "Particle", "class": "label"}).drop(columns=["t", "split"])
     messy.to_csv(tmp_path / "messy.csv", sep=";", decimal=",", index=False)
     paths = generate_trajectories.Paths(tmp_path / "messy.csv", tmp_path / "a.parquet", tmp_path / "b.parquet")
-    own = Intake(unit="cm", gaps="interpolate", window=16)
+    own = TrackFileParams(unit="cm", gaps="interpolate", window=16)
     params = dataclasses.replace(trajectory_params, own=own)
     with Progress("generate_trajectories") as progress:
         generate_trajectories.run(params, paths, Context(progress))

@@ -9,13 +9,13 @@ from PIL import Image
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
-from kinetoken.footage.folder import Footage, Video, VideoDataset, find_videos, read_clips
+from kinetoken.footage.folder import FootageParams, SourceVideo, VideoDataset, find_videos, read_clips
 from kinetoken.footage.importing import import_folder
 from kinetoken.footage.webm import write_webm
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Look
 
-FRAMES = Footage(frames=8)
+FRAMES = FootageParams(frames=8)
 
 
 def frames_of(number: int, count: int = 8, side: int = 16) -> np.ndarray:
@@ -72,8 +72,8 @@ def test_frames_nearest_in_time_are_kept(
     monkeypatch.setattr(
         "kinetoken.footage.folder._frames", lambda video: (16.0, iter(np.split(frames_of(0, 16), [3, 9])))
     )
-    video = Video(tmp_path / "a.npy", "a.npy")
-    _, pixels, rate = next(read_clips(video, Footage(frames=8, fps=wanted), 16, []))
+    video = SourceVideo(tmp_path / "a.npy", "a.npy")
+    _, pixels, rate = next(read_clips(video, FootageParams(frames=8, fps=wanted), 16, []))
     assert (pixels[:, 0, 0, 0] // 3).tolist() == kept and rate == (wanted or 16.0)
 
 
@@ -105,7 +105,7 @@ def test_without_labels_subfolders_are_classes_or_there_are_none(tmp_path: Path)
 def test_windows_of_one_video_are_of_one_split_and_the_store_names_them(tmp_path: Path) -> None:
     save(tmp_path / "videos", *(f"{i}.npy" for i in range(8)), count=20)
     params = VideoDataset(
-        seed=1, look=Look(image_size=16, shadow=0.0), shard_clips=5, processes=1, footage=Footage(frames=8)
+        seed=1, look=Look(image_size=16, shadow=0.0), shard_clips=5, processes=1, footage=FootageParams(frames=8)
     )
     (tmp_path / "store").mkdir()
     assert import_folder(tmp_path / "videos", params, tmp_path / "store", Progress.silent()) == 16
@@ -171,22 +171,23 @@ def damaged(folder: Path, kind: str) -> str:
 def test_what_is_no_whole_video_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     message = damaged(tmp_path, kind)
     with pytest.raises(UserError, match=message):
-        for video in find_videos(tmp_path, Footage(frames=8, shares=(1, 1, 1))) if kind in ("nothing", "pipe") else [
-            Video(path, path.name) for path in sorted(tmp_path.iterdir())
-        ]:
+        found = find_videos(tmp_path, FRAMES) if kind in ("nothing", "pipe") else [
+            SourceVideo(path, path.name) for path in sorted(tmp_path.iterdir())
+        ]
+        for video in found:
             list(read_clips(video, FRAMES, 16, []))
 
 
 def test_a_slice_of_codes_divides_the_frames() -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
-        Footage(frames=10)
+        FootageParams(frames=10)
 
 
 def test_what_is_done_to_many_videos_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "videos", *(f"{i}.npy" for i in range(6)), count=10)
     save(tmp_path / "videos", *(f"{i}.npy" for i in range(3)), count=11)
     params = VideoDataset(
-        seed=1, look=Look(image_size=8, shadow=0.0), shard_clips=9, processes=1, footage=Footage(frames=8)
+        seed=1, look=Look(image_size=8, shadow=0.0), shard_clips=9, processes=1, footage=FootageParams(frames=8)
     )
     (tmp_path / "store").mkdir()
     with Progress("render_videos") as progress:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
 from kinetoken.physics.laws import CLASSES
-from kinetoken.scenes.intake import Intake
+from kinetoken.scenes.intake import TrackFileParams
 from kinetoken.scenes.motion import Trajectories, draw_tracks
 from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_own_tracks, read_unsplit_tracks
 from kinetoken.scenes.tracks import Tracks, read_tracks, write_tracks
@@ -53,7 +53,7 @@ def read(
     if table is not None:
         table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False, **(csv or {}))
     said = list[str]()
-    read = read_own_tracks(path, dataclasses.replace(params, own=Intake(**own)), said.append)
+    read = read_own_tracks(path, dataclasses.replace(params, own=TrackFileParams(**own)), said.append)
     assert all(each.startswith(f"{path}: ") for each in said)
     return read, "\n".join(said)
 
@@ -308,7 +308,7 @@ def test_whole_milliseconds_are_even_enough(tracks: Tracks, trajectory_params: T
 )
 def test_params_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        build(Intake, values, "own")
+        build(TrackFileParams, values, "own")
 
 
 # ---- files
