@@ -107,7 +107,7 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
 
 def gather_motion(params: BuildReport, paths: Paths, results: Results, dataset: Dataset, samples: Samples) -> None:
     """Test clips to be opened from charts, and the worst cases of the models that read them."""
-    motion = collecting.Motion(results, dataset)
+    motion = collecting.MotionClips(results, dataset)
     motion.judge_classes(paths.classifier if found(paths.classifier, results) else None)
     if found(paths.trajectories, results):
         motion.read_truth(paths.trajectories)

@@ -77,7 +77,7 @@ def shown(browser: Browser, page: Path, width: int) -> None:
 def test_the_plots_page_has_no_address_of_a_script(charts: Path) -> None:
     tags = Tags(charts.read_text(encoding="utf-8")).found
     sources = [str(value) for _, attrs in tags for key, value in attrs.items() if key in ("src", "href")]
-    assert len(sources) == 12 and all(source.startswith("data:image/") for source in sources)
+    assert len(sources) == 13 and all(source.startswith("data:image/") for source in sources)
     assert [attrs for tag, attrs in tags if tag == "script"] == [{}, {"type": "application/json", "id": "specs"}, {}]
     assert any("default-src 'none'" in str(attrs.get("content")) for tag, attrs in tags if tag == "meta")
 
@@ -91,7 +91,7 @@ def test_every_chart_is_drawn_without_a_network(browser: Browser, charts: Path, 
     assert len(counts) == len(drawn) > 30
     assert {name: number for name, number in counts.items() if number < 4} == {}
     pictures = browser.evaluate("[...document.images].map(i => i.naturalWidth)")
-    assert len(pictures) == 12 and all(pictures)
+    assert len(pictures) == 13 and all(pictures)
     epochs = len((ROOT / "plots/train_tokenizer/curves.csv").read_text(encoding="utf-8").splitlines()) - 1
     assert counts["Tokenizer, loss"] == 2 * epochs + 2  # two lines and their points
     with (ROOT / "plots/train_classifier/confusion.csv").open(encoding="utf-8") as source:

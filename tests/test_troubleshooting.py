@@ -254,7 +254,11 @@ def interrupted_by(desk: Desk, number: signal.Signals) -> str:
 
     desk.write("data/sources/synthetic.csv")
     desk.monkeypatch.setattr(generate_trajectories, "draw_tracks", lambda params: os.kill(os.getpid(), number))
-    return desk.stage("generate_trajectories", *MOTION, "--source", "data/sources/synthetic.csv")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in what a shell runs behind it
+    try:
+        return desk.stage("generate_trajectories", *MOTION, "--source", "data/sources/synthetic.csv")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @entry("Interrupted with Ctrl-C")

@@ -25,7 +25,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RevisionComparison:
     """All that differs. Numbers that are equal are among the rows, with the verdict `equal`."""
 
     a: Side
@@ -70,7 +70,7 @@ class Comparison:
         }
 
 
-def compare(repository: Path, a: str, b: str) -> Comparison:
+def compare(repository: Path, a: str, b: str) -> RevisionComparison:
     """What changed from revision `a` to revision `b` of the repository that a folder lies in.
 
     `.` or `workspace` is the working tree. Nothing is checked out and nothing is written.
@@ -91,9 +91,9 @@ def compare(repository: Path, a: str, b: str) -> Comparison:
         return _compared(root, *sides)
 
 
-def _compared(root: Path, a: Revision, b: Revision) -> Comparison:
+def _compared(root: Path, a: Revision, b: Revision) -> RevisionComparison:
     tables = [results.read_tables(each) for each in (a, b)]
-    return Comparison(
+    return RevisionComparison(
         Side(a.name, a.short, a.subject), Side(b.name, b.short, b.subject),
         causes.changed_params(a, b), causes.changed_fingerprints(a, b), changed_code(root, a, b),
         causes.reruns(a, b), causes.differing_test_data(a, b),

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from kinetoken.charts.page import render
 from kinetoken.comparison import words
-from kinetoken.comparison.comparison import Comparison
+from kinetoken.comparison.comparison import RevisionComparison
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_OPEN = 12  # rows of a table of causes; a longer one is folded
 
 
-def to_html(found: Comparison) -> str:
+def to_html(found: RevisionComparison) -> str:
     """The whole page; the same for the same comparison."""
     groups = groupby(found.others, key=lambda row: row.stage)
     stages = [(stage, words.shown_rows(words.differing(list(rows)))) for stage, rows in groups]

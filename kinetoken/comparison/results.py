@@ -16,7 +16,7 @@ ENDS = ("_floor", "_ceiling", "_ci95_low", "_ci95_high")
 
 
 @dataclass(frozen=True)
-class Reading:
+class KnownNumber:
     """A number of one revision, and what makes it readable as far as the revision has that."""
 
     value: float
@@ -35,8 +35,8 @@ class Compared:
     title: str
     unit: Unit
     direction: Direction
-    a: Reading | None
-    b: Reading | None
+    a: KnownNumber | None
+    b: KnownNumber | None
 
     @property
     def name(self) -> str:
@@ -126,16 +126,16 @@ def _titles() -> list[str]:
     return titles
 
 
-def _headline(one: Headline, tables: dict[str, Numbers]) -> Reading | None:
+def _headline(one: Headline, tables: dict[str, Numbers]) -> KnownNumber | None:
     numbers = tables.get(one.stage, {})
     if one.key.endswith(".*"):  # the least of the numbers under it, which has no interval
-        return min((Reading(numbers[key]) for key in _bases(numbers) if key.startswith(one.key[:-1])),
+        return min((KnownNumber(numbers[key]) for key in _bases(numbers) if key.startswith(one.key[:-1])),
                    key=lambda reading: reading.value, default=None)
     reading = _reading(numbers, one.key)
     if reading is None:
         return None
     floor, ceiling = _named(tables, one.floor, reading.baseline), _named(tables, one.ceiling, reading.upper_bound)
-    return Reading(reading.value, floor, ceiling, reading.low, reading.high)
+    return KnownNumber(reading.value, floor, ceiling, reading.low, reading.high)
 
 
 def _named(tables: dict[str, Numbers], name: str | None, own: float | None) -> float | None:
@@ -146,9 +146,9 @@ def _named(tables: dict[str, Numbers], name: str | None, own: float | None) -> f
     return tables.get(stage, {}).get(key) if name else own
 
 
-def _reading(numbers: Numbers, key: str) -> Reading | None:
+def _reading(numbers: Numbers, key: str) -> KnownNumber | None:
     value = numbers.get(key)
-    return None if value is None else Reading(value, *(numbers.get(key + end) for end in ENDS))
+    return None if value is None else KnownNumber(value, *(numbers.get(key + end) for end in ENDS))
 
 
 def _bases(numbers: Numbers) -> set[str]:

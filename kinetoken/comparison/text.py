@@ -3,19 +3,19 @@
 from collections.abc import Iterator, Sequence
 
 from kinetoken.comparison import words
-from kinetoken.comparison.comparison import Comparison
+from kinetoken.comparison.comparison import RevisionComparison
 
 MOST_FILES = 12  # of the code; further ones are counted
 SPECIAL = str.maketrans({"|": "\\|", "`": "\\`", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 COLUMNS = ("", "baseline", "upper bound", "A", "B", "difference", "95 % interval", "")
 
 
-def to_markdown(found: Comparison) -> str:
+def to_markdown(found: RevisionComparison) -> str:
     """The comparison for a terminal or a pull request. What a file or a commit says is escaped."""
     return "\n".join(_lines(found)) + "\n"
 
 
-def _lines(found: Comparison) -> Iterator[str]:
+def _lines(found: RevisionComparison) -> Iterator[str]:
     yield f"# {_plain(found.a.name)} → {_plain(found.b.name)}"
     yield ""
     for letter, side in (("A", found.a), ("B", found.b)):
@@ -28,7 +28,7 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield from (f"- {note}" for note in words.notes(found))
 
 
-def _causes(found: Comparison) -> Iterator[str]:
+def _causes(found: RevisionComparison) -> Iterator[str]:
     if found.params:
         yield from ("", "## Parameters", "")
         rows = [(one.section, one.name, one.a, one.b) for one in found.params]
@@ -47,7 +47,7 @@ def _causes(found: Comparison) -> Iterator[str]:
         yield from ("", words.RECORDS)
 
 
-def _results(found: Comparison) -> Iterator[str]:
+def _results(found: RevisionComparison) -> Iterator[str]:
     yield from ("", "## Headlines", "")
     changed = words.shown_rows(words.differing(found.headlines))
     if changed:
@@ -68,7 +68,7 @@ def _results(found: Comparison) -> Iterator[str]:
             yield from ("", f"{title} that differ: {_plain(', '.join(names))}.")
 
 
-def _cells(row: words.Row, name: str) -> tuple[str, ...]:
+def _cells(row: words.ResultRow, name: str) -> tuple[str, ...]:
     return name, row.baseline, row.upper_bound, row.a, row.b, row.difference, row.interval, row.word
 
 

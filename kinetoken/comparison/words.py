@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kinetoken.comparison.causes import Rerun
-from kinetoken.comparison.comparison import Comparison
+from kinetoken.comparison.comparison import RevisionComparison
 from kinetoken.comparison.results import Compared, Verdict
 from kinetoken.report.headline import Unit
 
@@ -34,7 +34,7 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """A compared number as text."""
 
     name: str
@@ -49,11 +49,11 @@ class Row:
     word: str
 
 
-def shown_rows(rows: Sequence[Compared]) -> list[Row]:
+def shown_rows(rows: Sequence[Compared]) -> list[ResultRow]:
     return [_row(one) for one in rows]
 
 
-def headline_counts(found: Comparison) -> str:
+def headline_counts(found: RevisionComparison) -> str:
     """How the headlines came out, in a sentence."""
     counts = found.counts
     named = ((counts["better"], "better"), (counts["worse"], "worse"),
@@ -64,14 +64,14 @@ def headline_counts(found: Comparison) -> str:
     return f"Of {_count(len(found.headlines), 'headline')}: {', '.join(parts)}." if parts else "No headline in common."
 
 
-def causes(found: Comparison) -> str:
+def causes(found: RevisionComparison) -> str:
     """What differs before any result, in a sentence."""
     parts = [_count(len(found.params), "parameter"), f"the code of {_count(len(found.fingerprints), 'stage')}"]
     ran = sum(one.how == "ran again" for one in found.reruns)
     return f"{parts[0]} and {parts[1]} differ. {_count(ran, 'stage')} ran again.".capitalize()
 
 
-def notes(found: Comparison) -> list[str]:
+def notes(found: RevisionComparison) -> list[str]:
     """How to read the differences of this comparison."""
     said = list(METHOD)
     if found.test_data:
@@ -112,15 +112,17 @@ def equal(rows: Sequence[Compared]) -> list[Compared]:
     return [row for row in rows if row.verdict == "equal"]
 
 
-def _row(one: Compared) -> Row:
+def _row(one: Compared) -> ResultRow:
     digits = _digits(one)
     a, b = (NONE if each is None else _number(each.value, one.unit, digits) for each in (one.a, one.b))
     interval = NONE
     if one.interval is not None and one.difference != 0:
         interval = " … ".join(_change(end, one.unit, digits, named=False) for end in one.interval)
     difference = NONE if one.difference is None else _change(one.difference, one.unit, digits)
-    return Row(one.name, one.title, _bound(one, "baseline"), _bound(one, "upper_bound"), a, b, difference, interval,
-               one.verdict, MARKS.get(one.verdict, "") + VERDICTS[one.verdict])
+    return ResultRow(
+        one.name, one.title, _bound(one, "baseline"), _bound(one, "upper_bound"), a, b, difference, interval,
+        one.verdict, MARKS.get(one.verdict, "") + VERDICTS[one.verdict],
+    )
 
 
 def _bound(one: Compared, which: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.charts.strips import Group, Pixels, draw_strips
-from kinetoken.explanations.explaining import Explained
+from kinetoken.explanations.explaining import ExplainedClips
 from kinetoken.scenes.clips import ClipStore
 
 Array = NDArray[np.float64]
@@ -17,7 +17,7 @@ OUTLINE = np.array([20, 20, 20], np.uint8)
 SIDE = 128  # px of a frame in the picture, about
 
 
-def draw_attribution(path: Path, found: Explained, store: ClipStore) -> None:
+def draw_attribution(path: Path, found: ExplainedClips, store: ClipStore) -> None:
     """A row a class, its first clip that was classified correctly: the mean of each time slice's frames, and the
     attributions of its tokens. Tokens that meet the ball have an outline where it is known.
     """
@@ -45,7 +45,7 @@ def draw_attribution(path: Path, found: Explained, store: ClipStore) -> None:
     draw_strips(path, strips, labels, groups, enlarged=1, colours=256)
 
 
-def shown_clips(found: Explained) -> list[int]:
+def shown_clips(found: ExplainedClips) -> list[int]:
     """Places of the first clip of each class that was classified correctly, else of its first."""
     places = []
     for number, name in enumerate(found.classes[:MOST]):

@@ -33,7 +33,7 @@ class ExplainClassifier:
 
 
 @dataclasses.dataclass(frozen=True)
-class Explained:
+class ExplainedClips:
     """N test clips with the attributions of their tokens (N, T', H', W'), in nats.
 
     They are of the chosen class's log-probability: a positive one speaks for that class, a negative one against it.
@@ -68,7 +68,7 @@ def even_clips(codes: CodesTable, count: int) -> CodesTable:
 def explain(
     head: CodeClassifier, network: dict[str, object], table: CodesTable, some: CodesTable, ball: Mask | None,
     params: ExplainClassifier, advance: Callable[[int], None] = lambda done: None,
-) -> Explained:
+) -> ExplainedClips:
     """The decisions of `head` on the clips `some` of the `table`, whose training clips give the baseline.
 
     network: settings of the model's config, from which the untrained one is built. ball (N, T', H', W').
@@ -81,7 +81,7 @@ def explain(
         untrained, untrained.features(some.codes), untrained.mean_features(table.of_split("train").codes), chosen,
         min(params.steps, RANDOM_STEPS), advance,
     )
-    found = Explained(
+    found = ExplainedClips(
         some, head.classes, chosen.cpu().numpy(), attribution, other,
         (features - baseline).norm(dim=-1).double().cpu().numpy(),
         _incomplete(reader, features, baseline, chosen, attribution), ball, {}, {},
@@ -111,7 +111,7 @@ def _incomplete(
 
 
 def _deleted(
-    found: Explained, reader: FeatureReader, features: Tensor, baseline: Tensor, seed: int
+    found: ExplainedClips, reader: FeatureReader, features: Tensor, baseline: Tensor, seed: int
 ) -> tuple[dict[str, Array], dict[tuple[str, str, float], Array]]:
     """Accuracy without the tokens that each order puts first: as many as meet the ball, and by shares of all tokens."""
     size = found.attribution[0].size

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
-from kinetoken.explanations.explaining import ATTRIBUTED, DIFFERENCE, RANDOM, RANDOM_WEIGHTS, Explained
+from kinetoken.explanations.explaining import ATTRIBUTED, DIFFERENCE, RANDOM, RANDOM_WEIGHTS, ExplainedClips
 from kinetoken.scores import bootstrap_interval, with_interval
 
 Array = NDArray[np.float64]
@@ -23,7 +23,7 @@ HEADLINES = Headlines(
 )
 
 
-def numbers_of(found: Explained) -> dict[str, Any]:
+def numbers_of(found: ExplainedClips) -> dict[str, Any]:
     """Nested metrics, each with its interval over clips, and its baseline as far as it has one."""
     slices = slice_shares(found.attribution)
     rankings = {RANDOM_WEIGHTS: np.abs(found.of_random_weights), DIFFERENCE: found.difference}
@@ -79,7 +79,7 @@ def rank_correlation(one: Array, other: Array) -> Array:
     return np.asarray((first * second).sum(1) / np.where(scale > 0, scale, 1))
 
 
-def attribution_table(found: Explained) -> pd.DataFrame:
+def attribution_table(found: ExplainedClips) -> pd.DataFrame:
     """Mean absolute attribution in nats: class, slice, row, column, attribution."""
     parts = []
     for name in found.classes:
@@ -91,7 +91,7 @@ def attribution_table(found: Explained) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def slice_table(found: Explained) -> pd.DataFrame:
+def slice_table(found: ExplainedClips) -> pd.DataFrame:
     """Which time slices carried the decision: class, slice, share of the absolute attribution, interval, baseline."""
     shares = slice_shares(found.attribution)
     return pd.DataFrame([
@@ -101,7 +101,7 @@ def slice_table(found: Explained) -> pd.DataFrame:
     ])
 
 
-def deletion_table(found: Explained) -> pd.DataFrame:
+def deletion_table(found: ExplainedClips) -> pd.DataFrame:
     """test (deletion, insertion), tokens (whose order), share of the tokens deleted or kept, accuracy, interval."""
     rows = []
     for (test, kind, share), right in found.replaced.items():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import CodesTable, Indices, read_codes
 from kinetoken.core.artifacts import read_table
 from kinetoken.dataset import Dataset
-from kinetoken.report.exhibits import CANDIDATES, MOST_SHOWN, MOTION, ClipSet, Gallery, Item, choose, largest, wrong
+from kinetoken.report.exhibits import CANDIDATES, MOST_SHOWN, MOTION, Gallery, Item, ShownClips, choose, largest, wrong
 from kinetoken.report.results import Results
 from kinetoken.report.samples import Decoder, decode
 from kinetoken.scenes.clips import ClipStore, Pixels
@@ -29,7 +29,7 @@ CLASSIFIER, TWO_STREAMS = "classifier on codes", "I3D + MAGVIT"
 OFF = "position error"
 
 
-class Motion:
+class MotionClips:
     """Test clips of the dataset `motion`, and the galleries of the models that read them."""
 
     def __init__(self, results: Results, dataset: Dataset) -> None:
@@ -37,7 +37,7 @@ class Motion:
         self.test = dataset.codes.of_split("test")
         store = dataset.clips
         frames, height, width = store.shape[:3]
-        self.clips = ClipSet(
+        self.clips = ShownClips(
             MOTION, self.test.track_id.astype(np.int64), self.test.label, frames, (height, width), store.fps,
             tuple(self.test.meta.grid),
         )
@@ -102,7 +102,7 @@ class Motion:
 
     def hold(
         self, count: int, embedded: Sequence[int], rows: Sequence[Mapping[str, Any]], shown: Sequence[int]
-    ) -> ClipSet:
+    ) -> ShownClips:
         """Hold `count` clips in full: the galleries' first, then what is `shown`, then those of the embedding."""
         worst = [one.track for gallery in self.galleries.values() for one in gallery.items[: 2 * MOST_SHOWN]]
         chosen = choose(self.clips.track, self.clips.label, [*worst, *shown, *embedded], count)
@@ -117,12 +117,12 @@ class Motion:
 def candidates(
     results: Results, videos: Path, codes: Path | None, trajectories: Path | None, count: int,
     reasons: Sequence[Mapping[str, Any]],
-) -> tuple[ClipSet, dict[str, Gallery]]:
+) -> tuple[ShownClips, dict[str, Gallery]]:
     """Clips of early decisions: the wrong ones first, then some of each frame at which decisions fall."""
     store = ClipStore(videos)
     rows = np.flatnonzero(store.split == "test")
     frames, height, width = store.shape[:3]
-    clips = ClipSet(
+    clips = ShownClips(
         CANDIDATES, store.track_id[rows].astype(np.int64), store.label[rows], frames, (height, width), store.fps
     )
     columns = ("extractor", "actual", "predicted", "frames")
@@ -143,7 +143,7 @@ def candidates(
     return clips, galleries
 
 
-def _decided(clips: ClipSet, decided: "pd.DataFrame") -> tuple[dict[str, Gallery], list[int]]:
+def _decided(clips: ShownClips, decided: "pd.DataFrame") -> tuple[dict[str, Gallery], list[int]]:
     """Columns and a gallery for each extractor, and tracks from every frame of a decision."""
     galleries, spread = {}, []
     for name, rows in decided.groupby("extractor", sort=False):
@@ -166,7 +166,7 @@ def _decided(clips: ClipSet, decided: "pd.DataFrame") -> tuple[dict[str, Gallery
 
 
 def hold(
-    clips: ClipSet, store: ClipStore, codes: CodesTable | None, chosen: Sequence[int], decoder: Decoder | None
+    clips: ShownClips, store: ClipStore, codes: CodesTable | None, chosen: Sequence[int], decoder: Decoder | None
 ) -> None:
     """Put the chosen tracks into the set in full: as they are, and as their codes decode where there is a decoder."""
     place = {int(track): row for row, track in enumerate(store.track_id)}
@@ -198,7 +198,7 @@ def aligned(results: Results, name: str, test: CodesTable) -> list[str] | None:
     return table["predicted"].astype(str).tolist()
 
 
-def cells(clips: ClipSet | None, column: str) -> dict[tuple[str, str], list[int]] | None:
+def cells(clips: ShownClips | None, column: str) -> dict[tuple[str, str], list[int]] | None:
     """(actual, predicted) → tracks, for a table whose rows are known by their tracks."""
     if clips is None or column not in clips.columns:
         return None

@@ -1,6 +1,6 @@
 """Clips that the page holds once, to be opened from any chart: frames, codes, paths, and what models said of them.
 
-A `ClipSet` knows every test clip of a dataset by its columns (class, predictions), and a bounded number in full.
+A `ShownClips` knows every test clip of a dataset by its columns (class, predictions), and a bounded number in full.
 """
 
 import base64
@@ -53,7 +53,7 @@ class Exhibit:
 
 
 @dataclass
-class ClipSet:
+class ShownClips:
     """The test clips of a dataset. columns: what is known of each, a text a clip, in the order of `track`."""
 
     name: str
@@ -106,7 +106,7 @@ class ClipSet:
 class Exhibition:
     """All sets of clips by name, and galleries by the model whose worst cases they show."""
 
-    sets: dict[str, ClipSet] = field(default_factory=dict)
+    sets: dict[str, ShownClips] = field(default_factory=dict)
     galleries: dict[str, Gallery] = field(default_factory=dict)
 
     @property
@@ -157,7 +157,7 @@ def choose(tracks: NDArray[Any], label: NDArray[Any], first: Iterable[int], coun
     return [*chosen, *rest][:count]
 
 
-def wrong(clips: ClipSet, predicted: Sequence[str], sure: Sequence[float] | None = None) -> list[Item]:
+def wrong(clips: ShownClips, predicted: Sequence[str], sure: Sequence[float] | None = None) -> list[Item]:
     """Clips whose predicted class is not theirs, the surest first where it is known how sure."""
     rows = [row for row, name in enumerate(predicted) if name != clips.label[row]]
     if sure is not None:
@@ -169,7 +169,7 @@ def wrong(clips: ClipSet, predicted: Sequence[str], sure: Sequence[float] | None
     ]
 
 
-def largest(clips: ClipSet, errors: NDArray[Any], unit: str) -> list[Item]:
+def largest(clips: ShownClips, errors: NDArray[Any], unit: str) -> list[Item]:
     """Clips by their error, the largest first."""
     order = np.argsort(-errors, kind="stable")
     return [Item(int(clips.track[row]), f"{clips.label[row]}, {errors[row]:.3g} {unit}") for row in order]

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kinetoken.cli import app
-from kinetoken.comparison.comparison import Comparison, compare
+from kinetoken.comparison.comparison import RevisionComparison, compare
 from kinetoken.comparison.page import to_html
-from kinetoken.comparison.results import Compared, Reading
+from kinetoken.comparison.results import Compared, KnownNumber
 from kinetoken.comparison.text import to_markdown
 from kinetoken.core.errors import UserError
 from tests.support.two_revisions import CONFUSION, CURVES, NUMBERS, PICTURE, commit, git, two_revisions
@@ -26,15 +26,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(repository: Path) -> Comparison:
+def found(repository: Path) -> RevisionComparison:
     return compare(repository, "main", "short")
 
 
-def row(found: Comparison, name: str) -> Compared:
+def row(found: RevisionComparison, name: str) -> Compared:
     return next(one for one in (*found.headlines, *found.others) if one.name == name)
 
 
-def test_causes(found: Comparison) -> None:
+def test_causes(found: RevisionComparison) -> None:
     assert [(one.section, one.name, one.b) for one in found.params] == [("train_classifier", "epochs", "4")]
     assert found.fingerprints == ["train_classifier"]
     assert [(one.path, one.added, one.removed) for one in found.code] == [("kinetoken/a.py", 1, 0)]
@@ -45,7 +45,7 @@ def test_causes(found: Comparison) -> None:
     assert found.test_data == []
 
 
-def test_verdicts_are_by_interval_and_direction(found: Comparison) -> None:
+def test_verdicts_are_by_interval_and_direction(found: RevisionComparison) -> None:
     verdicts = {
         "train_classifier.accuracy": "worse", "train_classifier.pooling.spatial_mean.accuracy": "within",
         "train_position.error_px": "better", "train_classifier.ece": "no interval",
@@ -62,21 +62,21 @@ def test_verdicts_are_by_interval_and_direction(found: Comparison) -> None:
 
 def test_the_interval_of_lopsided_ends() -> None:
     """Against the sides that face each other; an interval that ends at 0 holds it."""
-    a, b = Reading(0.5, None, None, 0.5, 0.6), Reading(0.6, None, None, 0.6, 0.6)
+    a, b = KnownNumber(0.5, None, None, 0.5, 0.6), KnownNumber(0.6, None, None, 0.6, 0.6)
     one = Compared("s", "accuracy", "", "share", "higher", a, b)
     assert one.interval == pytest.approx((0.0, 0.1)) and one.verdict == "within"
     assert Compared("s", "k", "", "", "lower", a, None).verdict == "gone"
     assert Compared("s", "k", "", "", "lower", None, a).verdict == "new"
 
 
-def test_the_other_way_round_is_the_mirror_image(repository: Path, found: Comparison) -> None:
+def test_the_other_way_round_is_the_mirror_image(repository: Path, found: RevisionComparison) -> None:
     back = compare(repository, "short", "main")
     swap = {"better": "worse", "worse": "better", "new": "gone", "gone": "new"}
     assert [one.verdict for one in back.headlines] == [swap.get(one.verdict, one.verdict) for one in found.headlines]
     assert [(one.path, one.added, one.removed) for one in back.code] == [("kinetoken/a.py", 0, 1)]
 
 
-def test_the_working_tree_is_a_revision(repository: Path, found: Comparison) -> None:
+def test_the_working_tree_is_a_revision(repository: Path, found: RevisionComparison) -> None:
     git(repository, "switch", "--quiet", "--detach", "main")
     git(repository, "restore", "--source=short", "--", ".")
     try:
@@ -113,7 +113,7 @@ class Page(HTMLParser):
             self.rows[self._row][-1] += f" {data.strip()}"
 
 
-def test_the_page(found: Comparison) -> None:
+def test_the_page(found: RevisionComparison) -> None:
     text = to_html(found)
     page = Page(text)
     assert "Class predicted from codes, position kept" in page.rows["worse"][0]
@@ -137,7 +137,7 @@ def test_the_page(found: Comparison) -> None:
     assert text == to_html(found)
 
 
-def test_the_markdown(found: Comparison) -> None:
+def test_the_markdown(found: RevisionComparison) -> None:
     text = to_markdown(found)
     lines = text.splitlines()
     assert lines[0] == "# main → short"

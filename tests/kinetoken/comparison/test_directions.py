@@ -29,7 +29,8 @@ def test_every_headline_file_of_a_result_has_a_direction() -> None:
     named = {path.name.removesuffix(".json") for path in ROOT.glob("metrics/*/*.json")}
     left = {name for name in named if better(name) == "neither" and not name.startswith(CONTROLS)}
     assert left == {
-        "bits_per_clip", "class_gaussian.density", "clips", "codebook_size", "codes_used_share",
+        "bits_per_clip", "class_gaussian.density", "clips", "codebook_size", "codes_used_share", "deletion.ball",
+        "deletion.none", "deletion.random", "on_ball.random_weights", "rank_correlation.difference",
         "effective_rank_codes", "effective_rank_latents", "equation_correct_oracle_form", "gaussian.density", "is_llm",
         "majority.accuracy", "masked.density", "oracle.centroid_error_px", "parameters", "perplexity",
         "perplexity_foreground", "probe.pixels", "reference.accuracy", "reference.mean_decision_frame",

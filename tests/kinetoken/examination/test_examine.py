@@ -102,7 +102,7 @@ def test_the_card_is_written_whole_and_read_back(blocks: MotionCard, tmp_path: P
     assert read_card(tmp_path / "card") == blocks == MotionCard.read(tmp_path / "card/card.json")
     html = (tmp_path / "card/card.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', html) and "http://" not in html
-    assert html.count("data:image/png") == 8  # four laws, original and reconstruction
+    assert len(re.findall(r"data:image/(?:png|webp)", html)) == 8  # four laws, original and reconstruction
     assert (tmp_path / "card/card.md").read_text() == blocks.to_markdown()
     with pytest.raises(UserError, match="card exists; choose another place"):
         blocks.write(tmp_path / "card")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kinetoken.codes import CodesMeta, CodesTable
-from kinetoken.explanations.explaining import ExplainClassifier, Explained, even_clips, explain
+from kinetoken.explanations.explaining import ExplainClassifier, ExplainedClips, even_clips, explain
 from kinetoken.explanations.replacing import first_of, ranks_of
 from kinetoken.explanations.tables import (
     attribution_table,
@@ -54,7 +54,7 @@ def head() -> CodeClassifier:
 
 
 @pytest.fixture(scope="module")
-def found(head: CodeClassifier) -> Explained:
+def found(head: CodeClassifier) -> ExplainedClips:
     table = clips()
     some = even_clips(table, PARAMS.clips)
     ball = np.zeros((len(some), *GRID), bool)
@@ -62,7 +62,7 @@ def found(head: CodeClassifier) -> Explained:
     return explain(head, NETWORK, table, some, ball, PARAMS)
 
 
-def test_the_token_that_gives_the_class_away_carries_the_decision(found: Explained) -> None:
+def test_the_token_that_gives_the_class_away_carries_the_decision(found: ExplainedClips) -> None:
     numbers = numbers_of(found)
     assert numbers["on_ball"]["attributed_floor"] == pytest.approx(1 / 24)
     assert numbers["on_ball"]["attributed"] > 0.4 > numbers["on_ball"]["random_weights"]
@@ -72,14 +72,14 @@ def test_the_token_that_gives_the_class_away_carries_the_decision(found: Explain
     assert (found.attribution[:, *TELLING] > 0).all(), "it speaks for the class that was chosen"
 
 
-def test_without_it_the_class_is_not_predicted(found: Explained) -> None:
+def test_without_it_the_class_is_not_predicted(found: ExplainedClips) -> None:
     assert found.right["none"].mean() == 1
     assert found.right["attributed"].mean() == found.right["ball"].mean() <= 0.55
     assert found.right["random"].mean() > 0.9
     assert found.replaced["insertion", "attributed", 0.05].mean() == 1, "one token of 24 is enough"
 
 
-def test_attributions_are_complete(found: Explained) -> None:
+def test_attributions_are_complete(found: ExplainedClips) -> None:
     assert found.incomplete.max() < 0.01
     assert numbers_of(found)["completeness_error"] == found.incomplete.max()
 
@@ -93,7 +93,7 @@ def test_without_tracks_the_ball_is_left_out(head: CodeClassifier) -> None:
     assert numbers["deletion"]["attributed"] <= 0.6  # of the default share of tokens, as many
 
 
-def test_tables(found: Explained) -> None:
+def test_tables(found: ExplainedClips) -> None:
     cells = attribution_table(found)
     assert len(cells) == 2 * 24 and cells.columns.tolist() == ["class", "slice", "row", "column", "attribution"]
     for name in found.classes:
@@ -125,7 +125,7 @@ def test_ranks_and_shares() -> None:
     assert rank_correlation(scores, np.ones_like(scores))[0] == 0
 
 
-def test_the_same_seed_gives_the_same(head: CodeClassifier, found: Explained) -> None:
+def test_the_same_seed_gives_the_same(head: CodeClassifier, found: ExplainedClips) -> None:
     table = clips()
     again = explain(head, NETWORK, table, even_clips(table, PARAMS.clips), found.ball, PARAMS)
     np.testing.assert_array_equal(again.attribution, found.attribution)

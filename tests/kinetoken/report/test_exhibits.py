@@ -7,13 +7,13 @@ import json
 import numpy as np
 from PIL import Image
 
-from kinetoken.report.exhibits import ClipSet, Exhibition, choose, data_block, largest, wrong
+from kinetoken.report.exhibits import Exhibition, ShownClips, choose, data_block, largest, wrong
 
 EVIL = "</script>"
 
 
-def clip_set() -> ClipSet:
-    return ClipSet("motion", np.array([5, 7, 9]), np.array(["a", "b", EVIL]), 4, (8, 6), 16.0, (2, 1, 2))
+def clip_set() -> ShownClips:
+    return ShownClips("motion", np.array([5, 7, 9]), np.array(["a", "b", EVIL]), 4, (8, 6), 16.0, (2, 1, 2))
 
 
 def test_the_first_choice_stands_before_classes_in_turn() -> None:
