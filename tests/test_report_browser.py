@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from kinetoken.report import samples as clips_of
-from kinetoken.report.exhibits import ClipSet, Exhibition, Gallery, Item
+from kinetoken.report.exhibits import Exhibition, Gallery, Item, ShownClips
 from kinetoken.report.headline import BuildReport
 from kinetoken.report.page import Samples, render_page
 from kinetoken.report.results import Results
@@ -136,7 +136,7 @@ class Browser:
 
 def exhibition(clips: Clips) -> Exhibition:
     """All clips but the last are held, with codes, paths and words; the last is known by its class alone."""
-    held = ClipSet("motion", clips.track_id.astype(int), clips.label, 16, (64, 64), 16.0, (4, 8, 8))
+    held = ShownClips("motion", clips.track_id.astype(int), clips.label, 16, (64, 64), 16.0, (4, 8, 8))
     held.columns["classifier on codes"] = [str(clips.label[0])] * len(clips.label)
     for _ in range(2):
         held.add(clips.track_id[:-1], clips.pixels[:-1], lossless=True)
