@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 
 from kinetoken.charts.sprites import Card
+from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.stage import Context, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
@@ -169,7 +170,9 @@ def generations(model: Path, dataset: Dataset, params: BuildReport) -> dict[str,
 
 
 def found(path: Path, results: Results) -> bool:
-    """Whether an optional input is there; if not, it is noted as missing."""
+    """Whether an optional input is there; if not, it is noted as missing, unless its stage says why there is none."""
+    if why_absent(path) is not None:
+        return False
     if not path.exists():
         results.note(str(path))
     return path.exists()

@@ -20,9 +20,10 @@ from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, O
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.usage import Mask, foreground_tokens
 from kinetoken.explanations.drawing import draw_attribution
-from kinetoken.explanations.explaining import ExplainClassifier, even_clips, explain
+from kinetoken.explanations.explaining import ExplainClassifier, explain
 from kinetoken.explanations.tables import HEADLINES, attribution_table, deletion_table, numbers_of, slice_table
 from kinetoken.heads.classifier import load_classifier
+from kinetoken.readings.sources import even_test_clips
 from kinetoken.training.loop import fabric_device
 
 PLOTS = Path("plots/explain_classifier")
@@ -58,7 +59,7 @@ def run(params: ExplainClassifier, paths: Paths, context: Context) -> None:
             f"{paths.model}: classifies {', '.join(head.classes)}, but the classes of {paths.codes} are "
             f"{', '.join(dataset.classes)}; run train_classifier again"
         )
-    some = even_clips(dataset.codes, params.clips)
+    some = even_test_clips(dataset.codes, params.clips)
     context.progress.phase("attributing", 2 * len(some), "clips")
     found = explain(
         head, read_config(paths.model)["network"], dataset.codes, some, ball_tokens(dataset, some), params,

@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-
-from kinetoken.codes import CodesTable, read_codes
+from kinetoken.codes import read_codes
 from kinetoken.core.absence import NotMeasured, why_absent
 from kinetoken.core.stage import Context, Input, Output, run_stage
 from kinetoken.readings.heads import read_by_heads, similar_clips
 from kinetoken.readings.params import ReadMotion, Source
-from kinetoken.readings.sources import Reader, Sources
+from kinetoken.readings.sources import Reader, Sources, even_test_clips
 from kinetoken.readings.table import require_finite, write_readings
 from kinetoken.readings.video import read_by_video
 from kinetoken.scenes.clips import ClipStore
@@ -49,7 +47,7 @@ class Paths:
 
 def run(params: ReadMotion, paths: Paths, context: Context) -> None:
     table, store = read_codes(paths.codes), ClipStore(paths.videos)
-    codes = choose_clips(table, params.clips)
+    codes = even_test_clips(table, params.clips)
     unread = why_absent(paths.model)
     if unread and params.source != "classifier":
         raise NotMeasured(unread)
@@ -62,15 +60,6 @@ def run(params: ReadMotion, paths: Paths, context: Context) -> None:
     context.progress.advance(len(codes))
     require_finite(readings, f"read by {paths.model}", "train the models that read it again")
     write_readings(paths.readings, readings)
-
-
-def choose_clips(codes: CodesTable, count: int) -> CodesTable:
-    """The first test clips of each class, in equal numbers, `count` in all at most, in order of track_id."""
-    test = codes.of_split("test")
-    test = test.take(np.argsort(test.track_id, kind="stable"))
-    each = max(count // len(test.classes), 1)
-    rows = [np.flatnonzero(test.label == name)[:each] for name in test.classes]
-    return test.take(np.sort(np.concatenate(rows))[:count])
 
 
 def main() -> int:

@@ -130,7 +130,8 @@ def test_the_doctor_examines_them(coded: dict[str, Path], tmp_path: Path) -> Non
     diagnose_codes.run(test_diagnose_codes.PARAMS, paths, SILENT)
     numbers, statement = read_numbers(paths.numbers), read_statement(paths.verdict_json)
     assert numbers["probe.pixels"] >= 0.8 and 0 < numbers["foreground.token_share"] < 0.5
-    assert not [name for name in numbers if name.startswith("physics")] and statement.headline.name
+    assert not [name for name in numbers if name.startswith("physics")]
+    assert numbers["probe.codes"] >= 0.5 and not statement.kept.name.startswith("cannot tell")
 
 
 def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from kinetoken.cards.limits import Subject
 from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, render, table
 from kinetoken.cards.models import Model, detector_code
 from kinetoken.cards.params import WriteCards
-from kinetoken.cards.rows import EXTRACTORS, HEAD, Result, by_class, full_titles, result_cells, results_of
+from kinetoken.cards.rows import EXTRACTORS, HEAD, Result, by_class, result_cells, results_of
+from kinetoken.report.headline import FULL_TITLES
 from kinetoken.report.results import Results
 
 LIBRARY = "kinetoken"
@@ -61,8 +62,8 @@ def _front(
     if clips is not None:
         front["datasets"] = [params.dataset]
     metrics = [
-        {"type": one.measure.metric, "name": title, "value": one.value}
-        for one, title in zip(found, full_titles(found), strict=True) if one.measure.metric is not None
+        {"type": one.measure.metric, "name": _title(one), "value": one.value}
+        for one in found if one.measure.metric is not None
     ]
     if metrics:
         front["metrics"] = list(dict.fromkeys(str(one["type"]) for one in metrics))
@@ -74,6 +75,11 @@ def _front(
             "metrics": metrics,
         }]}]
     return front
+
+
+def _title(one: Result) -> str:
+    """To be understood alone: with what it continues, if it does."""
+    return FULL_TITLES[one.measure.name] if one.headline.title.startswith("…") else one.headline.title
 
 
 def _classes(model: Model, parts: Sequence[ModelPart]) -> tuple[str, ...]:

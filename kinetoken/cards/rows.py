@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kinetoken.cards.markdown import NONE, Markdown, plain
-from kinetoken.report.headline import HEADLINES, Headline, Unit, shown
+from kinetoken.report.headline import HEADLINES, Headline, Unit, bounds_of, shown
 from kinetoken.report.headline_words import FREQUENT, MEAN_CLIP, MEAN_POSITION, ONE_ANSWER, WORDS, Meaning
 from kinetoken.report.results import Results
 
@@ -124,16 +124,7 @@ def _result(results: Results, measure: CardRow, tracked: bool) -> Result | None:
     if value is None:
         return None
     low, high = (results.number(one.stage, f"{one.key}_ci95_{side}") for side in ("low", "high"))
-    floor, ceiling = _beside(results, one, one.floor, "_floor"), _beside(results, one, one.ceiling, "_ceiling")
-    return Result(measure, one, words, value, floor, ceiling, low, high)
-
-
-def _beside(results: Results, one: Headline, named: str | None, end: str) -> float | None:
-    """The baseline or the upper bound: under the name that the headline gives, else beside the number."""
-    if named is None:
-        return None
-    stage, _, key = (named or f"{one.stage}.{one.key}{end}").partition(".")
-    return results.number(stage, key)
+    return Result(measure, one, words, value, *bounds_of(one, results), low, high)
 
 
 HEAD = ("measured", "result", "95 % interval", "baseline", "upper bound")
@@ -160,17 +151,6 @@ def _interval(one: Result) -> Markdown:
 def _bound(one: Result, value: float | None, words: str) -> Markdown:
     number = shown(value, one.headline.unit)
     return Markdown(number if value is None or not words else f"{number} ({words})")
-
-
-def full_titles(found: Sequence[Result]) -> list[str]:
-    """The titles, each to be understood alone: one that continues another has that before it."""
-    titles, parent = [], ""
-    for one in found:
-        title = one.headline.title
-        if not title.startswith("…"):
-            parent = title
-        titles.append(title if not title.startswith("…") else f"{parent}: {title.removeprefix('…').strip()}")
-    return titles
 
 
 def by_class(results: Results, stage: str, prefix: str, classes: Sequence[str]) -> tuple[list[list[object]], bool]:

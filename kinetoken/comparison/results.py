@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from kinetoken.comparison.directions import Direction, better
 from kinetoken.comparison.revisions import Revision
 from kinetoken.core.numbers import read_numbers
-from kinetoken.report.headline import HEADLINES, Headline, Unit
-from kinetoken.report.results import STAGES, Numbers
+from kinetoken.report.headline import FULL_TITLES, HEADLINES, Headline, Unit, bounds_of, value_of
+from kinetoken.report.results import STAGES, Numbers, Results
 
 Verdict = Literal["better", "worse", "changed", "within", "no interval", "new", "gone", "equal"]
 TOUCHING = 1e-9  # an interval that ends this close to 0 holds it: the rest is rounding
@@ -80,12 +81,12 @@ class Compared:
 
 def headlines(a: dict[str, Numbers], b: dict[str, Numbers]) -> list[Compared]:
     """Every headline of the report that a revision has, in the order of the pipeline."""
-    rows = []
-    for one, title in zip(HEADLINES, _titles(), strict=True):
-        readings = [_headline(one, each) for each in (a, b)]
+    rows, both = [], [Results(each, Path()) for each in (a, b)]
+    for one in HEADLINES:
+        readings = [_headline(one, each) for each in both]
         if any(readings):
             direction = better(one.key.replace("*", "least"))
-            rows.append(Compared(one.stage, one.key, title, one.unit, direction, *readings))
+            rows.append(Compared(one.stage, one.key, FULL_TITLES[one.name], one.unit, direction, *readings))
     return rows
 
 
@@ -111,39 +112,12 @@ def read_tables(revision: Revision) -> dict[str, Numbers]:
     return found
 
 
-def _titles() -> list[str]:
-    """The headlines' titles, those that begin with `…` with what they continue: here a row may stand alone."""
-    titles: list[str] = []
-    parents: dict[tuple[str, str], str] = {}  # (stage, first part of the key) → title; of the stage alone: the last
-    for one in HEADLINES:
-        part, rest = one.key.partition(".")[0], one.title.removeprefix("… ")
-        if rest == one.title:
-            parents[one.stage, part] = parents[one.stage, ""] = rest
-            titles.append(rest)
-        else:
-            before = titles[-1] if rest.startswith("the same") else parents.get((one.stage, part))
-            titles.append(f"{before or parents[one.stage, '']}: {rest}")
-    return titles
-
-
-def _headline(one: Headline, tables: dict[str, Numbers]) -> KnownNumber | None:
-    numbers = tables.get(one.stage, {})
-    if one.key.endswith(".*"):  # the least of the numbers under it, which has no interval
-        return min((KnownNumber(numbers[key]) for key in _bases(numbers) if key.startswith(one.key[:-1])),
-                   key=lambda reading: reading.value, default=None)
-    reading = _reading(numbers, one.key)
-    if reading is None:
+def _headline(one: Headline, results: Results) -> KnownNumber | None:
+    value = value_of(one, results)
+    if value is None:
         return None
-    floor, ceiling = _named(tables, one.floor, reading.baseline), _named(tables, one.ceiling, reading.upper_bound)
-    return KnownNumber(reading.value, floor, ceiling, reading.low, reading.high)
-
-
-def _named(tables: dict[str, Numbers], name: str | None, own: float | None) -> float | None:
-    """A bound as the headline names it: `stage.key`, empty for the number's own, None for none."""
-    if name is None:
-        return None
-    stage, _, key = name.partition(".")
-    return tables.get(stage, {}).get(key) if name else own
+    low, high = (results.number(one.stage, one.key + end) for end in ENDS[2:])
+    return KnownNumber(value, *bounds_of(one, results), low, high)
 
 
 def _reading(numbers: Numbers, key: str) -> KnownNumber | None:

@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 import torch
-from einops import reduce
 from numpy.typing import NDArray
 
 from kinetoken.codes import CodesTable
@@ -12,7 +11,7 @@ from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
 from kinetoken.dataset import Dataset
 from kinetoken.diagnosis import usage
-from kinetoken.diagnosis.chain import Diagnosis, Pixels, Tokens, decoded_points, known_background, painted, walk
+from kinetoken.diagnosis.chain import CHUNK, Diagnosis, Pixels, Tokens, decoded_points, known_background, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
@@ -79,16 +78,13 @@ def _moving(pixels: Pixels) -> NDArray[np.bool_]:
 
 def _moving_tokens(store: ClipStore, table: CodesTable) -> NDArray[np.bool_]:
     """(N, T', H', W'): tokens of these clips in whose cells something moves."""
-    slices, rows, columns = table.meta.grid
     mask = np.zeros((len(table), *table.meta.grid), bool)
     for clips in store.stream():
         known = np.flatnonzero(np.isin(clips.track_id, table.track_id))
-        if not len(known):
-            continue
-        moves = np.concatenate([_moving(clips.pixels[part]) for part in np.array_split(known, len(known) // 16 + 1)])
-        mask[rows_by_track(clips.track_id[known], table.track_id)] = reduce(
-            moves, "n (t f) (h a) (w b) -> n t h w", "max", t=slices, h=rows, w=columns
-        )
+        for start in range(0, len(known), CHUNK):
+            part = known[start : start + CHUNK]
+            moves = usage.tokens_that_meet(_moving(clips.pixels[part]), table.meta.grid)
+            mask[rows_by_track(clips.track_id[part], table.track_id)] = moves
     return mask
 
 

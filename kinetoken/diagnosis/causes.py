@@ -193,8 +193,6 @@ def _cause(r: Reasoning) -> tuple[Finding | None, list[str]]:
     """The first cause that a measure shows, and the measures that are missing to show or exclude those before it."""
     missing: list[str] = []
     for rule in CAUSES:
-        if rule is BY_ELIMINATION:
-            continue
         try:
             evidence = rule.shows(r)
         except Missing as absent:

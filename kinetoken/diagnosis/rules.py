@@ -361,11 +361,10 @@ WEAK = (  # readings that miss what the codes hold or may hold
 KEPT_WELL = Rule(HEALTHY, _kept)
 NEARLY_KEPT = Rule(HEALTHY, _nearly_kept, ("test_clips",), confidence=POSSIBLE)
 NO_WORSE = Rule(HEALTHY, _no_worse, ("kept_low", "kept_high"), confidence=POSSIBLE)
-KEEPING = (KEPT_WELL, NEARLY_KEPT, NO_WORSE)
 BY_ELIMINATION = Rule(
     "encoder starved", _narrow, ("perplexity_foreground", "quantization_error", "loss_fall"), confidence=POSSIBLE
 )
-CAUSES = (  # of a loss that is measured
+CAUSES = (  # of a loss that is measured; where none shows, BY_ELIMINATION is left
     Rule("levels too few", _few_levels, ("codebook_size",)),
     Rule("dimensional collapse", _few_directions, ("effective_rank_latents", "latent_channels", "loss_fall")),
     Rule("encoder and codebook drifted apart", _drifted, ("latent_offset", "quantization_error", "loss_fall")),
@@ -375,6 +374,5 @@ CAUSES = (  # of a loss that is measured
     Rule("codebook collapse", _collapsed, ("perplexity_foreground", "top1_share_foreground")),
     Rule("loss dominated by background", _unpainted, (*PAINTING, "loss_fall")),
     Rule("undertrained", _undertrained, ("loss_fall", "late_fall", "foreground_gain_db")),
-    BY_ELIMINATION,
 )
 USES = (Rule(POOLING, _pooling),)  # of sound codes

@@ -101,14 +101,17 @@ def foreground_tokens(scene: Scene, points: Array, grid: tuple[int, int, int]) -
     The cell is the block of frames and pixels that the token stands for (its stride), not the wider field
     that the network sees.
     """
+    return np.concatenate([
+        tokens_that_meet(ball_coverage(scene, points[start : start + CHUNK]) > MASK_COVERAGE, grid)
+        for start in range(0, len(points), CHUNK)
+    ])
+
+
+def tokens_that_meet(mask: NDArray[np.bool_], grid: tuple[int, int, int]) -> Mask:
+    """Tokens in whose cell any pixel of the mask lies: (N, T, H, W) → (N, T', H', W')."""
     slices, rows, columns = grid
-    parts = []
-    for start in range(0, len(points), CHUNK):
-        mask = ball_coverage(scene, points[start : start + CHUNK]) > MASK_COVERAGE  # (n, T, H, W)
-        parts.append(
-            reduce(mask, "n (t f) (h a) (w b) -> n t h w", "max", t=slices, h=rows, w=columns)
-        )
-    return np.concatenate(parts)
+    found: Mask = reduce(mask, "n (t f) (h a) (w b) -> n t h w", "max", t=slices, h=rows, w=columns)
+    return found
 
 
 def fsq_digits(codes: Indices | NDArray[np.int64], levels: tuple[int, ...]) -> NDArray[np.int64]:

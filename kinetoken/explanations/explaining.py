@@ -56,15 +56,6 @@ class ExplainedClips:
         return np.searchsorted(np.array(self.classes), self.codes.label).astype(np.int64)
 
 
-def even_clips(codes: CodesTable, count: int) -> CodesTable:
-    """The first test clips of each class, in equal numbers, `count` in all or fewer, at least one a class."""
-    test = codes.of_split("test")
-    test = test.take(np.argsort(test.track_id, kind="stable"))
-    each = max(count // len(codes.classes), 1)
-    rows = [np.flatnonzero(test.label == name)[:each] for name in codes.classes]
-    return test.take(np.sort(np.concatenate(rows)))
-
-
 def explain(
     head: CodeClassifier, network: dict[str, object], table: CodesTable, some: CodesTable, ball: Mask | None,
     params: ExplainClassifier, advance: Callable[[int], None] = lambda done: None,

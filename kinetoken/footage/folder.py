@@ -23,7 +23,7 @@ from kinetoken.footage.streaming import VIDEO_SUFFIXES, read_head, stream_frames
 from kinetoken.footage.webm import VideoFault
 from kinetoken.footage.windows import STEP, ClipNeed, cut_stream
 from kinetoken.scenes.clips import Pixels
-from kinetoken.scenes.own_tracks import UNLABELLED
+from kinetoken.scenes.own_tracks import LEAST_SOURCES, UNLABELLED, draw_splits
 from kinetoken.scenes.rendering import Rendering
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -31,7 +31,7 @@ LABELS = "labels.csv"
 DRAWN = ("train", "val", "test")
 AT_ONCE = 8  # frames decoded at once
 LARGEST = 1 << 26  # pixels of a frame that is read
-LEAST_VIDEOS = 4  # of a class: one to train on, one to validate, two to test
+UNKNOWN_RATE = 16.0  # frames a second of what does not tell its own
 
 Say = Callable[[str], object]
 
@@ -99,7 +99,7 @@ def read_clips(
         notes.append(f"{video.name}: {rate:.4g} frames a second, read as {params.fps:g}")
     fitted = (fitter.fit(batch, video.name) for batch in frames)
     for first, clip in cut_stream(need, params.window, fitted, video.name, notes):
-        yield f"{video.name}:{first}", clip, kept or 16.0
+        yield f"{video.name}:{first}", clip, kept or UNKNOWN_RATE
 
 
 # ---- which videos there are
@@ -226,22 +226,13 @@ def _class_name(text: str, path: Path, line: int) -> str:
 
 
 def _draw_splits(videos: list[SourceVideo], params: FootageParams) -> dict[str, str]:
-    """Every class in the params' shares, each split with one video at least."""
-    edges = np.cumsum(np.array(params.shares) / sum(params.shares))
-    splits: dict[str, str] = {}
-    for code, label in enumerate(sorted({one.label for one in videos})):
-        names = [one.name for one in videos if one.label == label]
-        if len(names) < LEAST_VIDEOS:
+    label = np.array([one.label for one in videos])
+    for name, count in Counter(label.tolist()).items():
+        if count < LEAST_SOURCES:
             raise UserError(
-                f"class '{label}' has {len(names)} videos; {LEAST_VIDEOS} at least are needed, some for each split"
+                f"class '{name}' has {count} videos; {LEAST_SOURCES} at least are needed, some for each split"
             )
-        order = np.random.default_rng([params.seed, code]).permutation(len(names))
-        ends = np.rint(edges * len(names)).astype(int)
-        ends[1] = min(max(ends[1], 2), len(names) - 1)
-        ends[0] = min(max(ends[0], 1), ends[1] - 1)
-        for place, row in enumerate(order):
-            splits[names[row]] = DRAWN[int(np.searchsorted(ends[:2], place, side="right"))]
-    return splits
+    return dict(zip([one.name for one in videos], draw_splits(label, params.shares, params.seed).tolist(), strict=True))
 
 
 # ---- frames

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from kinetoken.codes import CodesTable
 from kinetoken.readings.table import Readings
 from kinetoken.scenes.clips import ClipStore
@@ -20,6 +22,17 @@ class Sources:
 
 
 Reader = Callable[[CodesTable, ClipStore, Sources], Readings]  # of the clips of a codes table, all in the store
+
+
+def even_test_clips(codes: CodesTable, count: int) -> CodesTable:
+    """The first test clips of each class, in equal numbers, in order of track_id.
+
+    `count` in all at most, but at least one of each class.
+    """
+    test = codes.of_split("test")
+    test = test.take(np.argsort(test.track_id, kind="stable"))
+    each = max(count // len(codes.classes), 1)
+    return test.take(np.sort(np.concatenate([np.flatnonzero(test.label == name)[:each] for name in codes.classes])))
 
 
 def past_slices(codes: CodesTable) -> int:

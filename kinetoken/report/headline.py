@@ -93,10 +93,10 @@ HEADLINES = (
     Headline("train_position", "error_depth_percent", "Ball depth from codes, error", "%", True),
     Headline("train_predictor", "transformer.centroid_error_px", "Predicted ball position, error (transformer)", "px",
              True, "floor"),
-    Headline("train_predictor", "lstm.centroid_error_px", "Predicted ball position, error (LSTM)", "px", True, "floor"),
     Headline("train_predictor", "transformer.error_over_oracle", "… relative to a fit that knows the law", "×", True),
     Headline("train_predictor", "transformer.ood_ratio", "… growth of the velocity error outside the training ranges",
              "×", True),
+    Headline("train_predictor", "lstm.centroid_error_px", "Predicted ball position, error (LSTM)", "px", True, "floor"),
     Headline("train_generator", "masked.class_match", "Generated clips of the requested class", "share",
              False, "ceiling"),
     Headline("train_generator", "masked.coverage", "… coverage of the real motions", "share", False, "ceiling"),
@@ -135,6 +135,25 @@ HEADLINES = (
              False, "ceiling"),
     Headline("describe_motion", "description_correct", "Sentence right in every fact", "share"),
 )
+
+
+def _full_titles() -> dict[str, str]:
+    titles: dict[str, str] = {}
+    parents: dict[tuple[str, str], str] = {}  # (stage, first part of the key) → title; of the stage alone: the last
+    last = ""
+    for one in HEADLINES:
+        part, rest = one.key.partition(".")[0], one.title.removeprefix("… ")
+        if rest == one.title:
+            parents[one.stage, part] = parents[one.stage, ""] = rest
+            last = rest
+        else:
+            before = last if rest.startswith("the same") else parents.get((one.stage, part))
+            last = f"{before or parents[one.stage, '']}: {rest}"
+        titles[one.name] = last
+    return titles
+
+
+FULL_TITLES = _full_titles()  # by name: those that begin with … have before them what they continue
 
 
 @dataclass(frozen=True)
@@ -183,11 +202,10 @@ def shown(value: float | None, unit: Unit, *, named: bool = True) -> str:
 
 
 def _row(one: Headline, results: Results, mark: float | None) -> Row | None:
-    value = _value(results, one.stage, one.key)
+    value = value_of(one, results)
     if value is None:
         return None
-    floor = _reference(results, one, one.floor, "_floor")
-    ceiling = _reference(results, one, one.ceiling, "_ceiling")
+    floor, ceiling = bounds_of(one, results)
     low, high = (results.number(one.stage, f"{one.key}_ci95_{side}") for side in ("low", "high"))
     held = _mark(one, mark, floor, ceiling)
     interval = "–" if low is None or high is None else f"{shown(low, one.unit, named=False)} … {shown(high, one.unit)}"
@@ -200,19 +218,22 @@ def _row(one: Headline, results: Results, mark: float | None) -> Row | None:
     )
 
 
-def _value(results: Results, stage: str, key: str) -> float | None:
-    if not key.endswith(".*"):
-        return results.number(stage, key)
+def value_of(one: Headline, results: Results) -> float | None:
+    """What a run holds for a headline; of a key ending in .* the least number under it."""
+    if not one.key.endswith(".*"):
+        return results.number(one.stage, one.key)
     ends = ("_floor", "_ceiling", "_low", "_high")
-    under = [v for k, v in results.metrics.get(stage, {}).items() if k.startswith(key[:-1]) and not k.endswith(ends)]
-    return min(under, default=None)
+    numbers = results.metrics.get(one.stage, {})
+    return min((v for k, v in numbers.items() if k.startswith(one.key[:-1]) and not k.endswith(ends)), default=None)
 
 
-def _reference(results: Results, one: Headline, name: str | None, suffix: str) -> float | None:
-    if name is None:
-        return None
-    stage, _, key = name.partition(".")
-    return results.number(stage, key) if name else results.number(one.stage, one.key + suffix)
+def bounds_of(one: Headline, results: Results) -> tuple[float | None, float | None]:
+    """Its baseline and its upper bound: under the name that the headline gives, else beside the number."""
+    found = []
+    for named, end in ((one.floor, "_floor"), (one.ceiling, "_ceiling")):
+        stage, _, key = (f"{one.stage}.{one.key}{end}" if named == "" else named or "").partition(".")
+        found.append(results.number(stage, key))
+    return found[0], found[1]
 
 
 def _mark(one: Headline, mark: float | None, floor: float | None, ceiling: float | None) -> float | None:

@@ -1,7 +1,7 @@
 """The user's own tracks, from a file as people have it, checked to the row."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ FARTHEST = 1e5  # m, beyond which no coordinate is believed
 LATEST = 1e12  # s
 MOST_FRAMES = 2**15 - 1  # that the tables' int16 column holds
 RATES = (1e-3, 1e6)  # frames a second that are believed
+LEAST_SOURCES = 4  # of a class, from which every split has some
 EXACT, JITTER = 1e-3, 0.05  # how far times may be from equally spaced, of a frame: silently, and with a notice
 
 Say = Callable[[str], object]
@@ -86,7 +87,8 @@ def read_own_tracks(path: Path, params: Trajectories, say: Say = str) -> Tracks:
     split = source.split
     if split is None:
         split = np.full(len(label), "", object)
-        split[kept] = _draw_splits(label[kept], params)
+        counts = params.counts
+        split[kept] = draw_splits(label[kept], (counts.train, counts.val, counts.test), params.seed)
     if unknown := sorted(set(split[kept]) - set(SPLITS)):
         raise UserError(f"{path}: column '{source.file.given['split']}': '{unknown[0]}' is none of {', '.join(SPLITS)}")
     if missing := [name for name in SPLITS[:3] if name not in set(split[kept])]:
@@ -298,14 +300,21 @@ def _tell_windows(source: SourceTracks, fits: np.ndarray, window: int) -> None:
     source.file.notices.append("; ".join(told))
 
 
-def _draw_splits(label: np.ndarray, params: Trajectories) -> np.ndarray:
-    shares = np.array([params.counts.train, params.counts.val, params.counts.test], float)
-    edges = np.cumsum(shares / shares.sum())
+def draw_splits(label: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+    """train, val or test for each of N sources of clips: every class (N,) in these shares.
+
+    A class with four sources or more has one at least in each split, and two in test.
+    """
+    edges = np.cumsum(np.array(shares, float) / sum(shares))
     split = np.empty(len(label), dtype=object)
     for code, name in enumerate(sorted(set(label))):
-        rows = np.random.default_rng([params.seed, 99, code]).permutation(np.flatnonzero(label == name))
-        place = (np.arange(len(rows)) + 0.5) / len(rows)
-        split[rows] = np.array(SPLITS[:3], dtype=object)[np.searchsorted(edges[:2], place)]
+        rows = np.random.default_rng([seed, 99, code]).permutation(np.flatnonzero(label == name))
+        first, second = (np.floor(edges[:2] * len(rows) - 0.5) + 1).astype(int)
+        if len(rows) >= LEAST_SOURCES:
+            second = min(max(second, 2), len(rows) - 2)
+            first = min(max(first, 1), second - 1)
+        for part, span in zip(SPLITS[:3], (slice(first), slice(first, second), slice(second, None)), strict=True):
+            split[rows[span]] = part
     return split.astype(str)
 
 

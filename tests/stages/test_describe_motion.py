@@ -69,9 +69,7 @@ def test_equations_of_other_classes_are_scored_by_true_positions_alone(
     assert "equation_correct" in ladder and "form_match" not in ladder and "true law" not in ladder
     far = Reader(tracks, 0.3)
     failures = {row["verdicts"]["failure"] for row in run_with(far, lay_out(tmp_path / "far", named), monkeypatch)[0]}
-    assert failures <= {"", "far from the held-out frames"} and len(failures) == 2 or failures == {
-        "far from the held-out frames"
-    }
+    assert "far from the held-out frames" in failures <= {"", "far from the held-out frames"}
 
 
 def test_exact_readers_solve_every_clip(tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

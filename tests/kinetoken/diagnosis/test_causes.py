@@ -10,7 +10,20 @@ from kinetoken.diagnosis.causes import CANNOT_TELL, Verdict, judge
 from kinetoken.diagnosis.finding import CERTAIN, DATA, KEPT, USE, Finding
 from kinetoken.diagnosis.measures import Measures
 from kinetoken.diagnosis.reasoning import THRESHOLDS, Reasoning
-from kinetoken.diagnosis.rules import CAUSES, FACTS, HEALTHY, KEEPING, LIMITS, POOLING, UNCERTAIN, USES, WEAK
+from kinetoken.diagnosis.rules import (
+    BY_ELIMINATION,
+    CAUSES,
+    FACTS,
+    HEALTHY,
+    KEPT_WELL,
+    LIMITS,
+    NEARLY_KEPT,
+    NO_WORSE,
+    POOLING,
+    UNCERTAIN,
+    USES,
+    WEAK,
+)
 from kinetoken.diagnosis.statement import READINGS, state
 from kinetoken.diagnosis.text import verdict_page
 
@@ -399,5 +412,6 @@ def test_page_puts_first_what_the_verdict_rests_on() -> None:
 
 def test_rules_rest_on_measures_that_there_are() -> None:
     names = {field.name for field in dataclasses.fields(Measures)}
-    assert all(set(rule.rests_on) <= names for rule in (*FACTS, *LIMITS, *UNCERTAIN, *WEAK, *KEEPING, *CAUSES, *USES))
+    kept = (KEPT_WELL, NEARLY_KEPT, NO_WORSE, BY_ELIMINATION)
+    assert all(set(rule.rests_on) <= names for rule in (*FACTS, *LIMITS, *UNCERTAIN, *WEAK, *kept, *CAUSES, *USES))
     assert all(rule.rests_on for rule in FACTS) and THRESHOLDS.nearly_kept < THRESHOLDS.kept

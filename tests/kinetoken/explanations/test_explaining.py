@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kinetoken.codes import CodesMeta, CodesTable
-from kinetoken.explanations.explaining import ExplainClassifier, ExplainedClips, even_clips, explain
+from kinetoken.explanations.explaining import ExplainClassifier, ExplainedClips, explain
 from kinetoken.explanations.replacing import first_of, ranks_of
 from kinetoken.explanations.tables import (
     attribution_table,
@@ -19,6 +19,7 @@ from kinetoken.explanations.tables import (
     slice_table,
 )
 from kinetoken.heads.classifier import CodeClassifier
+from kinetoken.readings.sources import even_test_clips
 
 GRID = (2, 3, 4)
 META = CodesMeta(GRID, 4, "fsq", (2, 2), "0" * 64)
@@ -56,7 +57,7 @@ def head() -> CodeClassifier:
 @pytest.fixture(scope="module")
 def found(head: CodeClassifier) -> ExplainedClips:
     table = clips()
-    some = even_clips(table, PARAMS.clips)
+    some = even_test_clips(table, PARAMS.clips)
     ball = np.zeros((len(some), *GRID), bool)
     ball[:, *TELLING] = True
     return explain(head, NETWORK, table, some, ball, PARAMS)
@@ -86,7 +87,7 @@ def test_attributions_are_complete(found: ExplainedClips) -> None:
 
 def test_without_tracks_the_ball_is_left_out(head: CodeClassifier) -> None:
     table = clips()
-    found = explain(head, NETWORK, table, even_clips(table, 8), None, PARAMS)
+    found = explain(head, NETWORK, table, even_test_clips(table, 8), None, PARAMS)
     numbers = numbers_of(found)
     assert "on_ball" not in numbers and "ball" not in numbers["deletion"]
     assert "ball" not in set(deletion_table(found)["tokens"])
@@ -108,10 +109,10 @@ def test_tables(found: ExplainedClips) -> None:
 
 def test_clips_are_the_first_of_each_class() -> None:
     table = clips()
-    some = even_clips(table, 7)
+    some = even_test_clips(table, 7)
     assert some.label.tolist().count("left") == some.label.tolist().count("right") == 3
     assert some.track_id.tolist() == sorted(some.track_id) and set(some.split) == {"test"}
-    assert len(even_clips(table, 1)) == 2 and len(even_clips(table, 10_000)) == 400
+    assert len(even_test_clips(table, 1)) == 2 and len(even_test_clips(table, 10_000)) == 400
 
 
 def test_ranks_and_shares() -> None:
@@ -127,11 +128,11 @@ def test_ranks_and_shares() -> None:
 
 def test_the_same_seed_gives_the_same(head: CodeClassifier, found: ExplainedClips) -> None:
     table = clips()
-    again = explain(head, NETWORK, table, even_clips(table, PARAMS.clips), found.ball, PARAMS)
+    again = explain(head, NETWORK, table, even_test_clips(table, PARAMS.clips), found.ball, PARAMS)
     np.testing.assert_array_equal(again.attribution, found.attribution)
     assert deletion_table(again).equals(deletion_table(found))
     other = explain(
-        head, NETWORK, table, even_clips(table, PARAMS.clips), found.ball, dataclasses.replace(PARAMS, seed=9)
+        head, NETWORK, table, even_test_clips(table, PARAMS.clips), found.ball, dataclasses.replace(PARAMS, seed=9)
     )
     np.testing.assert_array_equal(other.attribution, found.attribution)
     assert not np.array_equal(other.of_random_weights, found.of_random_weights)

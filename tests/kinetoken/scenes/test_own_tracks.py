@@ -21,7 +21,7 @@ from kinetoken.core.params import build
 from kinetoken.physics.laws import CLASSES
 from kinetoken.scenes.intake import TrackFileParams
 from kinetoken.scenes.motion import Trajectories, draw_tracks
-from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, read_own_tracks, read_unsplit_tracks
+from kinetoken.scenes.own_tracks import UNLABELLED, UNSPLIT, draw_splits, read_own_tracks, read_unsplit_tracks
 from kinetoken.scenes.tracks import Tracks, read_tracks, write_tracks
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -518,3 +518,15 @@ def test_their_faults_are_named_too_without_params_that_are_not_there(
             read_unsplit_tracks(tmp_path / "tracks.csv", trajectory_params.world, 0)
     table[table["frame"] < 15].to_csv(tmp_path / "tracks.csv", index=False)
     assert read_unsplit_tracks(tmp_path / "tracks.csv", trajectory_params.world, 0).points.shape == (3, 15, 3)
+
+
+@pytest.mark.parametrize("count", [4, 5, 7, 40])
+def test_a_class_of_four_sources_or_more_has_some_in_every_split(count: int) -> None:
+    label = np.repeat(["a", "b"], [count, 4])
+    for seed in range(5):
+        split = draw_splits(label, (3840, 480, 2400), seed)
+        for name in ("a", "b"):
+            found = split[label == name].tolist()
+            assert found.count("train") >= 1 and found.count("val") >= 1 and found.count("test") >= 2
+    many = draw_splits(np.full(6720, "a"), (3840, 480, 2400), 1).tolist()
+    assert [many.count(name) for name in ("train", "val", "test")] == [3840, 480, 2400]
