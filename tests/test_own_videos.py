@@ -14,9 +14,11 @@ from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import CPU, Context, Output, marked_paths
 from kinetoken.diagnosis.statement import read_statement
 from kinetoken.footage.folder import FootageParams, VideoDataset
+from kinetoken.report.headline import BuildReport
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Look
 from stages import (
+    build_report,
     diagnose_codes,
     explain_classifier,
     extract_codes,
@@ -147,3 +149,22 @@ def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path)
     numbers = read_numbers(paths.numbers)
     assert not [name for name in numbers if "ball" in name] and numbers["completeness_error"] < 0.05
     assert set(pd.read_csv(paths.by_slice)["class"]) == {"left", "right"} and paths.picture.stat().st_size > 1000
+
+
+def test_the_report_shows_what_was_not_measured(coded: dict[str, Path], tmp_path: Path) -> None:
+    plots = tmp_path / "plots"
+    (plots / "train_tokenizer").mkdir(parents=True)
+    (plots / "train_tokenizer/numbers.csv").write_bytes(coded["numbers"].read_bytes())
+    reason = "these are videos, in which true positions are not known"
+    for path in ("plots/train_predictor/numbers.csv", "predictor", "generator", "classifier", "position"):
+        write_absent(tmp_path / path, reason)
+    models = {name: tmp_path / name for name in ("predictor", "generator", "classifier", "position")}
+    paths = build_report.Paths(
+        plots=plots, videos=coded["videos"], codes=coded["codes"], tokenizer=coded["tokenizer"], **models,
+        descriptions=tmp_path / "none", reasons=tmp_path / "none", trajectories=coded["trajectories"],
+        candidate_videos=tmp_path / "none", report=tmp_path / "report.html",
+    )
+    params = BuildReport(seed=1, clips_per_class=1, descriptions=1, marks={}, clips=4, candidates=0)
+    build_report.run(params, paths, SILENT)
+    page = paths.report.read_text(encoding="utf-8")
+    assert f"Not measured: {reason}." in page and "train_predictor" in page
