@@ -20,7 +20,7 @@ from kinetoken.codes import CodesTable, Indices, read_codes
 from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import Ids, PerTrack, require_same_tracks
-from kinetoken.physics.laws import Array
+from kinetoken.physics.laws import Array, are_laws
 from kinetoken.scenes.clips import Clips, ClipStore
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracks import Tracks, read_tracks
@@ -122,6 +122,17 @@ class Dataset:
     def scene(self) -> Scene:
         """How the clips were drawn; UserError for clips that Kinetoken did not draw."""
         return self.clips.scene
+
+    @property
+    def background(self) -> NDArray[np.float32] | None:
+        """(H, W, 3) in [0, 1] behind all clips; None for a user's videos, each of which has a still picture of its own.
+        """
+        return self.scene.background() if self.tracked else None
+
+    @property
+    def lawful(self) -> bool:
+        """Are the clips tracks under the known laws of motion? Videos are not, whatever their classes are called."""
+        return self.tracked and are_laws(self.classes)
 
     @property
     def table(self) -> PerTrack:

@@ -5,7 +5,7 @@ clips' paths), and for scoring only the trajectories. The masked prior also pred
 from those before, and is scored like the predictors (`masked.forecast`). Writes the model folder, metrics, training
 curves, scores and laws by class, the forecasts' errors at each step ahead, and decoded samples. How long a clip takes
 to draw is noted in run_info, not in the metrics. Of clips without classes, which have no pixel classifier, the class is
-not judged. Runs alone:
+not judged. Of a user's videos, of which no true positions are known, the ball is what moves. Runs alone:
 
     python -m stages.train_generator --codes data/motion/codes.parquet --metrics /tmp/metrics.json
 """
@@ -52,8 +52,12 @@ class Paths:
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     judge: Annotated[Path, Input("pixel classifier", optional=True)] = Path("models/video_classifier")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
-    trajectories: Annotated[Path, Input("true positions, for scoring only")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
+    trajectories: Annotated[
+        Path, Input("true positions, for scoring only", optional=True)
+    ] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[
+        Path, Input("constants of each track", optional=True)
+    ] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the generator, all priors in one folder")] = Path("models/generator")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_generator.json")
     headlines: HeadlineFolder = Path("metrics/train_generator")
@@ -75,9 +79,9 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
     generator = build(params, codes, tokenizer, dataset.clips.shape[0])
     context.progress.phase("following the ball")
-    background = dataset.scene.background()
     seen = {
-        split: Plan.of_clips(dataset.split(split).read_clips().pixels, background) for split in ("train", "val")
+        split: Plan.of_clips(dataset.split(split).read_clips().pixels, dataset.background)
+        for split in ("train", "val")
     }
     histories = generator.fit(codes, seen, params, context)
     generator.to(fabric_device(context.hardware))

@@ -3,7 +3,8 @@
 Reads the codes table, the tokenizer that made it, the clips and the trajectories (for the camera, the
 training paths and the truth of the scoring); writes the model folder, metrics, curves, the errors at each step
 ahead, and pictures of past, truth and forecast. The baselines (copy, constant velocity, constant acceleration,
-quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded past.
+quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded past. In a user's videos,
+of which no true positions are known, the path is that of the middle of what moves, and there is no oracle.
 Runs alone:
 
     python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json
@@ -38,8 +39,10 @@ class Paths:
     codes: Annotated[Path, Input("codes table")] = Path("data/motion/codes.parquet")
     tokenizer: Annotated[Path, Input("tokenizer that made the codes")] = Path("models/tokenizer")
     videos: Annotated[Path, Input("clip store")] = Path("data/motion/videos")
-    trajectories: Annotated[Path, Input("true positions")] = Path("data/motion/trajectories.parquet")
-    track_params: Annotated[Path, Input("constants of each track")] = Path("data/motion/track_params.parquet")
+    trajectories: Annotated[Path, Input("true positions", optional=True)] = Path("data/motion/trajectories.parquet")
+    track_params: Annotated[
+        Path, Input("constants of each track", optional=True)
+    ] = Path("data/motion/track_params.parquet")
     model: Annotated[Path, Output("the predictor, all models in one folder")] = Path("models/predictor")
     metrics: Annotated[Path, Output("headline numbers")] = Path("metrics/train_predictor.json")
     headlines: HeadlineFolder = Path("metrics/train_predictor")

@@ -1,5 +1,5 @@
 """A folder of someone's videos through the stages that work without tracks: the clip store, a tokenizer, its codes, the
-classifiers and the doctor. What needs true positions says that it is not measured."""
+classifiers, the doctor, the predictors and the generator. What needs true positions says that it is not measured."""
 
 import dataclasses
 from pathlib import Path
@@ -12,6 +12,7 @@ from kinetoken.codes import read_codes
 from kinetoken.core.absence import NotMeasured, write_absent
 from kinetoken.core.numbers import read_numbers
 from kinetoken.core.stage import CPU, Context, Output, marked_paths
+from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.diagnosis.statement import read_statement
 from kinetoken.footage.folder import FootageParams, VideoDataset
 from kinetoken.report.headline import BuildReport
@@ -26,6 +27,8 @@ from stages import (
     render_videos,
     train_baselines,
     train_classifier,
+    train_generator,
+    train_predictor,
     train_tokenizer,
 )
 from tests.stages import (
@@ -33,6 +36,8 @@ from tests.stages import (
     test_explain_classifier,
     test_train_baselines,
     test_train_classifier,
+    test_train_generator,
+    test_train_predictor,
     test_train_tokenizer,
 )
 
@@ -134,6 +139,47 @@ def test_the_doctor_examines_them(coded: dict[str, Path], tmp_path: Path) -> Non
     assert numbers["probe.pixels"] >= 0.8 and 0 < numbers["foreground.token_share"] < 0.5
     assert not [name for name in numbers if name.startswith("physics")]
     assert numbers["probe.codes"] >= 0.5 and not statement.kept.name.startswith("cannot tell")
+
+
+TRACKLESS = ("codes", "tokenizer", "videos", "trajectories", "track_params")
+
+
+def test_predictors_follow_the_middle_of_what_moves(coded: dict[str, Path], tmp_path: Path) -> None:
+    """No oracle, no law: the baselines and the true codes are what a prediction is compared with."""
+    inputs = {name: coded[name] for name in TRACKLESS}
+    params = dataclasses.replace(
+        test_train_predictor.PARAMS, past_slices=1, future_slices=1, epochs=30,
+        translation=dataclasses.replace(test_train_predictor.PARAMS.translation, epochs=60),
+    )
+    paths = train_predictor.Paths(**beside(train_predictor.Paths(), tmp_path, **inputs))
+    train_predictor.run(params, paths, SILENT)
+    numbers = read_numbers(paths.numbers)
+    assert not [name for name in numbers if "oracle" in name or "ood" in name]
+    for name in ("lstm", "transformer"):
+        assert numbers[f"{name}.centroid_error_px_ci95_low"] <= numbers[f"{name}.centroid_error_px"] < 16
+    for name, each in pd.read_csv(paths.curves).groupby("model"):
+        falls = each["val_path_px"].iloc[-1] / each["val_path_px"].iloc[0]
+        assert falls < (0.97 if name == "lstm" else 0.85), (name, falls)
+    assert paths.pictures.stat().st_size > 1000
+
+
+def test_the_generator_draws_such_videos(coded: dict[str, Path], tmp_path: Path) -> None:
+    inputs = {name: coded[name] for name in TRACKLESS} | {"judge": tmp_path / "judge"}
+    write_absent(inputs["judge"], "none was trained")
+    params = dataclasses.replace(test_train_generator.PARAMS, clips_per_class=4)
+    paths = train_generator.Paths(**beside(train_generator.Paths(), tmp_path / "g", **inputs))
+    train_generator.run(params, paths, SILENT)
+    numbers, scores = read_numbers(paths.numbers), pd.read_csv(paths.scores)
+    assert not [name for name in numbers if "lawful" in name or "oracle" in name or "parameters" in name]
+    assert {"masked.coverage", "masked.valid", "masked.forecast.centroid_error_px"} <= set(numbers)
+    assert set(scores["class"]) == {"left", "right"} and not scores.isna().any(axis=None)
+    assert pd.read_csv(paths.laws).empty and paths.samples.stat().st_size > 1000
+
+
+def test_videos_whose_classes_are_called_like_laws_are_none(coded: dict[str, Path]) -> None:
+    dataset = Dataset.open(DatasetPaths(videos=coded["videos"]))
+    dataset.clips.label = np.where(dataset.clips.label == "left", "linear", "circular")
+    assert dataset.classes == ("circular", "linear") and not dataset.lawful
 
 
 def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path) -> None:

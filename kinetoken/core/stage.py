@@ -39,7 +39,7 @@ import psutil
 
 from kinetoken.core.absence import NotMeasured, why_absent, write_absent
 from kinetoken.core.artifacts import hash_path, write_json
-from kinetoken.core.errors import UserError
+from kinetoken.core.errors import UserError, of_the_machine
 from kinetoken.core.log import logged
 from kinetoken.core.params import Positive, load_params
 from kinetoken.core.progress import Progress
@@ -158,6 +158,12 @@ def run_stage(
     except UserError as error:
         print(f"error: {name}: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if (message := of_the_machine(error)) is None:
+            raise
+        print(f"error: {name}: {message}; earlier outputs are untouched, and the stage can be run again",
+              file=sys.stderr)
+        return 1
     except Stopped as error:
         print(f"error: {name}: {error}", file=sys.stderr)
         return 128 + error.signum
@@ -257,7 +263,8 @@ def marked_paths(
 def _check_inputs(paths: object) -> None:
     for name, path in marked_paths(paths, Input).items():
         if not path.exists():
-            raise UserError(f"--{name.replace('_', '-')} {path}: no such file or folder; run what makes it first")
+            raise UserError(f"--{name.replace('_', '-')} {path}: no such file or folder; name another, or run "
+                "the stage that makes it")
         if not (path.is_file() or path.is_dir()):  # to read it could take forever
             raise UserError(f"--{name.replace('_', '-')} {path}: a pipe or a device, not a file or folder")
 

@@ -11,7 +11,7 @@ from kinetoken.core.per_track import rows_by_track
 from kinetoken.core.progress import Progress
 from kinetoken.dataset import Dataset
 from kinetoken.diagnosis import usage
-from kinetoken.diagnosis.chain import CHUNK, Diagnosis, Pixels, Tokens, decoded_points, known_background, painted, walk
+from kinetoken.diagnosis.chain import CHUNK, Diagnosis, Pixels, Tokens, decoded_points, painted, walk
 from kinetoken.diagnosis.measures import row_hashes
 from kinetoken.diagnosis.patient import Motion, Patient
 from kinetoken.diagnosis.tally import Tally
@@ -56,7 +56,7 @@ def admit(dataset: Dataset, device: torch.device, params: Diagnosis, progress: P
     if len(sampled.classes) < 2:
         patient.unlabelled, patient.unreadable = True, f"all clips have one class ('{sampled.classes[0]}')"
     patient.decoded = lambda: decoded_points(
-        dataset.tokenizer, sampled.codes, known_background(dataset), device, progress
+        dataset.tokenizer, sampled.codes, dataset.background, device, progress
     )
     patient.decodes_these = True
     if dataset.tokenizer.quantizer.params.activation != "tanh":

@@ -88,7 +88,7 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
     quantized = Codebook.of(tokenizer).vectors.numpy()[chosen.codes]
     tokens = {"latents": np.empty_like(quantized), "codes": quantized, "codes_pooled": averaged_over_space(quantized)}
     kept = np.empty((len(shown), *store.shape, 3), np.uint8)
-    background, recoded = known_background(dataset), np.empty_like(chosen.codes)
+    background, recoded = dataset.background, np.empty_like(chosen.codes)
     total = np.zeros((*store.shape, 3), np.float32)
     progress.phase("reading clips", len(chosen), "clips")
     for pixels, track_id in _selected(store, chosen.track_id):
@@ -102,11 +102,6 @@ def walk(dataset: "Dataset", device: torch.device, params: Diagnosis, progress: 
         progress.advance(len(rows))
     mean_video = total / np.float32((chosen.split == "train").sum())
     return Walk(chosen, tokens, recoded, shown, kept, mean_video)
-
-
-def known_background(dataset: "Dataset") -> NDArray[np.float32] | None:
-    """(H, W, 3) in [0, 1] behind all clips; None for a user's videos, each of which has a still picture of its own."""
-    return dataset.scene.background() if dataset.tracked else None
 
 
 def _check_fit(store: ClipStore, table: CodesTable, grid: tuple[int, int, int]) -> None:

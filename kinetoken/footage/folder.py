@@ -90,7 +90,7 @@ def read_clips(
 
     `notes` gets what was done to it. UserError for a file that cannot be read whole, and a video that is too short.
     """
-    need = ClipNeed("a clip", size, params.frames)
+    need = ClipNeed("a clip (footage.frames)", size, params.frames)
     fitter = FrameFitter(size, "a clip", True, notes)
     rate, frames = _frames(video)
     kept = rate
@@ -205,7 +205,7 @@ def _read_labels(path: Path, videos: list[SourceVideo], say: Say) -> tuple[dict[
     if wrong := sorted({split for split in splits.values() if split not in (*DRAWN, "ood")}):
         raise UserError(f"{path}: column 'split': '{wrong[0]}' is none of {', '.join(DRAWN)}, ood")
     if empty := [split for split in DRAWN if split not in splits.values()]:
-        raise UserError(f"{path}: split '{empty[0]}' is empty")
+        raise UserError(f"{path}: split '{empty[0]}' is empty; train, val and test each need videos")
     return labels, splits
 
 

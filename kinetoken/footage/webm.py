@@ -169,11 +169,11 @@ def _missing_bytes(path: Path) -> int:
     """By how much a Matroska or WebM file is shorter than its segment says (RFC 8794, RFC 9559); 0 for others."""
     with path.open("rb") as source:
         head = source.read(256)
-    if not head.startswith(EBML):
+    if not head.startswith(EBML) or len(head) == len(EBML):
         return 0
     size, start = _ebml_size(head, len(EBML))
     segment = start + size
-    if head[segment : segment + 4] != SEGMENT:
+    if head[segment : segment + 4] != SEGMENT or len(head) == segment + 4:
         return 0
     size, start = _ebml_size(head, segment + len(SEGMENT))
     return start + size - path.stat().st_size

@@ -9,8 +9,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.footage.motion import picture_behind, track_moving
 from kinetoken.scenes.paths import Array
-from kinetoken.scenes.tracking import Tracked, deviation, track_ball
+from kinetoken.scenes.tracking import Tracked, deviation
 
 Pixels = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
@@ -39,13 +40,17 @@ class BallTracks:
         return BallTracks(Tracked(**fields), self.inside[rows])
 
 
-def follow(clips: Pixels, background: NDArray[np.float32]) -> BallTracks:
-    """Track (N, T, H, W, 3) uint8 clips, and see how much of what moves is that one ball."""
+def follow(clips: Pixels, background: NDArray[np.float32] | None) -> BallTracks:
+    """Track (N, T, H, W, 3) uint8 clips, and see how much of what moves is that one ball.
+
+    Without a background (H, W, 3) of all clips, what moves is what differs from each clip's own still picture.
+    """
     parts, shares = [], []
     for start in range(0, len(clips), TRACK_BATCH):
         frames = np.asarray(clips[start : start + TRACK_BATCH] / np.float32(255), np.float32)
-        found = track_ball(frames, background)
-        weight = deviation(frames, background)
+        behind = picture_behind(frames, background)
+        found = track_moving(frames, behind)
+        weight = deviation(frames, behind)
         grid = np.arange(weight.shape[-1], dtype=np.float32)
         square = (grid - found.u[..., None])[..., None, :] ** 2 + (grid - found.v[..., None])[..., :, None] ** 2
         near = square <= (1.5 * found.radius + 1)[..., None, None] ** 2

@@ -14,8 +14,9 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinetoken.footage.motion import picture_behind, track_moving
 from kinetoken.scenes.paths import to_path_coordinates
-from kinetoken.scenes.tracking import deviation, track_ball
+from kinetoken.scenes.tracking import deviation
 from kinetoken.training.loop import Batch
 
 Pixels = NDArray[np.uint8]
@@ -34,14 +35,15 @@ class Plan:
     colour: Tensor
 
     @classmethod
-    def of_clips(cls, clips: Pixels, background: NDArray[np.float32]) -> "Plan":
-        """Tracked in (N, T, H, W, 3) uint8."""
+    def of_clips(cls, clips: Pixels, background: NDArray[np.float32] | None) -> "Plan":
+        """Tracked in (N, T, H, W, 3) uint8 before one background (H, W, 3), or each clip's own still picture."""
         paths, colours = [], []
         for start in range(0, len(clips), TRACK_BATCH):
             frames = np.asarray(clips[start : start + TRACK_BATCH] / np.float32(255), np.float32)
-            found = track_ball(frames, background)
+            behind = picture_behind(frames, background)
+            found = track_moving(frames, behind)
             paths.append(to_path_coordinates(found.u, found.v, found.radius, frames.shape[-2]))
-            weight = deviation(frames, background)  # (B, T, H, W)
+            weight = deviation(frames, behind)  # (B, T, H, W)
             summed = np.einsum("bthw,bthwc->bc", weight, frames)
             colours.append(torch.from_numpy(summed / np.maximum(weight.sum((1, 2, 3)), 1e-6)[:, None]).float())
         return cls(torch.cat(paths), torch.cat(colours))

@@ -12,7 +12,6 @@ from kinetoken.dataset import Dataset
 from kinetoken.generation import forecasting, judging, laws
 from kinetoken.generation.generator import PRIORS, GeneratorParams
 from kinetoken.heads.video_classifier import VideoClassifier
-from kinetoken.physics.laws import are_laws
 from kinetoken.prediction.judging import decode_in_batches
 from kinetoken.prediction.scores import Scores
 from kinetoken.scores import bootstrap_interval
@@ -62,7 +61,8 @@ class Scorer:
         self, params: GeneratorParams, dataset: Dataset, judge: VideoClassifier | None, context: Context
     ) -> None:
         self.params, self.tokenizer, self.judge, self.progress = params, dataset.tokenizer, judge, context.progress
-        self.classes, self.scene, self.background = dataset.classes, dataset.scene, dataset.scene.background()
+        self.classes, self.background = dataset.classes, dataset.background
+        self.scene = dataset.scene if dataset.lawful else None
         self.progress.phase("following real clips")
         train = dataset.split("train").read_clips()
         real = judging.follow(train.pixels, self.background)
@@ -78,7 +78,7 @@ class Scorer:
             chosen[name] = test.codes[rows[: 2 * self.half[name]]]
         self.test = {name: self.decode(each, f"real {name}") for name, each in chosen.items()}
         self.real = {name: judging.follow(each, self.background) for name, each in self.test.items()}
-        self.laws = self._fitted(self.real) if are_laws(self.classes) else None
+        self.laws = self._fitted(self.real)
 
     def decode(self, codes: np.ndarray, what: str) -> Pixels:
         """(N, T', H', W') → (N, T, H, W, 3) uint8."""
@@ -100,7 +100,7 @@ class Scorer:
     def score(self, drawn: dict[str, Pixels]) -> Scored:
         """Clips drawn for each class."""
         found = {name: judging.follow(clips, self.background) for name, clips in drawn.items()}
-        return self._scored(drawn, found, self._fitted(found) if self.laws is not None else None)
+        return self._scored(drawn, found, self._fitted(found))
 
     def floor(self) -> dict[str, float]:
         """Scores of the one mean path of each class, over and over.
@@ -114,7 +114,10 @@ class Scorer:
                 rows[score].append(values)
         return {score: float(np.concatenate(values).mean()) for score, values in rows.items()}
 
-    def _fitted(self, found: Mapping[str, judging.BallTracks]) -> dict[str, laws.FittedLaw]:
+    def _fitted(self, found: Mapping[str, judging.BallTracks]) -> dict[str, laws.FittedLaw] | None:
+        """The law of each class fitted to its clips; None where the classes are no laws, or the camera is not known."""
+        if self.scene is None:
+            return None
         self.progress.phase("fitting laws", len(found), "classes")
         fitted = {}
         for name, ball in found.items():

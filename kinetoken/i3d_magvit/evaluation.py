@@ -14,7 +14,7 @@ from kinetoken.i3d_magvit.frames import decoded, frame_metrics
 from kinetoken.i3d_magvit.network import I3DMagvit
 from kinetoken.i3d_magvit.past import Trust, in_metres, measured_trust
 from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, pixels_apart, read
-from kinetoken.prediction import judging
+from kinetoken.prediction.truth import Truth
 from kinetoken.scenes.paths import scene_path, to_pixels
 from kinetoken.scores import Array, classification_metrics, log_softmax, majority_accuracy, with_interval
 
@@ -100,12 +100,10 @@ class Evaluation:
         past, chosen = network.past_frames, test.take(rows)
         last = past + network.shape.slice_frames
         frames = self.clips["test"].clips[rows, past:last].numpy()
-        truth = judging.Truth(chosen.label, frames, self.dataset.tracks.points[chosen.rows, :last], past)
+        truth = Truth.of_tracks(chosen.label, frames, chosen.points[:, :last], self.dataset.scene, past)
         assert self.past.codes is not None
         true_codes = self.dataset.codes.codes[chosen.rows, : network.past_slices + 1]
-        return frame_metrics(
-            self.dataset.tokenizer, true_codes, self.past.codes[rows], truth, self.dataset.scene, progress
-        )
+        return frame_metrics(self.dataset.tokenizer, true_codes, self.past.codes[rows], truth, progress)
 
     def trust(self) -> Trust:
         """How far off what is read of validation clips' pasts is."""

@@ -6,28 +6,27 @@ from numpy.typing import NDArray
 
 from kinetoken.core.progress import Progress
 from kinetoken.prediction import judging
-from kinetoken.prediction.judging import Codes, DrawnForecast, Truth
-from kinetoken.scenes.rendering import Scene
+from kinetoken.prediction.judging import Codes, DrawnForecast
+from kinetoken.prediction.truth import Truth
 from kinetoken.tokenizer.network import Tokenizer
 
 Pixels = NDArray[np.uint8]
 
 
 def frame_metrics(
-    tokenizer: Tokenizer, true_codes: Codes, told: Codes, truth: Truth, scene: Scene, progress: Progress
+    tokenizer: Tokenizer, true_codes: Codes, told: Codes, truth: Truth, progress: Progress
 ) -> dict[str, float]:
     """PSNR of all pixels and of the ball's, its place, and how often it is missing, in the frames to come.
 
     true_codes (N, K + 1, H', W') up to the slice foretold, told (N, 1, H', W'). `_floor` shows the last frame of the
     decoded past again and again, `_ceiling` decodes the true tokens.
     """
-    background = scene.background()
     past = judging.past_codes(true_codes, true_codes.shape[1] - 1)
     judged: dict[str, DrawnForecast] = {}
     for name, whole in {"": np.concatenate([past, told], 1), "_ceiling": true_codes}.items():
-        judged[name] = judging.judge_frames(tokenizer, whole, truth, scene, background)
+        judged[name] = judging.judge_frames(tokenizer, whole, truth)
         progress.advance()
-    judged["_floor"] = judging.judge_past(tokenizer, past, truth, scene, background)[1]
+    judged["_floor"] = judging.judge_past(tokenizer, past, truth)[1]
     progress.advance()
     return {f"{key}{name}": value for name, each in judged.items() for key, value in _measured(each).items()}
 

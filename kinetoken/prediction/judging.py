@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinetoken.footage.motion import track_moving
 from kinetoken.physics.fitting import predict_known_law
+from kinetoken.prediction.truth import Truth
 from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.paths import FLOORS, Array, extrapolate
-from kinetoken.scenes.rendering import MASK_COVERAGE, Scene, ball_coverage
+from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracking import Tracked, centroid_errors, track_ball
 from kinetoken.scores import bootstrap_interval
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import index_batches
 
-Pixels = NDArray[np.uint8]
 Codes = NDArray[np.int32]
 
 # codes so far (N, K, H', W') and how many slices to foretell → those slices (N, slices, H', W') int32
@@ -30,23 +31,6 @@ Rows = slice | NDArray[np.intp]  # some of the clips
 EVERY, AFTER_FIRST = slice(None), slice(1, None)
 
 DECODE_BATCH = 16  # clips; what a few need stays in the processor's cache
-
-
-@dataclasses.dataclass
-class Truth:
-    """What really happened next, for N clips of one split; H frames ahead."""
-
-    label: np.ndarray
-    frames: Pixels  # (N, H, H', W', 3)
-    points: Array  # (N, T, 3) m, the whole clip up to the last of those frames
-    past_frames: int
-
-    def of_frames(self, first: int, last: int) -> "Truth":
-        """What happened in the frames ahead `first` to `last` (from 0, without the last), after all before them."""
-        return dataclasses.replace(
-            self, frames=self.frames[:, first:last], points=self.points[:, : self.past_frames + last],
-            past_frames=self.past_frames + first,
-        )
 
 
 @dataclasses.dataclass
@@ -122,60 +106,52 @@ def decode_in_batches(
         yield rows, tokenizer.decode(torch.from_numpy(codes[rows].astype(np.int64)).to(device), last).cpu().numpy()
 
 
-def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.float32]) -> Tracked:
-    """The ball tracked in every frame decoded from the codes: (N, T) each."""
-    return _joined([track_ball(frames, background) for _, frames in decode_in_batches(tokenizer, codes)])
+def track_decoded(tokenizer: Tokenizer, codes: Codes, background: NDArray[np.float32] | None) -> Tracked:
+    """The ball, or what moves, tracked in every frame decoded from the codes: (N, T) each."""
+    return _joined([track_moving(frames, background) for _, frames in decode_in_batches(tokenizer, codes)])
 
 
 def _joined(parts: list[Tracked]) -> Tracked:
     return Tracked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Tracked)))
 
 
-def judge_past(
-    tokenizer: Tokenizer, past: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
-) -> tuple[Tracked, DrawnForecast]:
-    """The ball tracked in the frames decoded from the past, (N, P) each, and the last of them shown again and again."""
+def judge_past(tokenizer: Tokenizer, past: Codes, truth: Truth) -> tuple[Tracked, DrawnForecast]:
+    """The ball tracked in the frames decoded from the past, (N, P) each, and the last of them shown again and again.
+
+    Where each clip has a background of its own, the tracker takes the one that the past shows.
+    """
     tracked, parts = [], []
     for rows, frames in decode_in_batches(tokenizer, past):
-        tracked.append(track_ball(frames, background))
+        tracked.append(track_moving(frames, truth.shared_background))
         again = np.repeat(frames[:, -1:], truth.frames.shape[1], axis=1)
-        parts.append(_judge_batch(again, rows, truth, scene, background))
+        parts.append(_judge_batch(again, rows, truth))
     return _joined(tracked), DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def judge_frames(
-    tokenizer: Tokenizer, codes: Codes, truth: Truth, scene: Scene, background: NDArray[np.float32]
-) -> DrawnForecast:
+def judge_frames(tokenizer: Tokenizer, codes: Codes, truth: Truth) -> DrawnForecast:
     """Decode whole clips of codes (N, K, H', W') and compare their last frames with what happened."""
     horizon = truth.frames.shape[1]
-    parts = [
-        _judge_batch(frames, rows, truth, scene, background)
-        for rows, frames in decode_in_batches(tokenizer, codes, horizon)
-    ]
+    parts = [_judge_batch(frames, rows, truth) for rows, frames in decode_in_batches(tokenizer, codes, horizon)]
     return DrawnForecast(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _judge_batch(
-    frames: NDArray[np.float32], rows: np.ndarray, truth: Truth, scene: Scene, background: NDArray[np.float32]
-) -> tuple[np.ndarray, ...]:
+def _judge_batch(frames: NDArray[np.float32], rows: np.ndarray, truth: Truth) -> tuple[np.ndarray, ...]:
     """The fields of a DrawnForecast for frames (B, H, H', W', 3) of the clips `rows`."""
     original = truth.frames[rows].astype(np.float32) / 255
-    points = truth.points[rows, truth.past_frames :]
-    true_u, true_v, _ = scene.camera.project(points)
-    found = track_ball(frames, background)
-    centroid, missed = centroid_errors(frames, original, background, true_u, true_v)
-    velocity, speed = _velocities(found.u, found.v, truth.points[rows, truth.past_frames - 1 :], scene)
-    squared = np.square(frames - original)
-    mask = ball_coverage(scene, points) > MASK_COVERAGE  # (B, H, H', W')
+    background, true_u, true_v = truth.behind(rows), truth.u[rows], truth.v[rows]
+    found, ahead = track_ball(frames, background), slice(truth.past_frames, None)
+    centroid, missed = centroid_errors(frames, original, background, true_u[:, ahead], true_v[:, ahead])
+    velocity, speed = _velocities(found.u, found.v, true_u, true_v, truth.past_frames)
+    squared, mask = np.square(frames - original), truth.mask[rows]  # (B, H, H', W')
     inside = (squared.sum(-1) * mask).sum((-1, -2))
     return (
         found.u, found.v, centroid, velocity, speed, missed, squared.mean((-1, -2, -3)), inside, 3 * mask.sum((-1, -2))
     )
 
 
-def _velocities(u: Array, v: Array, points: Array, scene: Scene) -> tuple[Array, Array]:
-    """Error of the image velocity and its true size, (N, H) px a frame each; points (N, 1 + H, 3) m."""
-    true_u, true_v, _ = scene.camera.project(points)
+def _velocities(u: Array, v: Array, true_u: Array, true_v: Array, past_frames: int) -> tuple[Array, Array]:
+    """Error of the image velocity (N, H) and its true size, px a frame each; true places (N, past + H) px."""
+    true_u, true_v = (true[:, past_frames - 1 :] for true in (true_u, true_v))
     moved = [np.diff(true, axis=1) for true in (true_u, true_v)]
     seen = [
         np.diff(np.concatenate([true[:, :1], found], 1), axis=1) for true, found in ((true_u, u), (true_v, v))
@@ -183,11 +159,11 @@ def _velocities(u: Array, v: Array, points: Array, scene: Scene) -> tuple[Array,
     return np.hypot(seen[0] - moved[0], seen[1] - moved[1]), np.hypot(*moved)
 
 
-def judge_positions(u: Array, v: Array, truth: Truth, scene: Scene) -> Forecast:
+def judge_positions(u: Array, v: Array, truth: Truth) -> Forecast:
     """The same for a forecaster that tells positions (N, H) px and draws nothing."""
-    true_u, true_v, _ = scene.camera.project(truth.points[:, truth.past_frames :])
-    velocity, speed = _velocities(u, v, truth.points[:, truth.past_frames - 1 :], scene)
-    return Forecast(u, v, np.hypot(u - true_u, v - true_v), velocity, speed)
+    velocity, speed = _velocities(u, v, truth.u, truth.v, truth.past_frames)
+    away = np.hypot(u - truth.u[:, truth.past_frames :], v - truth.v[:, truth.past_frames :])
+    return Forecast(u, v, away, velocity, speed)
 
 
 def teacher_forced(
@@ -205,12 +181,12 @@ def teacher_forced(
     ))
 
 
-def trivial_forecasts(past: Tracked, truth: Truth, scene: Scene) -> dict[str, Forecast]:
+def trivial_forecasts(past: Tracked, truth: Truth) -> dict[str, Forecast]:
     """The floors: each rule of FLOORS carried on from the ball tracked in the decoded past."""
-    horizon, size = truth.frames.shape[1], scene.look.image_size
+    horizon, size = truth.frames.shape[1], truth.frames.shape[-2]
     path = np.stack([past.u, past.v], -1)  # (N, P, 2)
     ahead = {rule: np.clip(extrapolate(path, rule, horizon), 0, size - 1) for rule in FLOORS}
-    return {rule: judge_positions(where[..., 0], where[..., 1], truth, scene) for rule, where in ahead.items()}
+    return {rule: judge_positions(where[..., 0], where[..., 1], truth) for rule, where in ahead.items()}
 
 
 def oracle_forecast(oracle: Oracle, past: Tracked, truth: Truth, scene: Scene) -> Forecast:
@@ -219,7 +195,7 @@ def oracle_forecast(oracle: Oracle, past: Tracked, truth: Truth, scene: Scene) -
     u, v = oracle.predict(
         (past.u, past.v, past.radius), truth.label, times[: truth.past_frames], times[truth.past_frames :]
     )
-    return judge_positions(u, v, truth, scene)
+    return judge_positions(u, v, truth)
 
 
 def velocity_error(forecast: Forecast, rows: Rows = EVERY, steps: slice = AFTER_FIRST) -> float:

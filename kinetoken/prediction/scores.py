@@ -9,10 +9,10 @@ import numpy as np
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
-from kinetoken.physics.laws import are_laws
 from kinetoken.prediction import judging
-from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster, Truth
+from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster
 from kinetoken.prediction.network import DYNAMICS
+from kinetoken.prediction.truth import Truth
 from kinetoken.prediction.window import Window
 from kinetoken.scenes.tracking import Tracked
 
@@ -42,12 +42,9 @@ class Scores:
     def __init__(
         self, forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, split: str, context: Context
     ) -> None:
-        self.scene, self.progress, self.tokenizer = dataset.scene, context.progress, dataset.tokenizer
-        self.background = self.scene.background()
-        here = dataset.split(split)
-        first, last = window.past_frames, window.past_frames + window.future_frames
-        self.clips = here.read_clips().pixels[:, :last]
-        self.truth = Truth(here.label, self.clips[:, first:], dataset.tracks.points[here.rows, :last], first)
+        self.progress, self.tokenizer, self.here = context.progress, dataset.tokenizer, dataset.split(split)
+        here, first, last = self.here, window.past_frames, window.past_frames + window.future_frames
+        self.truth = Truth.of(here, first, last)
         true_codes = dataset.codes.codes[here.rows, : window.slices]
         self.past = judging.past_codes(true_codes, window.past_slices)
         forced = len(forecasters) if window.future_slices > 1 else 0
@@ -62,28 +59,28 @@ class Scores:
             for name, each in forecasters.items() if forced
         }
         self.ceiling = self.judge(true_codes, self.truth)
-        tracked, copied = judging.judge_past(self.tokenizer, self.past, self.truth, self.scene, self.background)
+        tracked, copied = judging.judge_past(self.tokenizer, self.past, self.truth)
         self.progress.advance()
-        self.floors = judging.Floors(judging.trivial_forecasts(tracked, self.truth, self.scene), copied)
+        self.floors = judging.Floors(judging.trivial_forecasts(tracked, self.truth), copied)
         self.oracle = self._oracle(dataset, tracked, window)
 
     def judge(self, whole: Codes, truth: Truth) -> DrawnForecast:
         """Clips of codes (N, K, H', W') decoded, their last frames against what happened in them."""
-        judged = judging.judge_frames(self.tokenizer, whole, truth, self.scene, self.background)
+        judged = judging.judge_frames(self.tokenizer, whole, truth)
         self.progress.advance()
         return judged
 
     def _oracle(self, dataset: Dataset, tracked: Tracked, window: Window) -> Forecast | None:
         """None for motions whose law is not among the known ones."""
-        if not are_laws(dataset.classes):
+        if not dataset.lawful:
             return None
-        held = dataset.split("val").take(slice(CALIBRATION_CLIPS))
+        held, scene = dataset.split("val").take(slice(CALIBRATION_CLIPS)), dataset.scene
         seen = judging.track_decoded(
-            self.tokenizer, judging.past_codes(held.codes, window.past_slices), self.background
+            self.tokenizer, judging.past_codes(held.codes, window.past_slices), scene.background()
         )
         points = held.points[:, : window.past_frames]
-        oracle = judging.Oracle(self.scene, (seen.u, seen.v, seen.radius), points)
-        return judging.oracle_forecast(oracle, tracked, self.truth, self.scene)
+        oracle = judging.Oracle(scene, (seen.u, seen.v, seen.radius), points)
+        return judging.oracle_forecast(oracle, tracked, self.truth, scene)
 
     def named(self) -> dict[str, tuple[str, Forecast]]:
         """Everything that was scored: name to (kind, forecast)."""
@@ -110,11 +107,13 @@ class Scores:
             np.flatnonzero(self.truth.label == name)[:PICTURES_PER_CLASS] for name in sorted(set(self.truth.label))
         ])
         whole = np.concatenate([self.past[chosen], self.foretold[model][chosen]], 1)
-        first, last = self.truth.past_frames, self.clips.shape[1]
+        first = self.truth.past_frames
+        last = first + self.truth.frames.shape[1]
         ahead = np.concatenate([frames for _, frames in judging.decode_in_batches(self.tokenizer, whole, last - first)])
         ahead = np.asarray(np.clip(ahead, 0, 1) * 255 + 0.5).astype(np.uint8)
         start = max(first - PAST_SHOWN, 0)
-        rows = np.concatenate([self.clips[chosen, start:], ahead], 1)  # (M, F, H, W, 3)
+        shown = self.here.take(np.sort(chosen)).read_clips().pixels[np.argsort(np.argsort(chosen)), start:last]
+        rows = np.concatenate([shown, ahead], 1)  # (M, F, H, W, 3)
         past, future = ([f"frame {n}" for n in range(*ends)] for ends in ((start, first), (first, last)))
         groups = [
             Group("last frames of the past", len(past), past), Group("true future", len(future), future),

@@ -1,6 +1,7 @@
 """Train a predictor: reader and writer on the codes, then each dynamics network on paths.
 
-The dynamics networks learn from paths that symmetry makes of the training tracks, each disturbed by errors such as
+The dynamics networks learn from paths that symmetry makes of the training tracks, or from the paths that a user's
+videos show, whose symmetries nobody knows, each disturbed by errors such as
 the reader makes on clips it was not trained on: they learn to trust it as far as it deserves. Such as, and not
 those very ones: a network knows a few hundred errors again and takes them off, which helps on those clips only.
 """
@@ -16,6 +17,7 @@ from torch.nn import functional
 from kinetoken.core.stage import Context
 from kinetoken.dataset import Dataset
 from kinetoken.prediction.network import Dynamics, Predictor, PredictorParams, PredictorShape
+from kinetoken.prediction.truth import true_paths
 from kinetoken.scenes.paths import RADIUS_GAIN, scene_path, symmetric_copies
 from kinetoken.training.loop import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
 from kinetoken.training.muon import muon_and_adamw
@@ -29,18 +31,20 @@ def train_predictor(
     """Fit all parts on `train`, choose the best model on `val`; nothing else is looked at. Histories by label."""
     device = fabric_device(context.hardware)
     predictor.to(device)
-    scene, train = dataset.scene, dataset.split("train").points
     parts = {split: dataset.split(split) for split in ("train", "val")}
     clips = {split: torch.from_numpy(part.codes.astype(np.int64)) for split, part in parts.items()}
-    paths = {split: scene_path(scene, part.points) for split, part in parts.items()}
+    paths = {split: true_paths(part) for split, part in parts.items()}
     translate = TensorBatches(codes=clips["train"], path=paths["train"])
     history = {"translation": fit(
         predictor.translator, translation_step(predictor, clips["train"]), translate, params.translation, context,
         label="translation", validate=_validate_reading(predictor, clips["val"], paths["val"]), monitor="val_path_px",
     )}
     errors = ErrorModel(reading_errors(predictor, clips["val"], paths["val"]))
-    copies = symmetric_copies(train, dataset.tracks.world, params.copies, params.copy_scale, params.seed)
-    drawn = scene_path(scene, copies)
+    drawn = paths["train"]
+    if dataset.tracked:
+        drawn = scene_path(dataset.scene, symmetric_copies(
+            parts["train"].points, dataset.tracks.world, params.copies, params.copy_scale, params.seed
+        ))
     batches = TensorBatches(path=drawn)
     for name, network in predictor.dynamics.items():
         assert isinstance(network, Dynamics)

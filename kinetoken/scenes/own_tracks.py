@@ -92,7 +92,7 @@ def read_own_tracks(path: Path, params: Trajectories, say: Say = str) -> Tracks:
     if unknown := sorted(set(split[kept]) - set(SPLITS)):
         raise UserError(f"{path}: column '{source.file.given['split']}': '{unknown[0]}' is none of {', '.join(SPLITS)}")
     if missing := [name for name in SPLITS[:3] if name not in set(split[kept])]:
-        raise UserError(f"{path}: split '{missing[0]}' is empty")
+        raise UserError(f"{path}: split '{missing[0]}' is empty; train, val and test each need tracks")
     return _tracks(source, cut, label, split, params.world, params.seed, say)
 
 

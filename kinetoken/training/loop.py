@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Range
 from kinetoken.core.stage import Context, Hardware
 from kinetoken.training.checkpoints import read_checkpoint, write_checkpoint
@@ -34,6 +35,7 @@ class TrainingParams:
     seed: NonNegative
     epochs: Positive
     batch_size: Positive
+    least_steps: NonNegative = 0  # in all; an epoch goes over few clips as often as it takes to come to as many
     learning_rate: PositiveFloat  # the peak, after warm-up
     warmup_fraction: Annotated[float, Range(ge=0, lt=1)] = 0.1  # of all steps
     weight_decay: NonNegativeFloat = 0.01  # AdamW; matrices and kernels only, not biases and norms
@@ -136,8 +138,13 @@ def fit(
 
 
 def fabric_device(hardware: Hardware) -> torch.device:
-    """The device that `fit` would use, for evaluation outside of it; sets the thread count too."""
+    """The device that `fit` would use, for evaluation outside of it; sets the thread count too.
+
+    UserError where a GPU is asked for and there is none.
+    """
     torch.set_num_threads(hardware.threads)
+    if hardware.accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError("hardware.accelerator: cuda, but PyTorch finds no GPU that it can use; set cpu or auto")
     if hardware.accelerator == "cuda" or (hardware.accelerator == "auto" and torch.cuda.is_available()):
         return torch.device("cuda")
     return torch.device("cpu")
@@ -204,9 +211,10 @@ def _seed(seed: int, epoch: int) -> None:
 
 def _epoch_indices(count: int, params: TrainingParams, epoch: int, world: int, rank: int) -> list[np.ndarray]:
     """This rank's batches of one epoch: shuffled by (seed, epoch), whole batches only if there is one."""
-    order = np.random.default_rng([params.seed, epoch]).permutation(count)
-    size = min(params.batch_size * world, count)
-    whole = [order[i : i + size] for i in range(0, count - size + 1, size)]
+    rng, size = np.random.default_rng([params.seed, epoch]), min(params.batch_size * world, count)
+    rounds = max(math.ceil(params.least_steps / (params.epochs * (count // size))), 1)
+    orders = [rng.permutation(count) for _ in range(rounds)]
+    whole = [order[i : i + size] for order in orders for i in range(0, count - size + 1, size)]
     return [batch[rank::world] for batch in whole]
 
 

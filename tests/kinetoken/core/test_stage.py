@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from kinetoken.core.errors import of_the_machine
+
 ROOT = Path(__file__).parents[3]
 SCRIPT = '''"""A stage for tests: repeats a text."""
 import os, sys, time
@@ -51,6 +53,10 @@ def run(params: Repeat, paths: Paths, context: Context) -> None:
         raise NotMeasured("there is one class")
     if paths.mode == "bad":
         raise UserError("row 7 is bad")
+    if paths.mode == "full":
+        raise OSError(28, "No space left on device", "out/.partial-table.csv")
+    if paths.mode == "full weights":
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
     if paths.mode == "bug":
         raise RuntimeError("a bug")
     if paths.mode == "sleep":
@@ -203,6 +209,37 @@ def test_bad_input_is_one_message_and_nothing_written(
     assert len(lines) == 1 and lines[0].startswith(f"error: repeat: {message}")
     assert files(folder / "out") == [] if (folder / "out").exists() else True
     assert status(folder)["state"] == "failed" and message in status(folder)["reason"]
+
+
+@pytest.mark.parametrize("mode, said", [
+    ("full", "the disk is full (out/.partial-table.csv); free some space"),
+    ("full weights", "the disk is full; free some space"),
+])
+def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(folder: Path, mode: str, said: str) -> None:
+    assert stage(folder).returncode == 0
+    before = (folder / "out/table.csv").read_text()
+    done = stage(folder, "--mode", mode)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    expected = f"error: repeat: {said}; earlier outputs are untouched, and the stage can be run again"
+    assert done.stderr.splitlines()[-1] == expected
+    assert (folder / "out/table.csv").read_text() == before and files(folder / "out") == ["model/weights", "table.csv"]
+
+
+@pytest.mark.parametrize("error, said", [
+    (PermissionError(13, "Permission denied", "data/x"),
+     "not permitted to read or write (data/x); change its owner or mode"),
+    (OSError(30, "Read-only"), "not permitted to read or write: [Errno 30] Read-only; change its owner or mode"),
+    (MemoryError(), "not enough memory; close other programs, or make the batch smaller"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 5 bytes"),
+     "not enough memory; close other programs, or make the batch smaller"),
+])
+def test_failures_of_the_machine_are_said_in_words(error: Exception, said: str) -> None:
+    assert of_the_machine(error) == said
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("shape"), FileNotFoundError(2, "none", "a")])
+def test_other_failures_keep_their_traceback(error: Exception) -> None:
+    assert of_the_machine(error) is None
 
 
 @pytest.mark.parametrize("mode, told", [("bug", "RuntimeError: a bug"), ("forget", "did not write out/model")])

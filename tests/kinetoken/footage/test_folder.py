@@ -151,7 +151,7 @@ def damaged(folder: Path, kind: str) -> str:
         return "a.webm: not a whole video"
     if kind == "short":
         np.save(folder / "a.npy", frames_of(0, 5))
-        return "a.npy: 5 frames, a clip reads 8"
+        return "a.npy: 5 frames, a clip .footage.frames. reads 8"
     if kind == "floats":
         np.save(folder / "a.npy", frames_of(0).astype(np.float32))
         return "a.npy: float32 of shape"

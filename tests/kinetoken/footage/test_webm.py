@@ -49,6 +49,15 @@ def test_probe_counts_by_decoding(tmp_path: Path) -> None:
     assert probe(path) == Video(17, 64, 64)
 
 
+@pytest.mark.parametrize("length", [4, 5, 12, 40])
+def test_a_matroska_head_alone_is_a_fault_and_no_crash(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.webm"
+    path.write_bytes(_write(tmp_path / "whole.webm", _clip()).read_bytes()[:length])
+    with pytest.raises(VideoFault):
+        probe(path)
+    assert webm._missing_bytes(path) >= 0
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.6, 0.9])
 def test_every_cut_is_found(action_folder: Path, tmp_path: Path, share: float) -> None:
     path = tmp_path / "a.webm"

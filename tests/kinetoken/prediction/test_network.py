@@ -13,6 +13,7 @@ from kinetoken.physics import fitting, laws
 from kinetoken.prediction import judging
 from kinetoken.prediction.network import DYNAMICS, PathShape, Predictor, PredictorShape, load_predictor
 from kinetoken.prediction.training import ErrorModel, dynamics_step, slices_ahead
+from kinetoken.prediction.truth import Truth
 from kinetoken.scenes import paths
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
@@ -327,13 +328,13 @@ def test_oracle_is_exact_on_exact_tracks_and_clips_to_the_image(tracks: Tracks, 
 
 def test_measures_of_known_errors(tracks: Tracks, scene: Scene) -> None:
     pixels = np.zeros((len(tracks), 4, 64, 64, 3), np.uint8)
-    truth = judging.Truth(tracks.label, pixels, tracks.points, 12)
+    truth = Truth.of_tracks(tracks.label, pixels, tracks.points, scene, 12)
     u, v, _ = scene.camera.project(tracks.points[:, 12:])
-    shifted = judging.judge_positions(u + 3, v + 4, truth, scene)
+    shifted = judging.judge_positions(u + 3, v + 4, truth)
     np.testing.assert_allclose(shifted.centroid, 5.0)
     assert judging.velocity_error(shifted) == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(shifted.velocity[:, 0], 5.0)  # since the true place in the last of the past
-    doubled = judging.judge_positions(2 * u, 2 * v, truth, scene)
+    doubled = judging.judge_positions(2 * u, 2 * v, truth)
     assert judging.velocity_error(doubled) == pytest.approx(1, abs=1e-9)
     second = slice(1, 2)
     assert judging.measures(doubled, steps=second)["velocity_error"] == pytest.approx(1, abs=1e-9)
@@ -351,13 +352,14 @@ def drawn(forecaster: judging.Forecast, squared: float) -> judging.DrawnForecast
 
 
 def test_the_floor_beside_a_number_is_the_best_rule_of_that_class_and_step(tracks: Tracks, scene: Scene) -> None:
-    truth = judging.Truth(tracks.label, np.zeros((len(tracks), 4, 64, 64, 3), np.uint8), tracks.points, 12)
+    pixels = np.zeros((len(tracks), 4, 64, 64, 3), np.uint8)
+    truth = Truth.of_tracks(tracks.label, pixels, tracks.points, scene, 12)
     u, v, _ = scene.camera.project(tracks.points[:, 12:])
     linear, first = (tracks.label == "linear")[:, None], np.arange(4) == 0
-    far = judging.judge_positions(u + np.where(linear, 1, 9), v, truth, scene)  # best for lines
-    near = judging.judge_positions(u + np.where(first, 2, 7), v, truth, scene)  # best for all else
-    floors = judging.Floors({"far": far, "near": near}, drawn(judging.judge_positions(u + 20, v, truth, scene), 0.3))
-    model = drawn(judging.judge_positions(u, v + 0.5, truth, scene), 0.1)
+    far = judging.judge_positions(u + np.where(linear, 1, 9), v, truth)  # best for lines
+    near = judging.judge_positions(u + np.where(first, 2, 7), v, truth)  # best for all else
+    floors = judging.Floors({"far": far, "near": near}, drawn(judging.judge_positions(u + 20, v, truth), 0.3))
+    model = drawn(judging.judge_positions(u, v + 0.5, truth), 0.1)
     rows = {
         (row["class"], row["step"]): row for row in judging.horizon_rows("m", "model", model, floors, truth.label)
     }
@@ -376,18 +378,18 @@ def test_the_floor_beside_a_number_is_the_best_rule_of_that_class_and_step(track
 def test_teacher_forced_sees_the_true_slices_before_each_and_none_after(tracks: Tracks, scene: Scene) -> None:
     count = len(tracks)
     codes = some_codes(count, 4)
-    truth = judging.Truth(tracks.label, np.zeros((count, 12, 64, 64, 3), np.uint8), tracks.points, 4)
+    truth = Truth.of_tracks(tracks.label, np.zeros((count, 12, 64, 64, 3), np.uint8), tracks.points, scene, 4)
     seen: list[np.ndarray] = []
 
     def repeats_the_last(past: np.ndarray, slices: int) -> np.ndarray:
         seen.append(past)
         return np.repeat(past[:, -1:], slices, 1)
 
-    def judge(whole: np.ndarray, part: judging.Truth) -> judging.DrawnForecast:
+    def judge(whole: np.ndarray, part: Truth) -> judging.DrawnForecast:
         """The first code of the last slices stands for the error."""
         steps = part.frames.shape[1]
         ahead = np.repeat(whole[:, part.past_frames // FRAMES :, 0, 0], FRAMES, 1)
-        assert ahead.shape == (count, steps) and part.points.shape[1] == part.past_frames + steps
+        assert ahead.shape == (count, steps) and part.u.shape[1] == part.past_frames + steps
         return judging.DrawnForecast(*[ahead] * len(dataclasses.fields(judging.DrawnForecast)))
 
     forced = judging.teacher_forced(repeats_the_last, codes, 1, FRAMES, judge, truth)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kinetoken.core.artifacts import hash_path, save_model
+from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import CPU, Context
 from kinetoken.training import checkpoints
@@ -340,6 +341,25 @@ def test_fewer_items_than_a_batch_still_train() -> None:
     x = torch.randn(5, 4)
     history = fit(network(), step, TensorBatches(x=x, y=torch.zeros(5).long()), PARAMS, context())
     assert history.rows[-1]["step"] == 6
+
+
+@pytest.mark.parametrize("least, steps", [(0, 6), (6, 6), (7, 12), (30, 30), (31, 36)])
+def test_few_items_are_gone_over_as_often_as_it_takes(least: int, steps: int) -> None:
+    params = dataclasses.replace(PARAMS, least_steps=least)
+    x = torch.randn(5, 4)
+    history = fit(network(), step, TensorBatches(x=x, y=torch.zeros(5).long()), params, context())
+    assert len(history.rows) == PARAMS.epochs and history.rows[-1]["step"] == steps
+    once, many = (training._epoch_indices(96, each, 0, 1, 0) for each in (PARAMS, dataclasses.replace(
+        PARAMS, least_steps=3 * 6 * PARAMS.epochs)))
+    assert len(many) == 3 * len(once) and all(map(np.array_equal, many, once)), "more passes come after the first"
+    assert sorted(np.concatenate(many)) == sorted([*range(96)] * 3)
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match="hardware.accelerator: cuda, but PyTorch finds no GPU"):
+        training.fabric_device(dataclasses.replace(HARDWARE, accelerator="cuda"))
 
 
 def test_batches_must_agree_in_length() -> None:
