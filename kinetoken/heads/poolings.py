@@ -130,6 +130,42 @@ class SpatialMean(nn.Module):
         return reduce(self.coordinates[codes], "b k h w d -> b k d", "mean")
 
 
+class StandardisedMean(SpatialMean):
+    """The same, each coordinate brought to mean 0 and spread 1 over the clips in training (Ioffe & Szegedy 2015,
+    arXiv 1502.03167): averages differ in their second decimal, which no head sees that is not told their scale."""
+
+    def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
+        super().__init__(coordinates, grid, size)
+        self.scale = nn.BatchNorm1d(self.features)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return _normalised(self.scale, super().forward(codes))
+
+
+class CellMean(nn.Module):
+    """The mean over space of learned features of each cell by itself, standardised: (B, K, C).
+
+    All that averaging over space allows a head to learn: it keeps time and no place.
+    """
+
+    over_time = False
+
+    def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
+        super().__init__()
+        self.cells = CellFeatures(coordinates, size.channels, size.code_features)
+        self.scale = nn.BatchNorm1d(size.channels)
+        self.features = size.channels
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return _normalised(self.scale, reduce(self.cells(codes), "b k h w c -> b k c", "mean"))
+
+
+def _normalised(scale: nn.BatchNorm1d, pooled: Tensor) -> Tensor:
+    """(B, K, F), over all slices alike."""
+    normalised: Tensor = scale(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])
+    return normalised
+
+
 class GlobalMean(SpatialMean):
     """The mean of the codes' coordinates over space and all slices so far: (B, K, D). It keeps neither."""
 
@@ -232,6 +268,6 @@ class SoftArgmax(nn.Module):
 
 
 POOLINGS = {
-    "spatial_mean": SpatialMean, "global_mean": GlobalMean, "temporal_mean": TemporalMean, "attention": Attention,
+    "spatial_mean": SpatialMean, "standardised_mean": StandardisedMean, "cell_mean": CellMean, "global_mean": GlobalMean, "temporal_mean": TemporalMean, "attention": Attention,
     "soft_argmax": SoftArgmax, "multi_scale": MultiScale, "none": AllTokens,
 }

@@ -1,4 +1,5 @@
-"""What must tell nothing: the frame in which a candidate appears, what is known without looking, labels at random.
+"""What must tell nothing: the frame in which a candidate appears, what is known without looking, labels at random. And
+where attention lies if nothing but the decision trains it.
 
 Each control is given its best chance: a classifier of its own, trained on the training tracks.
 """
@@ -6,10 +7,12 @@ Each control is given its best chance: a classifier of its own, trained on the t
 import dataclasses
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from kinetoken.core.stage import Context
 from kinetoken.persistence.evaluation import predict_clips
-from kinetoken.persistence.experiment import Material
+from kinetoken.persistence.experiment import Material, try_extractor
 from kinetoken.persistence.network import build_network
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.training import Targets, train_network
@@ -24,7 +27,11 @@ CROP = 24  # px a side, around the candidate
 def controls(
     material: Material, params: PersistenceParams, shuffled: str, context: Context
 ) -> dict[str, dict[str, float]]:
-    """Test accuracy with its interval of each: `first_frame`, `metadata`, `shuffled_labels` (of that extractor)."""
+    """Test accuracy with its interval of each: `first_frame`, `metadata`, `shuffled_labels` (of that extractor).
+
+    And `unsupervised_attention`: accuracy and attention ratio of that extractor, trained without the losses on place
+    and presence, which otherwise train the weights of attention too.
+    """
     train, test = material.rows("train"), material.rows("test")
     persistent = material.truth.persistent
     found = {}
@@ -34,7 +41,24 @@ def controls(
         found[name] = with_interval("accuracy", right.astype(np.float64))
     right = _dealt_out(material, params, shuffled, context)
     found["shuffled_labels"] = with_interval("accuracy", right.astype(np.float64))
+    found["unsupervised_attention"] = _unsupervised_attention(material, params, shuffled, context)
     return found
+
+
+def _unsupervised_attention(
+    material: Material, params: PersistenceParams, name: str, context: Context
+) -> dict[str, float]:
+    head = dataclasses.replace(params.head, place_weight=0.0, presence_weight=0.0)
+    without = dataclasses.replace(params, head=head)
+    outcome = try_extractor(name, material, without, context, "control: unsupervised attention")
+    persistent = material.truth.take(material.rows("test")).persistent
+    attention = outcome.attention_metrics(persistent)
+    right = outcome.trial.decisions.persistent == persistent
+    return {
+        **with_interval("accuracy", right.astype(np.float64)),
+        **{key: attention[key] for key in attention if key.startswith("attention_ratio")
+           and not key.endswith(("persistent", "transient"))},
+    }
 
 
 def first_frames(material: Material) -> Array:
@@ -77,10 +101,11 @@ def _told(train: Array, persistent: np.ndarray, test: Array) -> np.ndarray:
 
 
 def _dealt_out(material: Material, params: PersistenceParams, name: str, context: Context) -> np.ndarray:
-    """(N,) is the extractor's network right at the end of whole clips, where labels are dealt out at random?
+    """(N,) is the extractor's network right about the true labels at the end of whole clips, trained on dealt ones?
 
-    In all splits: against the true labels of test it would be far from chance, to either side. What tells two kinds
-    apart best (a candidate that is gone) would by chance go with one of the dealt labels in training, and rule.
+    In training and validation half of each kind is labelled as the one and half as the other, drawn at random. So no
+    look of a candidate goes with a dealt label, as it would by chance if all were shuffled together, and whatever
+    exceeds one half must have come from the truth by another way.
     """
     device = fabric_device(context.hardware)
     dataset = material.dataset
@@ -88,13 +113,20 @@ def _dealt_out(material: Material, params: PersistenceParams, name: str, context
     rng = np.random.default_rng(params.seed)
 
     def dealt(known: Targets) -> Targets:
-        return dataclasses.replace(known, persistent=known.persistent[rng.permutation(len(known.persistent))])
+        return dataclasses.replace(known, persistent=dealt_labels(known.persistent, rng))
 
-    train, val, test = (
-        (kept, dealt(known))
-        for kept, known in (material.clips(network.extractor, split, device) for split in ("train", "val", "test"))
-    )
+    train, val, test = (material.clips(network.extractor, split, device) for split in ("train", "val", "test"))
+    train, val = ((kept, dealt(known)) for kept, known in (train, val))
     short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
     train_network(network, train, val, short, params.head, context, "control: shuffled labels")
     told = predict_clips(network.to(device), test[0], device).logits[:, -1] > 0
     return np.asarray(told == (test[1].persistent.numpy() > 0))
+
+
+def dealt_labels(true: Tensor, rng: np.random.Generator) -> Tensor:
+    """(N,) 0 and 1: of those that are truly 1, and of the others, half at random are 1; of an odd one more or fewer."""
+    dealt = torch.zeros_like(true)
+    for kind in (0, 1):
+        rows = np.flatnonzero((true.numpy() > 0) == kind)
+        dealt[torch.from_numpy(rng.permutation(rows)[: (len(rows) + kind) // 2])] = 1
+    return dealt

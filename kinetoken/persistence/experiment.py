@@ -14,7 +14,7 @@ from kinetoken.persistence.evaluation import DetectorPredictions, Trial, predict
 from kinetoken.persistence.extractors import Extractor, MagvitExtractor
 from kinetoken.persistence.network import Detector, PersistenceNetwork, build_network
 from kinetoken.persistence.params import PersistenceParams
-from kinetoken.persistence.stopping import best_thresholds, decide, fitted_temperatures, steps_seen
+from kinetoken.persistence.stopping import best_fixed_step, best_thresholds, decide, fitted_temperatures, steps_seen
 from kinetoken.persistence.training import Targets, targets, train_network
 from kinetoken.physics.laws import Array
 from kinetoken.scenes.candidates import CandidateTruth, truth_of
@@ -99,26 +99,32 @@ class ExtractorResult:
         }
 
 
-def try_extractor(name: str, material: Material, params: PersistenceParams, context: Context) -> ExtractorResult:
-    """Train it, calibrate and set its thresholds on the validation tracks, and let it decide the test tracks."""
+def try_extractor(
+    name: str, material: Material, params: PersistenceParams, context: Context, label: str | None = None
+) -> ExtractorResult:
+    """Train it, calibrate and set its thresholds on the validation tracks, and let it decide the test tracks.
+
+    `label` names the training, where an extractor is trained more than once.
+    """
     device = fabric_device(context.hardware)
     dataset = material.dataset
     size, frames = dataset.clips.shape[1], dataset.clips.shape[0]
     network = build_network(name, params, size, dataset.tokenizer)
-    context.progress.phase(f"{name}: reading clips")
+    context.progress.phase(f"{label or name}: reading clips")
     val, test = (material.clips(network.extractor, split, device) for split in ("val", "test"))
     untrained = predict_clips(network.eval().to(device), test[0][:CONTROL], device)
     history = train_network(
-        network, material.clips(network.extractor, "train", device), val, params.of(name), params.head, context, name
+        network, material.clips(network.extractor, "train", device), val, params.of(name), params.head, context,
+        label or name,
     )
     network.to(device)
-    context.progress.phase(f"{name}: deciding", len(test[0]), "tracks")
-    detector = calibrate(name, network, val, params, frames, dataset.tokenizer, device)
+    context.progress.phase(f"{label or name}: deciding", len(test[0]), "tracks")
+    detector, fixed = calibrate(name, network, val, params, frames, dataset.tokenizer, device)
     watched = predict_clips(network, test[0], device)
     context.progress.advance(len(test[0]))
     odds = watched.logits / np.array(detector.temperatures)
     decisions = decide(odds, detector.persistent_above, detector.transient_below)
-    trial = Trial(odds, decisions, steps_seen(network.stride, frames), count(network, size, frames), frames)
+    trial = Trial(odds, decisions, fixed, steps_seen(network.stride, frames), count(network, size, frames), frames)
     points = dataset.split("test").points
     meets = meets_candidate(points, dataset.scene, network.stride, network.extractor.side)
     ratios = (
@@ -131,12 +137,14 @@ def try_extractor(name: str, material: Material, params: PersistenceParams, cont
 def calibrate(
     name: str, network: PersistenceNetwork, val: tuple[Tensor, Targets], params: PersistenceParams, frames: int,
     tokenizer: Tokenizer, device: torch.device,
-) -> Detector:
-    """Temperatures of each step and thresholds, from the validation tracks."""
+) -> tuple[Detector, int]:
+    """Temperatures of each step and thresholds, from the validation tracks; and the best step for all of them alike."""
     logits = predict_clips(network, val[0], device).logits
     persistent = val[1].persistent.numpy() > 0
     temperatures = fitted_temperatures(logits, persistent)
     seen = steps_seen(network.stride, frames)
-    above, below = best_thresholds(logits / temperatures, persistent, seen, frames, params.frame_cost)
+    measured = (logits / temperatures, persistent, seen, frames, params.frame_cost)
+    above, below = best_thresholds(*measured)
     digest = tokenizer.hash if isinstance(network.extractor, MagvitExtractor) else ""
-    return Detector(name, network, tuple(map(float, temperatures)), above, below, frames, digest)
+    detector = Detector(name, network, tuple(map(float, temperatures)), above, below, frames, digest)
+    return detector, best_fixed_step(*measured)

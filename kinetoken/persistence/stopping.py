@@ -65,6 +65,14 @@ def decide_at(step: int, log_odds: Array) -> Decisions:
     return decide_where(stops, log_odds)
 
 
+def best_fixed_step(log_odds: Array, persistent: Flags, seen: Steps, num_frames: int, frame_cost: float) -> int:
+    """The one step for all tracks that costs least on these, the baseline of every rule that adapts to a track."""
+    means = [
+        costs(decide_at(step, log_odds), persistent, seen, num_frames, frame_cost).mean() for step in range(len(seen))
+    ]
+    return int(np.argmin(means))
+
+
 def costs(decisions: Decisions, persistent: Flags, seen: Steps, num_frames: int, frame_cost: float) -> Array:
     """(N,) what each decision costs."""
     wrong = decisions.persistent != persistent

@@ -132,6 +132,17 @@ def predict_known_law(
     return predicted
 
 
+def predict_chosen_law(t: Array, points: Array, at: Array, sigma: Array | None = None) -> Array:
+    """All laws fitted to each clip's points, and the most probable one evaluated at times `at`: no label is needed.
+
+    Positions (N, len(at), 3) in metres; arguments as those of `fit_law`.
+    """
+    fits = fit_laws(t, points, sigma)
+    chosen, _ = choose_law(fits)
+    ahead = np.stack([fit.predict(at) for fit in fits.values()])  # (laws, N, len(at), 3)
+    return np.asarray(ahead[chosen, np.arange(len(points))])
+
+
 def choose_law(
     fits: Mapping[str, LawFit], log_prior: Array | None = None, *, independence: float = 1.0
 ) -> tuple[NDArray[np.intp], Array]:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from kinetoken.footage.motion import track_moving
-from kinetoken.physics.fitting import predict_known_law
+from kinetoken.physics.fitting import predict_chosen_law, predict_known_law
 from kinetoken.prediction.truth import Truth
 from kinetoken.scenes.camera import camera_whitening
-from kinetoken.scenes.paths import FLOORS, Array, extrapolate
+from kinetoken.scenes.paths import FLOORS, Array, extrapolate, fitted_ridge, to_path_coordinates
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracking import Tracked, centroid_errors, track_ball
 from kinetoken.scores import bootstrap_interval
@@ -58,8 +58,9 @@ class DrawnForecast(Forecast):
     foreground: Array  # values in that mask
 
 
-class Oracle:
-    """A reader that knows each clip's true law and fits it to the ball tracked in the past.
+class LawFitter:
+    """Fits laws of motion to the ball tracked in the past: the oracle's, which is told each clip's true law, or the one
+    that it chooses by the Bayesian information criterion.
 
     The tracker's errors (pixels across, share of the depth, bias of the radius) are measured once on clips
     whose truth is known, so that the fit trusts each measurement as far as it deserves.
@@ -78,15 +79,21 @@ class Oracle:
         self.depth_fraction = max(1.4826 * float(np.median(np.abs(size - self.bias))), 1e-3) if seen.any() else 1.0
 
     def predict(
-        self, tracked: tuple[Array, Array, Array], label: np.ndarray, times: Array, at: Array
+        self, tracked: tuple[Array, Array, Array], label: np.ndarray | None, times: Array, at: Array
     ) -> tuple[Array, Array]:
-        """u, v (N, len(at)) px, kept inside the image, from the past's u, v, radius (N, len(times)) px."""
+        """u, v (N, len(at)) px, kept inside the image, from the past's u, v, radius (N, len(times)) px.
+
+        `label` (N,) names each clip's law; without it the law is chosen from the same points.
+        """
         scene, camera, size = self._scene, self._scene.camera, self._scene.look.image_size
         # a lost ball still needs a depth: the farthest there is
         radius = np.maximum(tracked[2] / np.exp(self.bias), camera.radius_px(scene.world.far) / 2)
         points = camera.unproject(tracked[0], tracked[1], radius)
         whitening = camera_whitening(points, self.across_px, self.depth_fraction, camera.focal)
-        ahead = predict_known_law(label, times, points, at, whitening)
+        ahead = (
+            predict_chosen_law(times, points, at, whitening) if label is None
+            else predict_known_law(label, times, points, at, whitening)
+        )
         ahead[..., 2] = np.maximum(ahead[..., 2], 1e-2)
         u, v, _ = camera.project(ahead)
         return np.clip(u, 0, size - 1), np.clip(v, 0, size - 1)
@@ -189,13 +196,29 @@ def trivial_forecasts(past: Tracked, truth: Truth) -> dict[str, Forecast]:
     return {rule: judge_positions(where[..., 0], where[..., 1], truth) for rule, where in ahead.items()}
 
 
-def oracle_forecast(oracle: Oracle, past: Tracked, truth: Truth, scene: Scene) -> Forecast:
-    """The fit of each clip's true law to the ball tracked in the decoded past."""
-    times = scene.world.times
-    u, v = oracle.predict(
-        (past.u, past.v, past.radius), truth.label, times[: truth.past_frames], times[truth.past_frames :]
-    )
+def law_forecast(fitter: LawFitter, past: Tracked, truth: Truth, times: Array, label: np.ndarray | None) -> Forecast:
+    """The fit of each clip's true law (`label`), or of the one chosen without it, to the ball tracked in the past.
+
+    times (T,) in seconds, of all frames up to the last of those ahead.
+    """
+    u, v = fitter.predict((past.u, past.v, past.radius), label, times[: truth.past_frames], times[truth.past_frames :])
     return judge_positions(u, v, truth)
+
+
+def ridge_forecast(seen: Tracked, happened: Truth, past: Tracked, truth: Truth) -> Forecast:
+    """Ridge regression from the ball tracked in the decoded past to its places ahead.
+
+    Fitted to training clips (`seen` and what `happened`), its penalty chosen by their leave-one-out error.
+    """
+    size, frames = truth.frames.shape[-2], slice(truth.past_frames, None)
+    model = fitted_ridge(_as_features(seen, size), np.concatenate([happened.u[:, frames], happened.v[:, frames]], 1))
+    u, v = np.split(np.clip(model.predict(_as_features(past, size)), 0, size - 1), 2, axis=1)
+    return judge_positions(u, v, truth)
+
+
+def _as_features(tracked: Tracked, size: int) -> Array:
+    """(N, 3 · P): the path in path coordinates."""
+    return to_path_coordinates(tracked.u, tracked.v, tracked.radius, size).flatten(1).double().numpy()
 
 
 def velocity_error(forecast: Forecast, rows: Rows = EVERY, steps: slice = AFTER_FIRST) -> float:
@@ -243,7 +266,8 @@ def measures(forecast: Forecast, rows: Rows = EVERY, steps: slice = EVERY) -> di
 
 @dataclasses.dataclass
 class Floors:
-    """What foretells without learning: the rules of FLOORS, and the last frame of the past shown again."""
+    """What foretells with no network: the rules of FLOORS, ridge regression, the law of motion that fits the past best
+    (of clips of a known camera), and the last frame of the past shown again."""
 
     rules: dict[str, Forecast]
     copied: DrawnForecast

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.stage import Context
-from kinetoken.dataset import Dataset
+from kinetoken.dataset import Dataset, Split
 from kinetoken.prediction import judging
 from kinetoken.prediction.judging import Codes, DrawnForecast, Forecast, Forecaster
 from kinetoken.prediction.network import DYNAMICS
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 PICTURES_PER_CLASS = 2
 PAST_SHOWN = 4  # frames of the past in a picture
-CALIBRATION_CLIPS = 240  # of val, on which the tracker's errors are measured for the oracle
+CALIBRATION_CLIPS = 240  # of val, on which the tracker's errors are measured for fits of laws
+RIDGE_CLIPS = 1200  # of train, to which ridge regression is fitted
 RESAMPLING_SEED = 3  # of all intervals: whatever forecasts and wherever it is scored, over the same resampled clips
 HEADLINES = Headlines(
     required=tuple(
@@ -61,8 +63,14 @@ class Scores:
         self.ceiling = self.judge(true_codes, self.truth)
         tracked, copied = judging.judge_past(self.tokenizer, self.past, self.truth)
         self.progress.advance()
-        self.floors = judging.Floors(judging.trivial_forecasts(tracked, self.truth), copied)
-        self.oracle = self._oracle(dataset, tracked, window)
+        rules = judging.trivial_forecasts(tracked, self.truth) | {"ridge": self._ridge(dataset, tracked, window)}
+        self.oracle: Forecast | None = None
+        if dataset.tracked:
+            fitter, times = self._fitter(dataset, window), dataset.scene.world.times[:last]
+            rules["chosen_law"] = judging.law_forecast(fitter, tracked, self.truth, times, None)
+            if dataset.lawful:
+                self.oracle = judging.law_forecast(fitter, tracked, self.truth, times, self.truth.label)
+        self.floors = judging.Floors(rules, copied)
 
     def judge(self, whole: Codes, truth: Truth) -> DrawnForecast:
         """Clips of codes (N, K, H', W') decoded, their last frames against what happened in them."""
@@ -70,17 +78,24 @@ class Scores:
         self.progress.advance()
         return judged
 
-    def _oracle(self, dataset: Dataset, tracked: Tracked, window: Window) -> Forecast | None:
-        """None for motions whose law is not among the known ones."""
-        if not dataset.lawful:
-            return None
+    def _ridge(self, dataset: Dataset, tracked: Tracked, window: Window) -> Forecast:
+        """Ridge regression on the decoded past of training clips."""
+        train = dataset.split("train")
+        train = train.take(np.unique(np.linspace(0, len(train) - 1, min(RIDGE_CLIPS, len(train))).astype(int)))
+        seen = self._track_past(train, window, dataset.background)
+        happened = Truth.of(train, window.past_frames, window.past_frames + window.future_frames)
+        return judging.ridge_forecast(seen, happened, tracked, self.truth)
+
+    def _fitter(self, dataset: Dataset, window: Window) -> judging.LawFitter:
+        """Of clips whose camera is known, through which a law can be seen; not of a user's videos."""
         held, scene = dataset.split("val").take(slice(CALIBRATION_CLIPS)), dataset.scene
-        seen = judging.track_decoded(
-            self.tokenizer, judging.past_codes(held.codes, window.past_slices), scene.background()
-        )
-        points = held.points[:, : window.past_frames]
-        oracle = judging.Oracle(scene, (seen.u, seen.v, seen.radius), points)
-        return judging.oracle_forecast(oracle, tracked, self.truth, scene)
+        seen = self._track_past(held, window, scene.background())
+        return judging.LawFitter(scene, (seen.u, seen.v, seen.radius), held.points[:, : window.past_frames])
+
+    def _track_past(self, clips: Split, window: Window, background: NDArray[np.float32] | None) -> Tracked:
+        """The ball, or what moves, in the decoded past of these clips."""
+        past = judging.past_codes(clips.codes, window.past_slices)
+        return judging.track_decoded(self.tokenizer, past, background)
 
     def named(self) -> dict[str, tuple[str, Forecast]]:
         """Everything that was scored: name to (kind, forecast)."""
@@ -147,7 +162,11 @@ def all_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, Any]:
 
 
 def forecast_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, dict[str, Any]]:
-    """Every model's numbers on `test`, beside floors, ceiling and oracle; keys with ood_ where there are such clips."""
+    """Every model's numbers on `test`, beside floors, ceiling and oracle; keys with ood_ where there are such clips.
+
+    `ood_ratio` is the error there over the oracle's error there, as `error_over_oracle` is on `test`. A model that fails
+    everywhere has a large one: it is no quotient of the two.
+    """
     test, ood = scores["test"], scores.get("ood")
     metrics = {name: model_metrics(test, name, draws) for name in test.models}
     if test.oracle is not None:
@@ -157,7 +176,7 @@ def forecast_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, dict
         assert ood is not None
         metrics[name]["ood_centroid_error_px"] = float(ood.models[name].centroid.mean())
         if test.oracle is not None:
-            metrics[name]["ood_ratio"] = ood_ratio(name, test, ood)
+            metrics[name]["ood_ratio"] = float(ood.models[name].centroid.mean() / _oracle(ood).centroid.mean())
     return metrics
 
 
@@ -189,10 +208,6 @@ def _centroid_metrics(forecast: Forecast, draws: int) -> dict[str, float]:
     return judging.centroid_metrics(forecast, draws, RESAMPLING_SEED)
 
 
-def ood_ratio(name: str, test: Scores, ood: Scores) -> float:
-    """Relative velocity error on ood over that on test, divided by the oracle's own ratio."""
-    def ratio(each: str) -> float:
-        far, near = (judging.velocity_error(scores.named()[each][1]) for scores in (ood, test))
-        return far / near
-
-    return ratio(name) / ratio("oracle")
+def _oracle(scores: Scores) -> Forecast:
+    assert scores.oracle is not None
+    return scores.oracle

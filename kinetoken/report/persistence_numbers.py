@@ -15,7 +15,7 @@ CHANCE = 0.5  # as many tracks persist as do not
 CONTROLS = (
     ("first_frame", "The candidate's first frame alone"),
     ("metadata", "Metadata, without the video: length, size, bytes, start, colour, light, depth"),
-    ("shuffled_labels", "Random labels, scored against random labels"),
+    ("shuffled_labels", "Trained on random labels, scored against the true ones"),
 )
 GROUPS = (("by_lifetime", "By lifetime"), ("by_law", "By law of motion"))
 COLUMNS = (

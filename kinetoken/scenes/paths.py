@@ -4,6 +4,8 @@ A path is (u, v, radius) in each frame. Its *path coordinates* are centred and s
 of order one: ((u − c) / s, (v − c) / s, 4 log(radius / r0)) with s a quarter and r0 a sixteenth of the image.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from kinetoken.physics.world import World
 from kinetoken.scenes.rendering import Scene
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import RidgeCV
 
 Array = NDArray[np.float64]
 
@@ -110,6 +115,13 @@ def polynomial_basis(count: int, frames: int) -> Array:
     basis = np.zeros((count, frames))
     basis[:known] = (columns * np.sign(np.diag(heads))).T
     return basis
+
+
+def fitted_ridge(past: Array, ahead: Array) -> "RidgeCV":
+    """Ridge regression (N, P) → (N, Q), its penalty the one with the least leave-one-out error of these rows."""
+    from sklearn.linear_model import RidgeCV
+
+    return RidgeCV(alphas=np.logspace(-6, 3, 19)).fit(past, ahead)
 
 
 def extrapolate(past: Array, rule: str, horizon: int) -> Array:

@@ -121,7 +121,8 @@ def test_every_headline_has_its_floor_and_agrees_with_the_decisions(done: Paths)
 
 def test_controls_and_pictures_are_there(done: Paths) -> None:
     control = nested(done.numbers)["control"]
-    assert set(control) == {"first_frame", "metadata", "shuffled_labels"}
+    assert set(control) == {"first_frame", "metadata", "shuffled_labels", "unsupervised_attention"}
+    assert control["unsupervised_attention"]["attention_ratio"] > 0
     for each in control.values():
         assert each["accuracy_ci95_low"] <= each["accuracy"] <= each["accuracy_ci95_high"]
     for name in ALL:

@@ -23,7 +23,7 @@ from kinetoken.persistence.evaluation import (
 )
 from kinetoken.persistence.network import Detector, PersistenceNetwork, build_network, load_detector, save_detector
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
-from kinetoken.persistence.stopping import decide, sigmoid, steps_seen
+from kinetoken.persistence.stopping import best_fixed_step, decide, sigmoid, steps_seen
 from kinetoken.tokenizer.network import NetworkParams, Tokenizer, load_tokenizer, save_tokenizer
 from tests.support.quantizers import FSQ
 
@@ -36,7 +36,15 @@ PERSISTENT = np.array([True, False, False, True])
 
 def trial() -> Trial:
     """Decided after 2, 4, 8 and 2 of 8 frames: right, right, wrong, wrong."""
-    return Trial(ODDS, decide(ODDS, 2.0, -2.0), steps_seen(2, 8), Compute(np.array([4.0, 3.0, 2.0, 1.0])), 8)
+    return Trial(ODDS, decide(ODDS, 2.0, -2.0), 1, steps_seen(2, 8), Compute(np.array([4.0, 3.0, 2.0, 1.0])), 8)
+
+
+def test_the_best_fixed_step_is_the_one_that_costs_least() -> None:
+    seen = steps_seen(2, 8)
+    right = (ODDS > 0) == PERSISTENT[:, None]
+    assert right.sum(0).tolist() == [1, 2, 3, 3]
+    assert best_fixed_step(ODDS, PERSISTENT, seen, 8, 0.4) == 2
+    assert best_fixed_step(ODDS, PERSISTENT, seen, 8, 8.0) == 0, "watching is dear"
 
 
 def test_metrics_of_four_decisions_by_hand() -> None:
@@ -54,7 +62,13 @@ def test_metrics_of_four_decisions_by_hand() -> None:
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value), name
-    for name in ("accuracy", "compute_saved", "regret"):
+    # all at once after 4 frames: by their signs right, right, wrong and wrong
+    expected = {"fixed.frame": 4, "fixed.accuracy": 0.5, "fixed.harmonic_mean": 0.5, "fixed.compute_saved": 0.3,
+                "fixed.regret": 100 * np.mean([0.2 - 0.1, 0.2 - 0.1, 1.2 - 0.3, 1.2 - 0.1]),
+                "gain_over_fixed": 100 * np.mean([0.2 - 0.1, 0.2 - 0.2, 1.2 - 1.4, 1.2 - 1.1])}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value), name
+    for name in ("accuracy", "compute_saved", "regret", "gain_over_fixed"):
         assert found[f"{name}_ci95_low"] <= found[name] <= found[f"{name}_ci95_high"]
     assert not any("regret" in name for name in decision_metrics(trial(), PERSISTENT, None, 0.4))
 
@@ -65,7 +79,7 @@ def test_the_area_is_one_less_the_way_up_and_half_for_chance(steps: int) -> None
     for odds, expected in ((np.where(persistent, 1.0, -1.0), 1 - 0.25 / steps), (np.full(20, 3.0), 0.5)):
         every = np.repeat(odds[:, None], steps, 1)
         seen = steps_seen(2, 2 * steps)
-        made = Trial(every, decide(every, 2.0, -2.0), seen, Compute(np.ones(steps)), 2 * steps)
+        made = Trial(every, decide(every, 2.0, -2.0), 0, seen, Compute(np.ones(steps)), 2 * steps)
         assert area(made, persistent) == pytest.approx(expected)
 
 

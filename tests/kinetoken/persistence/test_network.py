@@ -224,7 +224,7 @@ def test_metrics_of_decisions_by_hand(params: PersistenceParams, tokenizer: Toke
     odds = np.array([[5.0, 5.0], [0.1, -5.0], [0.2, 1.0], [-6.0, -6.0]])
     persistent = np.array([True, False, False, False])
     compute = count(network("magvit", params, tokenizer), SIZE, 8)
-    trial = Trial(odds, decide(odds, 4.0, -4.0), steps_seen(4, 8), compute, 8)
+    trial = Trial(odds, decide(odds, 4.0, -4.0), 0, steps_seen(4, 8), compute, 8)
     found = decision_metrics(trial, persistent, np.zeros(4), 0.4)
     assert found["accuracy"] == 0.75 and found["accuracy_floor"] == 0.75
     assert found["early_stop_rate"] == 0.5 and found["mean_decision_frame"] == 6
@@ -241,7 +241,7 @@ def test_area_of_one_that_knows_at_once_and_of_one_that_never_does() -> None:
     seen = steps_seen(1, 10)
     for odds, expected in ((np.where(persistent, 9.0, -9.0), 0.5 * (0.5 + 1) / 10 + 0.9), (np.full(40, 0.1), 0.5)):
         every = np.repeat(odds[:, None], 10, 1)
-        trial = Trial(every, decide(every, 1.0, -1.0), seen, None, 10)  # type: ignore[arg-type]
+        trial = Trial(every, decide(every, 1.0, -1.0), 0, seen, None, 10)  # type: ignore[arg-type]
         assert area(trial, persistent) == pytest.approx(expected)
     assert harmonic_mean(1.0, 1.0) == 1 and harmonic_mean(0.0, 0.0) == 0
 
