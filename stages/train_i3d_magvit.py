@@ -69,10 +69,10 @@ def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
     context.progress.phase("scoring", 5, "readings")
     evaluation = Evaluation.of(network, dataset, clips)
     context.progress.advance()
-    metrics, by_step = evaluation.class_and_future()
+    trust = evaluation.trust()
+    metrics, by_step = evaluation.class_and_future(trust)
     metrics |= evaluation.each_stream()
     metrics |= evaluation.frames(context.progress)
-    trust = evaluation.trust()
     metrics["sigma"] = {"px": trust.px, "depth_fraction": trust.depth_fraction}
     metrics["past"]["temperature"] = trust.temperature
     context.progress.advance()

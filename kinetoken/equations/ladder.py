@@ -44,7 +44,7 @@ HEADLINES = Headlines(
 HEADLINES_OF_OTHER_CLASSES = dataclasses.replace(HEADLINES, required=tuple(
     name for name in HEADLINES.required if name not in (*OF_LAWS, "equation_correct_oracle_form")
 ))
-FLOORS = {"position": "constant position", "velocity": "constant velocity"}
+FLOORS = {"position": "constant position", "velocity": "constant velocity", "quadratic": "quadratic by least squares"}
 RUNGS = ("parsed", "finite", "form_match", "equation_correct", "description_correct")
 VELOCITY_FRAMES = 4  # at the end of the past, from which the constant-velocity floor takes its line
 
@@ -68,9 +68,8 @@ def score_rows(
         labels, evidence.times, seen, t, evidence.whitening, priors=priors
     )} if are_laws(labels.tolist()) else {}
     for name, paths in {
-        **oracle, "position": constant_position(seen, len(t)), "velocity": constant_velocity(evidence.times, seen, t),
-        "true_position": constant_position(exact_past, len(t)),
-        "true_velocity": constant_velocity(evidence.times, exact_past, t),
+        **oracle, **floors_of(evidence.times, seen, t),
+        **{f"true_{name}": path for name, path in floors_of(evidence.times, exact_past, t).items()},
     }.items():
         table[f"{name}.in_range"], table[f"{name}.extrapolated"] = nmse(paths, truth, past)
         table[f"{name}.correct"] = table[f"{name}.extrapolated"] < CORRECT_NMSE
@@ -208,6 +207,20 @@ def point_errors(points: Array, truth: Array) -> dict[str, float]:
 def constant_position(points: Array, frames: int) -> Array:
     """Floor: the last of the points (N, K, 3) for ever, (N, frames, 3)."""
     return np.repeat(points[:, -1:], frames, axis=1)
+
+
+def floors_of(t: Array, points: Array, at: Array) -> dict[str, Array]:
+    """FLOORS by name: points (N, P, 3) seen at times t carried on to times `at`, (N, T, 3) each."""
+    return {
+        "position": constant_position(points, len(at)), "velocity": constant_velocity(t, points, at),
+        "quadratic": quadratic(t, points, at),
+    }
+
+
+def quadratic(t: Array, points: Array, at: Array) -> Array:
+    """The parabola of least squares through all points (N, P, 3), each axis by itself, at times `at`: (N, T, 3)."""
+    powers = np.arange(min(3, len(t)))
+    return np.asarray(at[:, None] ** powers @ (np.linalg.pinv(t[:, None] ** powers) @ points))
 
 
 def constant_velocity(t: Array, points: Array, at: Array) -> Array:

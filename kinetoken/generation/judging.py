@@ -35,6 +35,12 @@ class BallTracks:
         found = self.tracked
         return np.stack([found.u, found.v, found.radius], -1).reshape(len(found.u), -1)
 
+    @staticmethod
+    def tracked_of(path: Array) -> Tracked:
+        """The inverse of `path`: (N, 3T) → a tracked ball, in sight throughout."""
+        u, v, radius = np.moveaxis(path.reshape(len(path), -1, 3), -1, 0)
+        return Tracked(u, v, np.maximum(radius, 1e-3), np.ones_like(u))
+
     def take(self, rows: slice) -> "BallTracks":
         fields = {f.name: getattr(self.tracked, f.name)[rows] for f in dataclasses.fields(Tracked)}
         return BallTracks(Tracked(**fields), self.inside[rows])
@@ -103,6 +109,14 @@ class Whitening:
 
     def __call__(self, paths: Array) -> Array:
         return np.asarray((paths - self.mean) @ self.matrix)
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """(count, K) such coordinates of a Gaussian with the mean and the covariance of the training paths."""
+        return rng.standard_normal((count, self.matrix.shape[1]))
+
+    def paths(self, coordinates: Array) -> Array:
+        """The inverse: (N, K) → (N, P)."""
+        return np.asarray(self.mean + coordinates @ np.linalg.pinv(self.matrix))
 
 
 def coverage_and_density(real: Array, generated: Array, neighbours: int) -> tuple[Array, Array]:

@@ -29,7 +29,7 @@ HEADLINES = Headlines(
         *(f"{prior}.lawful" for prior in PRIORS),  # where the classes are known laws
         "masked.forecast.centroid_error_px", "masked.forecast.missed_rate", "masked.forecast.error_over_oracle",
     ),
-    bounded=("masked.class_match",),
+    bounded=("masked.class_match", "masked.coverage", "masked.lawful"),
 )
 HEADLINES_WITHOUT_CLASSES = Headlines(
     tuple(name for name in HEADLINES.required if not name.endswith(".class_match")), HEADLINES.further
@@ -102,17 +102,28 @@ class Scorer:
         found = {name: judging.follow(clips, self.background) for name, clips in drawn.items()}
         return self._scored(drawn, found, self._fitted(found))
 
-    def floor(self) -> dict[str, float]:
-        """Scores of the one mean path of each class, over and over.
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Scores of paths that are drawn with no network, none of them shown as a clip.
 
-        Such a generator covers next to nothing, yet its density may exceed that of real clips: read them together.
+        mean_path: the one mean path of each class, over and over. It covers next to nothing, yet its density may exceed
+        that of real clips: read them together. path_gaussian: a Gaussian of each class's training paths.
         """
-        rows: dict[str, list[np.ndarray]] = {"coverage": [], "density": [], "precision": [], "recall": []}
+        rng, rows = np.random.default_rng(self.params.seed), dict[str, dict[str, list[np.ndarray]]]()
         for name in self.classes:
-            real = self.whitening[name](self.real[name].path[: self.half[name]])
-            for score, values in self._geometry(real, np.zeros_like(real)).items():
-                rows[score].append(values)
-        return {score: float(np.concatenate(values).mean()) for score, values in rows.items()}
+            real, whitening = self.whitening[name](self.real[name].path[: self.half[name]]), self.whitening[name]
+            drawn = {"mean_path": np.zeros_like(real), "path_gaussian": whitening.drawn(len(real), rng)}
+            for floor, coordinates in drawn.items():
+                scores = self._geometry(real, coordinates)
+                if self.scene is not None and self.laws is not None:
+                    ball = judging.BallTracks.tracked_of(whitening.paths(coordinates))
+                    fitted = laws.fit_to_ball(name, ball, self.scene)
+                    scores["lawful"] = laws.lawful(fitted, self.laws[name].take(slice(self.half[name])))
+                for score, values in scores.items():
+                    rows.setdefault(floor, {}).setdefault(score, []).append(values)
+        return {
+            floor: {score: float(np.concatenate(values).mean()) for score, values in each.items()}
+            for floor, each in rows.items()
+        }
 
     def _fitted(self, found: Mapping[str, judging.BallTracks]) -> dict[str, laws.FittedLaw] | None:
         """The law of each class fitted to its clips; None where the classes are no laws, or the camera is not known."""
@@ -163,12 +174,14 @@ def all_metrics(
 ) -> dict[str, Any]:
     """Every score of every prior with interval, floor and ceiling (real test clips through the tokenizer).
 
-    `forecast` under `masked` is what its forecasts score, none of it about clips drawn.
+    The floor of a score is the best of those of `Scorer.floors`, which stand under `floor`. `forecast` under `masked`
+    is what its forecasts score, none of it about clips drawn.
     """
-    real = scored["real"]
+    real, drawn = scored["real"], scorer.floors()
+    best = {score: max(each[score] for each in drawn.values()) for score in next(iter(drawn.values()))}
     # a generator that ignores the class is right once in C; chance alone brings one clip in 100 that near
-    floors = {"class_match": 1 / len(scorer.classes), "memorised": 0.01, **scorer.floor()}
-    metrics: dict[str, Any] = {}
+    floors = {"class_match": 1 / len(scorer.classes), "memorised": 0.01, **best}
+    metrics: dict[str, Any] = {"floor": drawn}
     for prior in PRIORS:
         numbers: dict[str, Any] = {}
         for score, by_class in scored[prior].per_clip.items():

@@ -268,6 +268,7 @@ class SoftArgmax(nn.Module):
 
 
 POOLINGS = {
-    "spatial_mean": SpatialMean, "standardised_mean": StandardisedMean, "cell_mean": CellMean, "global_mean": GlobalMean, "temporal_mean": TemporalMean, "attention": Attention,
-    "soft_argmax": SoftArgmax, "multi_scale": MultiScale, "none": AllTokens,
+    "spatial_mean": SpatialMean, "standardised_mean": StandardisedMean, "cell_mean": CellMean,
+    "global_mean": GlobalMean, "temporal_mean": TemporalMean, "attention": Attention, "soft_argmax": SoftArgmax,
+    "multi_scale": MultiScale, "none": AllTokens,
 }

@@ -14,7 +14,9 @@ from kinetoken.i3d_magvit.frames import decoded, frame_metrics
 from kinetoken.i3d_magvit.network import I3DMagvit
 from kinetoken.i3d_magvit.past import Trust, in_metres, measured_trust
 from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, pixels_apart, read
+from kinetoken.physics.fitting import predict_chosen_law
 from kinetoken.prediction.truth import Truth
+from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.paths import scene_path, to_pixels
 from kinetoken.scores import Array, classification_metrics, log_softmax, majority_accuracy, with_interval
 
@@ -51,8 +53,12 @@ class Evaluation:
         """(N, C) of the classes, after whole clips."""
         return np.exp(log_softmax(self.whole.logits))
 
-    def class_and_future(self) -> tuple[dict[str, Any], "pd.DataFrame"]:
-        """Metrics of the test clips, and the forecasts' errors step by step."""
+    def class_and_future(self, trust: Trust) -> tuple[dict[str, Any], "pd.DataFrame"]:
+        """Metrics of the test clips, and the forecasts' errors step by step.
+
+        Among the floors is `reading_law`: of the four laws the one that best fits the positions that the network itself
+        reads of the past, carried on. It needs no label and no training; `trust` says how far off readings are.
+        """
         import pandas as pd
 
         test, train, network = self.test, self.dataset.split("train"), self.network
@@ -62,8 +68,14 @@ class Evaluation:
         metrics["past"] = classification_metrics(np.exp(log_softmax(self.past.logits)), target, classes, floor)
         future = scores.Future(test.points, network.past_frames, network.shape.slice_frames)
         floors = scores.trivial_futures(future, test.label, train.points, train.label)
+        scene, last = self.dataset.scene, network.past_frames + network.shape.slice_frames
+        seen, times = in_metres(self.past.path, scene), scene.world.times
+        sigma = camera_whitening(seen, trust.px, trust.depth_fraction, scene.camera.focal)
+        floors["reading_law"] = predict_chosen_law(
+            times[: network.past_frames], seen, times[network.past_frames : last], sigma
+        )
         assert self.past.ahead is not None
-        found = in_metres(self.past.ahead, self.dataset.scene)
+        found = in_metres(self.past.ahead, scene)
         metrics |= scores.forecast_metrics(found, future, floors)
         metrics["parameters"] = sum(weights.numel() for weights in network.parameters())
         metrics["backbone"] = {

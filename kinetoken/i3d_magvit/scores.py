@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.numbers import Headlines
-from kinetoken.scenes.paths import extrapolate
+from kinetoken.scenes.paths import fitted_curve_matrix, fitted_ridge
 from kinetoken.scores import with_interval
 
 Array = NDArray[np.float64]
@@ -22,7 +22,9 @@ HEADLINES = Headlines(
 )
 AXES = "xyz"
 LEAST_EXTENT = 1e-3  # m; a ball that never moves has a share too
-RULES = {"repeat_last": "copy", "constant_velocity": "constant_velocity"}  # floors by rule, of kinetoken.scenes.paths
+RULES = {  # floors by rule: degree of the polynomial, and how many frames it goes through
+    "repeat_last": (0, 1), "constant_velocity": (1, 2), "constant_acceleration": (2, 3), "cubic": (3, 4),
+}
 
 
 @dataclasses.dataclass
@@ -85,15 +87,24 @@ def _errors(found: Array, future: Future) -> dict[str, Array]:
 def trivial_futures(future: Future, label: np.ndarray, train: Array, train_label: np.ndarray) -> dict[str, Array]:
     """Floors, (N, H, 3) m each, from the true past: they are told more than the network, which reads it off frames.
 
-    repeat_last, constant_velocity, and class_mean: the last true place, and from there on the mean way that training
-    tracks of the true class took.
+    The rules of RULES; regression: ridge regression from past to future, fitted to the training tracks; and class_mean:
+    the last true place, and from there on the mean way that training tracks of the true class took.
     """
-    past = future.points[:, : future.past]
-    floors = {name: extrapolate(past, rule, future.horizon) for name, rule in RULES.items()}
-    ways = train[:, future.past : future.past + future.horizon] - train[:, future.past - 1 : future.past]
+    past, end = future.points[:, : future.past], future.past + future.horizon
+    floors = {
+        name: fitted_curve_matrix(degree, 0.0, window, future.horizon) @ past[:, -window:]
+        for name, (degree, window) in RULES.items() if window <= future.past
+    }
+    learned = fitted_ridge(_flat(train[:, : future.past]), _flat(train[:, future.past : end]))
+    floors["regression"] = learned.predict(_flat(past)).reshape(len(past), future.horizon, 3)
+    ways = train[:, future.past : end] - train[:, future.past - 1 : future.past]
     mean = {str(name): ways[train_label == name].mean(0) for name in np.unique(train_label)}
     floors["class_mean"] = past[:, -1:] + np.stack([mean[str(name)] for name in label])
     return floors
+
+
+def _flat(points: Array) -> Array:
+    return points.reshape(len(points), -1)
 
 
 def error_by_step(found: Array, future: Future, floors: dict[str, Array], label: np.ndarray) -> list[dict[str, object]]:

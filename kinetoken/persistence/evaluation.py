@@ -66,7 +66,7 @@ def headlines(extractors: Sequence[str]) -> Headlines:
     first, more = extractors[:2], extractors[2:]
     keys = (
         "accuracy", "early_stop_rate", "mean_decision_frame", "compute_saved", "harmonic_mean", "ece",
-        "attention_ratio", "gain_over_fixed", "fixed.harmonic_mean",
+        "attention_ratio", "gain_over_fixed",
     )
     return Headlines(
         required=tuple(f"{name}.{key}" for name in first for key in keys),

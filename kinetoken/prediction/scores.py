@@ -164,8 +164,8 @@ def all_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, Any]:
 def forecast_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, dict[str, Any]]:
     """Every model's numbers on `test`, beside floors, ceiling and oracle; keys with ood_ where there are such clips.
 
-    `ood_ratio` is the error there over the oracle's error there, as `error_over_oracle` is on `test`. A model that fails
-    everywhere has a large one: it is no quotient of the two.
+    `ood_ratio` is the error there over the oracle's error there, as `error_over_oracle` is on `test`. A model that
+    fails everywhere has a large one: it is no quotient of the two.
     """
     test, ood = scores["test"], scores.get("ood")
     metrics = {name: model_metrics(test, name, draws) for name in test.models}

@@ -18,11 +18,11 @@ class Meaning:
 FREQUENT = "most frequent class"
 MEAN_CLIP = "mean of all training clips"
 MEAN_POSITION = "mean training position"
-EXTRAPOLATED = "best of four polynomial extrapolations of the tracked ball"
+EXTRAPOLATED = "best of extrapolation, ridge regression and the best-fitting law, on the tracked ball"
 DECODED = "decoded from the true codes"
-RULES = "best of three simple rules that know the true past"
+RULES = "best of six forecasts from the true past or the network's own reading of it"
 ONE_ANSWER = "same answer for every clip"
-CONSTANT = "position or velocity assumed constant"
+CONSTANT = "position or velocity assumed constant, or a quadratic"
 GROUPS = {
     "train_tokenizer": "Reconstruction",
     "train_baselines": "Class from other inputs than codes, for comparison",
@@ -62,9 +62,13 @@ WORDS = {
         "classifier on pixels",
     ),
     "train_classifier.per_class.*": Meaning("Accuracy of the same classifier on the class with the lowest accuracy."),
+    "train_classifier.pooling.cell_mean.accuracy": Meaning(
+        "The same codes and classifier, but what it learns of each code is averaged over space and standardised: all "
+        "that differs is the average.", FREQUENT, "position kept",
+    ),
     "train_classifier.pooling.spatial_mean.accuracy": Meaning(
-        "The same codes and classifier, but the codes of each time slice are averaged over space.", FREQUENT,
-        "position kept",
+        "The averages are of the codes' coordinates and not standardised, as in the pipeline whose failure started "
+        "this project. Much of the loss is then one of scale.", FREQUENT, "position kept",
     ),
     "explain_classifier.on_ball.attributed": Meaning(
         "Share of the classifier's attributions (integrated gradients) that lies on tokens which meet the ball.",
@@ -96,17 +100,23 @@ WORDS = {
         "The transformer's error divided by the error of a least-squares fit that is given the clip's law of motion."
     ),
     "train_predictor.transformer.ood_ratio": Meaning(
-        "The transformer's relative velocity error outside the training ranges (split `ood`), divided by that on test "
-        "clips. This ratio is then divided by the same ratio of the fit that knows the law: 1× means that both grow "
-        "alike."
+        "The same on clips outside the training ranges (split `ood`). The copies of training paths (`copy_scale`) "
+        "reach some of their speeds."
+    ),
+    "train_predictor.transformer.mse_ratio_to_reconstruction": Meaning(
+        "Mean squared error of the predicted frames, divided by that of the same frames decoded from their true codes."
     ),
     "train_generator.masked.class_match": Meaning(
         "Share of generated clips that the classifier on pixels assigns to the requested class.",
         "generator that ignores the class", "real clips, encoded and decoded",
     ),
+    "train_generator.masked.lawful": Meaning(
+        "Share of generated clips whose ball fits the requested law as well as 95 % of real clips do.",
+        "paths drawn from a Gaussian of each class, or the mean path", "one half of the real clips against the other",
+    ),
     "train_generator.masked.coverage": Meaning(
         "Share of real motions that have a generated motion among their nearest neighbours.",
-        "the mean path, repeated", "one half of the real clips against the other",
+        "paths drawn from a Gaussian of each class, or the mean path", "one half of the real clips against the other",
     ),
     "train_generator.masked.memorised": Meaning(
         "Share of generated motions that are closer to a training clip than 99 % of real test clips are. Motions that "
@@ -152,10 +162,18 @@ WORDS = {
     ),
     "detect_persistence.transformer.regret": Meaning(
         "A decision costs 100 points if it is wrong, and a smaller amount for each frame watched. Regret is the mean "
-        "cost minus the mean cost of the best rule."
+        "cost minus the mean cost of the best rule.", "all candidates decided at one frame, chosen on validation clips"
+    ),
+    "detect_persistence.transformer.gain_over_fixed": Meaning(
+        "Mean cost of deciding all candidates at one frame, the best on validation clips, minus the network's."
     ),
     "detect_persistence.transformer.attention_ratio": Meaning(
-        "Mean attention weight on the candidate, relative to equal weights everywhere.", "equal weights"
+        "Mean attention weight on the candidate, relative to equal weights everywhere. The losses on position and "
+        "presence train the attention, so a high ratio is expected.", "equal weights"
+    ),
+    "detect_persistence.control.unsupervised_attention.attention_ratio": Meaning(
+        "The same ratio of a network on codes that was trained without the losses on position and presence.",
+        "equal weights"
     ),
     "detect_persistence.magvit.accuracy": Meaning("The same task from codes.", ONE_ANSWER),
     "detect_persistence.control.first_frame.accuracy": Meaning(
@@ -165,6 +183,10 @@ WORDS = {
         "Accuracy of a classifier that is given what is known without the pixels (length, file size, colour, depth and "
         "the like). It should stay at chance, 50 %."
     ),
+    "detect_persistence.control.shuffled_labels.accuracy": Meaning(
+        "Accuracy on the true labels of a network that was trained on random ones, half of each kind wrong. It should "
+        "stay at chance, 50 %."
+    ),
     "describe_motion.equation_correct_true_points": Meaning(
         "Equations of motion are fitted to the first three quarters of the true path. Share of clips whose equations "
         "also hold on the last quarter.", CONSTANT
@@ -172,7 +194,7 @@ WORDS = {
     "describe_motion.equation_correct": Meaning(
         "Equations of motion are fitted to positions that are predicted from the codes of the first three quarters. "
         "Share of clips whose equations also hold on the last quarter.", CONSTANT,
-        "true law, fitted to the same positions"
+        "the same fit, given the true law's name"
     ),
     "describe_motion.description_correct": Meaning(
         "Share of clips whose generated sentence states every fact (law, direction and the like) correctly.",

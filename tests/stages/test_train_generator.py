@@ -74,7 +74,7 @@ def done(judged: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
 
 def test_metrics_hold_the_contract(done: Paths) -> None:
     metrics = nested(done.numbers)
-    assert set(metrics) == set(PRIORS)
+    assert set(metrics) == {"floor", *PRIORS} and set(metrics["floor"]) == {"mean_path", "path_gaussian"}
     for prior in PRIORS:
         for score in SCORES:
             found = metrics[prior]
@@ -82,7 +82,8 @@ def test_metrics_hold_the_contract(done: Paths) -> None:
             assert np.isfinite(found[f"{score}_ceiling"])
         assert found["class_match_floor"] == 0.25
         assert found["class_match"] <= found["valid"], "an invalid clip counts as wrong"
-        assert found["coverage_floor"] <= found["coverage_ceiling"]
+        for score in ("coverage", "lawful"):
+            assert found[f"{score}_floor"] == max(each[score] for each in metrics["floor"].values())
 
 
 def test_without_a_pixel_classifier_all_but_the_class_is_judged(

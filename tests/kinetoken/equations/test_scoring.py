@@ -7,10 +7,13 @@ import pytest
 
 from kinetoken.equations.grammar import parse
 from kinetoken.equations.ladder import (
+    FLOORS,
     capped,
     constant_position,
     constant_velocity,
     facts_floor,
+    floors_of,
+    quadratic,
     score_rows,
     summarise,
 )
@@ -81,6 +84,9 @@ def test_floors_by_hand() -> None:
     still = constant_position(path[:, :12], 16)
     assert still.shape == (1, 16, 3) and (still == path[:, 11:12]).all()
     np.testing.assert_allclose(constant_velocity(TIMES[:12], path[:, :12], TIMES), path, atol=1e-12)
+    thrown = path + np.array([0.3, -4.9, 0.1]) * TIMES[:, None] ** 2
+    np.testing.assert_allclose(quadratic(TIMES[:12], thrown[:, :12], TIMES), thrown, atol=1e-9)
+    assert set(floors_of(TIMES[:12], path[:, :12], TIMES)) == set(FLOORS)
 
 
 def test_capped_counts_missing_rows_as_worst() -> None:

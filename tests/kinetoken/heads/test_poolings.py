@@ -71,6 +71,8 @@ MIXED = {
 }
 BLIND_TO = {  # what each pooling cannot tell, by what it is
     "spatial_mean": {"cells", "cells of each slice"},
+    "standardised_mean": {"cells", "cells of each slice"},
+    "cell_mean": {"cells", "cells of each slice"},
     "global_mean": {"cells", "cells of each slice", "slices", "tokens"},
     "temporal_mean": {"slices"},
     "attention": {"cells", "cells of each slice"},
@@ -102,6 +104,15 @@ def test_means_are_means() -> None:
         torch.testing.assert_close(
             temporal(codes)[:, last], temporal.cells(codes)[:, : last + 1].mean(1).flatten(1)
         )
+
+
+@pytest.mark.parametrize("name", ["standardised_mean", "cell_mean"])
+def test_standardised_means_have_mean_zero_and_spread_one_in_training(name: str) -> None:
+    pooling = POOLINGS[name](COORDINATES, GRID, Size(channels=6, blocks=0, maps=3)).train()
+    pooled = pooling(random_codes()).flatten(0, 1)
+    assert pooled.shape[1] == pooling.features == (6 if name == "cell_mean" else 3)
+    torch.testing.assert_close(pooled.mean(0), torch.zeros(pooling.features), atol=1e-5, rtol=0)
+    torch.testing.assert_close(pooled.std(0, correction=0), torch.ones(pooling.features), atol=0.02, rtol=0)
 
 
 def test_multi_scale_holds_the_mean_of_the_whole_the_quarters_and_the_cells() -> None:

@@ -49,6 +49,28 @@ def test_constant_velocity_is_exact_on_a_line_and_repeating_is_not() -> None:
     assert metrics["forecast_mae_floor"] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("name, degree", [("constant_acceleration", 2), ("cubic", 3)])
+def test_curves_are_exact_for_their_own_degree_and_not_beyond(name: str, degree: int) -> None:
+    t = np.arange(FRAMES) / 10
+    draw = np.random.default_rng(4).normal(size=(2, degree + 2, 1, 3))
+    points = sum(draw[:, power] * t[None, :, None] ** power for power in range(degree + 1))
+    np.testing.assert_allclose(floors(points)[name], points[:, PAST:], atol=1e-7)
+    bent = points + draw[:, degree + 1] * t[None, :, None] ** (degree + 1)
+    assert np.abs(floors(bent)[name] - bent[:, PAST:]).max() > 1e-3
+
+
+def test_regression_learns_a_recurrence_from_training_tracks() -> None:
+    def circles(count: int, seed: int) -> Array:
+        draw = np.random.default_rng(seed)
+        angle = 0.4 * np.arange(FRAMES) + draw.uniform(0, 6, (count, 1))
+        return np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1) + draw.normal(size=(count, 1, 3))
+
+    points, label = circles(2, 0), np.repeat(LABEL, 50)
+    found = trivial_futures(future(points), LABEL, circles(100, 1), label)
+    away = {name: float(np.abs(each - points[:, PAST:]).mean()) for name, each in found.items()}
+    assert away["regression"] < 0.001 < away["constant_acceleration"], away
+
+
 def test_the_class_mean_is_the_mean_way_of_training_tracks_of_that_class() -> None:
     train, label = np.zeros((4, FRAMES, 3)), np.array(["a", "a", "b", "b"])
     steps = np.arange(1.0, HORIZON + 1)
@@ -66,7 +88,7 @@ def test_floors_see_the_past_alone() -> None:
     bent = points.copy()
     bent[:, PAST:] += np.random.default_rng(1).normal(size=bent[:, PAST:].shape)
     before, after = floors(points, train=points), floors(bent, train=points)
-    assert set(before) == {"repeat_last", "constant_velocity", "class_mean"}
+    assert set(before) == {*scores.RULES, "regression", "class_mean"}
     for name, each in before.items():
         assert each.shape == (2, HORIZON, 3)
         np.testing.assert_array_equal(each, after[name])

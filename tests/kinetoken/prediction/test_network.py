@@ -17,6 +17,7 @@ from kinetoken.prediction.truth import Truth
 from kinetoken.scenes import paths
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
+from kinetoken.scenes.tracking import Tracked
 from kinetoken.scenes.tracks import Tracks, read_tracks
 from kinetoken.tokenizer.codebook import Codebook
 
@@ -311,7 +312,7 @@ def test_codes_that_do_not_fit_are_refused(predictor: Predictor, long_predictor:
 
 def test_oracle_is_exact_on_exact_tracks_and_clips_to_the_image(tracks: Tracks, scene: Scene) -> None:
     u, v, radius = scene.camera.project(tracks.points)
-    oracle = judging.Oracle(scene, (u, v, 1.05 * radius), tracks.points)
+    oracle = judging.LawFitter(scene, (u, v, 1.05 * radius), tracks.points)
     assert oracle.bias == pytest.approx(np.log(1.05), abs=1e-6)
     times = scene.world.times
     past = (u[:, :12], v[:, :12], 1.05 * radius[:, :12])
@@ -324,6 +325,35 @@ def test_oracle_is_exact_on_exact_tracks_and_clips_to_the_image(tracks: Tracks, 
     lost = tuple(np.zeros_like(part) for part in past)
     lost_u, lost_v = oracle.predict(lost, tracks.label, times[:12], times[12:])  # type: ignore[arg-type]
     assert ((lost_u >= 0) & (lost_u <= 63) & (lost_v >= 0) & (lost_v <= 63)).all()
+
+
+def test_the_law_is_chosen_without_a_label_and_does_as_well(tracks: Tracks, scene: Scene) -> None:
+    u, v, radius = scene.camera.project(tracks.points)
+    rng, times = np.random.default_rng(0), scene.world.times
+    seen = tuple(each[:, :12] + 0.1 * rng.normal(size=each[:, :12].shape) for each in (u, v))
+    past = (*seen, radius[:, :12] * np.exp(0.01 * rng.normal(size=u[:, :12].shape)))
+    fitter = judging.LawFitter(scene, past, tracks.points[:, :12])
+    away = {}
+    for name, label in (("oracle", tracks.label), ("chosen", None)):
+        found = fitter.predict(past, label, times[:12], times[12:])
+        away[name] = np.hypot(found[0] - u[:, 12:], found[1] - v[:, 12:]).mean()
+    assert away["chosen"] < 1.5 * away["oracle"] < 1.0, away
+
+
+def test_ridge_regression_learns_circles_and_no_line_does() -> None:
+    def circles(count: int, seed: int) -> tuple[Tracked, Truth]:
+        draw = np.random.default_rng(seed)
+        angle = 0.45 * np.arange(16) + draw.uniform(0, 6, (count, 1))
+        u, v = 31.5 + 14 * np.cos(angle), 31.5 + 9 * np.sin(angle)
+        ones = np.ones_like(u)
+        frames = np.zeros((count, 4, 64, 64, 3), np.uint8)
+        truth = Truth(np.full(count, "a"), frames, u, v, frames[..., 0] > 0, frames[0, 0] / np.float32(255), 12)
+        return Tracked(u[:, :12], v[:, :12], 3 * ones[:, :12], ones[:, :12]), truth
+
+    (seen, happened), (past, truth) = circles(80, 0), circles(20, 1)
+    ridge = judging.ridge_forecast(seen, happened, past, truth)
+    rules = judging.trivial_forecasts(past, truth)
+    assert ridge.centroid.mean() < 0.05 < min(each.centroid.mean() for each in rules.values())
 
 
 def test_measures_of_known_errors(tracks: Tracks, scene: Scene) -> None:
