@@ -103,30 +103,35 @@ def _told(train: Array, persistent: np.ndarray, test: Array) -> np.ndarray:
 def _dealt_out(material: Material, params: PersistenceParams, name: str, context: Context) -> np.ndarray:
     """(N,) is the extractor's network right about the true labels at the end of whole clips, trained on dealt ones?
 
-    In training and validation half of each kind is labelled as the one and half as the other, drawn at random. So no
-    look of a candidate goes with a dealt label, as it would by chance if all were shuffled together, and whatever
-    exceeds one half must have come from the truth by another way.
+    In training and validation half of the tracks of each kind and lifetime are labelled as the one kind and half as the
+    other, drawn at random. If all were shuffled together, the clearest difference between tracks (a candidate that is
+    gone) would by chance go with one of the dealt labels, and rule. What exceeds one half by more than a training does
+    by chance must have come from the truth by another way.
     """
     device = fabric_device(context.hardware)
     dataset = material.dataset
     network = build_network(name, params, dataset.clips.shape[1], dataset.tokenizer)
     rng = np.random.default_rng(params.seed)
 
-    def dealt(known: Targets) -> Targets:
-        return dataclasses.replace(known, persistent=dealt_labels(known.persistent, rng))
+    def dealt(split: str) -> tuple[Tensor, Targets]:
+        kept, known = material.clips(network.extractor, split, device)
+        truth = material.truth.take(material.rows(split))
+        labels = dealt_labels(np.stack([truth.persistent, truth.lifetime], -1), rng)
+        return kept, dataclasses.replace(known, persistent=torch.from_numpy(labels).to(known.persistent))
 
-    train, val, test = (material.clips(network.extractor, split, device) for split in ("train", "val", "test"))
-    train, val = ((kept, dealt(known)) for kept, known in (train, val))
+    train, val, test = dealt("train"), dealt("val"), material.clips(network.extractor, "test", device)
     short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
     train_network(network, train, val, short, params.head, context, "control: shuffled labels")
     told = predict_clips(network.to(device), test[0], device).logits[:, -1] > 0
     return np.asarray(told == (test[1].persistent.numpy() > 0))
 
 
-def dealt_labels(true: Tensor, rng: np.random.Generator) -> Tensor:
-    """(N,) 0 and 1: of those that are truly 1, and of the others, half at random are 1; of an odd one more or fewer."""
-    dealt = torch.zeros_like(true)
-    for kind in (0, 1):
-        rows = np.flatnonzero((true.numpy() > 0) == kind)
-        dealt[torch.from_numpy(rng.permutation(rows)[: (len(rows) + kind) // 2])] = 1
+def dealt_labels(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N,) 0 and 1 for groups (N, columns): in each group half are 1, drawn at random; of an odd number one more or one
+    fewer, in turn."""
+    dealt, odd = np.zeros(len(group), np.int64), 0
+    for each in np.unique(group, axis=0):
+        rows = np.flatnonzero((group == each).all(1))
+        dealt[rng.permutation(rows)[: (len(rows) + odd) // 2]] = 1
+        odd ^= len(rows) & 1
     return dealt
