@@ -184,7 +184,7 @@ def test_where_test_balls_go_and_what_is_seen_of_it_changes_no_drawing(
     elsewhere[tracks.split == "test", 4:] = [0.1, -0.2, 3.0]
     one = scored(dataset.clips, tracks)
     other = scored(Noisy(done_long.videos), dataclasses.replace(tracks, points=elsewhere))
-    assert (one.truth.points != other.truth.points).any() and (one.truth.frames != other.truth.frames).any()
+    assert (one.truth.u != other.truth.u).any() and (one.truth.frames != other.truth.frames).any()
     for name, codes_ahead in one.foretold.items():
         assert np.array_equal(codes_ahead, other.foretold[name])
     for name, (kind, each) in one.named().items():
