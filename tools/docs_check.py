@@ -5,6 +5,8 @@ code within sentences that begins with a known program. Other blocks say what th
 Links must lead to files of the repository and to headings that stand there, and files that are named in full must be
 there. Notes are history: only their links count.
 
+Each command has an entry in `tools/documented.py`, which names the test that runs it or says why none does.
+
     python -m tools.docs_check          # or: make docs-check
 """
 
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from kinetoken.core.errors import UserError
 from tools.commands import KINDS, Command, Project, faults, run_cheap, split
+from tools.documented import proof_faults
 
 FENCE = re.compile(r"^ *(`{3,}|~{3,}) *([\w+-]*)")
 SHELL = ("", "sh", "bash", "shell")
@@ -27,6 +30,7 @@ LINK = re.compile(  # [text](target "title"), [text]: target, <img src="target">
 )
 FILE = re.compile(r"[\w.-]+(/[\w.-]+)+/?")
 NAME = re.compile(r"\b[A-Z]{3,}\b|_[A-Z]{3,}|[A-Z]{3,}_")
+LIST = "tools/documented.py"
 ELSEWHERE = re.compile(r"[a-z][a-z+.-]*:")
 
 
@@ -152,6 +156,8 @@ def check(root: Path, *, run: bool = True) -> Outcome:
             for each in commands(name, project.text(name)):
                 (found if isinstance(each, str) else known).append(each)  # type: ignore[arg-type]
     found += faults(known, project)
+    if LIST in project.files:  # of this repository; a toy project has none
+        found += proof_faults(known, project)
     found += run_cheap(known, project) if run else ()
     count = sum(len(list(links(project.text(name)))) for name in names)
     return Outcome(sorted(found, key=_place), project.skipped, len(names), len(known), count)

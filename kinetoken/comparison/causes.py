@@ -69,11 +69,16 @@ def reruns(a: Revision, b: Revision) -> list[Rerun]:
 
 def differing_test_data(a: Revision, b: Revision) -> list[str]:
     """Of the data that results are measured on, what differs between the revisions."""
-    made: list[dict[str, str]] = [{}, {}]
-    for found, each in zip(made, (a, b), strict=True):
-        for entry in _stages(each).values():
-            found |= _hashes(entry, "outs")
+    made = [recorded_outputs(each) for each in (a, b)]
     return [path for path in TEST_DATA if made[0].get(path) != made[1].get(path)]
+
+
+def recorded_outputs(revision: Revision) -> dict[str, str]:
+    """Path → hash of every output in dvc.lock."""
+    found: dict[str, str] = {}
+    for entry in _stages(revision).values():
+        found |= _hashes(entry, "outs")
+    return found
 
 
 def _causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

@@ -19,13 +19,17 @@ def compare(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page: one HTML file that needs no network.")] = Path(
         "compare.html"
     ),
+    clips: Annotated[int, typer.Option(
+        min=0, help="Test clips of each class to show side by side, if DVC's cache holds both revisions' models."
+    )] = 2,
     force: Force = False, as_json: Json = False,
 ) -> None:
     """Compare two revisions of the pipeline.
 
     Which parameters and code changed, which stages ran again, and which results are better or worse by more than
-    their interval. Reads committed files only: nothing is checked out, and no DVC cache is needed. Writes a page, and
-    prints the same as Markdown. The exit code is 0 whatever changed.
+    their interval. Nothing is checked out or fetched. Numbers, curves and pictures come from committed files. Clips
+    are shown if DVC's cache holds the models of both revisions. Writes a page, and prints the same as Markdown. The
+    exit code is 0 whatever changed.
 
     \b
     Example:
@@ -37,7 +41,7 @@ def compare(
     from kinetoken.core.outputs import require_free, written_whole
 
     require_free(out, force=force)
-    found = compared(repo, a, b)
+    found = compared(repo, a, b, clips)
     with written_whole(out, force=force) as partial:
         partial.write_text(to_html(found), encoding="utf-8")
     typer.echo(f"written to {out}", err=True)

@@ -1,4 +1,4 @@
-"""Two revisions of a repository compared, from committed files only."""
+"""Two revisions of a repository compared: committed files, and clips where DVC's cache holds the models of both."""
 
 import dataclasses
 import tempfile
@@ -9,6 +9,7 @@ from typing import Any
 
 from kinetoken.charts.parts import Figure
 from kinetoken.comparison import causes, results, views
+from kinetoken.comparison.clips import ClipsShown, clips
 from kinetoken.comparison.revisions import CodeChange, Revision, changed_code, find_repository, opened, resolve
 from kinetoken.core.errors import UserError
 
@@ -40,6 +41,7 @@ class RevisionComparison:
     confusions: list[views.ConfusionPair]
     curves: list[Figure]
     pictures: list[views.PicturePair]
+    clips: ClipsShown
 
     @property
     def counts(self) -> Counter[results.Verdict]:
@@ -67,13 +69,15 @@ class RevisionComparison:
                 for one in self.confusions
             },
             "pictures": [one.title for one in self.pictures],
+            "clips": {"shown": [one.title for one in self.clips.cards], "note": self.clips.said},
         }
 
 
-def compare(repository: Path, a: str, b: str) -> RevisionComparison:
+def compare(repository: Path, a: str, b: str, clips_per_class: int = 2) -> RevisionComparison:
     """What changed from revision `a` to revision `b` of the repository that a folder lies in.
 
-    `.` or `workspace` is the working tree. Nothing is checked out and nothing is written.
+    `.` or `workspace` is the working tree. Nothing is checked out, fetched or written. `clips_per_class` test clips
+    are set side by side if DVC's cache holds the models of both; 0 leaves them out.
 
     Raises UserError for a folder in no repository, an unknown revision, one without results, the same one twice, or
     a damaged file, which it names.
@@ -88,10 +92,10 @@ def compare(repository: Path, a: str, b: str) -> RevisionComparison:
         for side, name in (("a", a), ("b", b)):
             (Path(folder) / side).mkdir()
             sides.append(opened(root, name, Path(folder) / side))
-        return _compared(root, *sides)
+        return _compared(root, sides[0], sides[1], clips_per_class)
 
 
-def _compared(root: Path, a: Revision, b: Revision) -> RevisionComparison:
+def _compared(root: Path, a: Revision, b: Revision, per_class: int) -> RevisionComparison:
     tables = [results.read_tables(each) for each in (a, b)]
     return RevisionComparison(
         Side(a.name, a.short, a.subject), Side(b.name, b.short, b.subject),
@@ -99,6 +103,7 @@ def _compared(root: Path, a: Revision, b: Revision) -> RevisionComparison:
         causes.reruns(a, b), causes.differing_test_data(a, b),
         results.headlines(*tables), results.others(*tables),
         views.confusions(a, b), views.curves(a, b), views.pictures(a, b),
+        clips(root, a, b, per_class) if per_class else ClipsShown((), ""),
     )
 
 

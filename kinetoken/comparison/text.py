@@ -66,6 +66,11 @@ def _results(found: RevisionComparison) -> Iterator[str]:
                          ("Pictures", [one.title for one in found.pictures])):
         if names:
             yield from ("", f"{title} that differ: {_plain(', '.join(names))}.")
+    if found.clips.cards:
+        shown = len(found.clips.cards)
+        yield from ("", f"The page shows {shown} test clips, as the models of A and of B decode and predict them.")
+    elif found.clips.said:
+        yield from ("", _plain(found.clips.said))
 
 
 def _cells(row: words.ResultRow, name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ EXTRAS = {  # package as it is imported → extra of pyproject.toml
     "h5py": "formats", "zarr": "formats",
     "httpx2": "llm", "openai": "llm", "sympy": "llm",
     "fastapi": "serve", "prometheus_client": "serve", "pydantic": "serve", "python_multipart": "serve",
-    "uvicorn": "serve",
+    "uvicorn": "serve", "websockets": "serve",
 }
 
 

@@ -10,7 +10,7 @@ OPEN = ("/", "/health/live", "/health/ready", "/openapi.json")  # need no token:
 
 
 class Guarded:
-    """Refuses requests without the token (401).
+    """Refuses requests and WebSocket connections without the token (401).
 
     A server without a token listens on this machine alone. There it refuses requests that a foreign web page makes a
     browser send (403): their Host or Origin is another machine's.
@@ -20,12 +20,15 @@ class Guarded:
         self.app, self.token = app, serving.token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
+            stream = scope["type"] == "websocket"
             if self.token and scope["path"] not in OPEN and not self._bears_token(scope):
-                await refuse(send, 401, "a token is needed: send the header 'Authorization: Bearer TOKEN'")
+                said = "a token is needed: send the header 'Authorization: Bearer TOKEN'"
+                await refuse(send, 401, said, websocket=stream)
                 return
             if not self.token and not _of_this_machine(scope):
-                await refuse(send, 403, "this server answers requests from its own machine only")
+                said = "this server answers requests from its own machine only"
+                await refuse(send, 403, said, websocket=stream)
                 return
         await self.app(scope, receive, send)
 

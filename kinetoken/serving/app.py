@@ -12,9 +12,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, FastAPI, File, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Body, Depends, FastAPI, File, Query, Request, Response, UploadFile, WebSocket
 from fastapi import Path as PathParameter
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from fastapi.requests import HTTPConnection
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 
@@ -34,8 +35,9 @@ from kinetoken.serving.answers import (
 )
 from kinetoken.serving.kinds import CLIPS, LABELS, TABLES
 from kinetoken.serving.metrics import TEXT, RequestMeter, ServerMetrics
-from kinetoken.serving.sessions import OnlineSession, OnlineSessions
+from kinetoken.serving.sessions import OnlineSessions
 from kinetoken.serving.settings import Serving
+from kinetoken.serving.streams import state_of, watch
 from kinetoken.serving.uploads import filed
 from kinetoken.serving.workers import Workers, WorkRefused
 
@@ -72,6 +74,8 @@ Frames = Annotated[int | None, Query(
     ge=4, le=FRAMES_MOST, multiple_of=4, description="Read only so many first frames; `tokenize`: of each window.",
     examples=[8],
 )]
+Side = Annotated[int | None, Query(ge=1, le=FRAMES_MOST, description="Pixels; default: the detector's.")]
+Detector = Annotated[Literal["transformer", "magvit"], Query(description="Which detector watches.")]
 SessionName = Annotated[str, PathParameter(description="As opening it gave it.", pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -165,13 +169,13 @@ OPENED = _refusals(*GUARD, 422, 503)
 
 @router.post("/sessions", responses=OPENED, status_code=201, tags=["online decisions"], summary="Open a session")
 async def open_session(
-    at: At,
-    detector: Annotated[
-        Literal["transformer", "magvit"], Query(description="Which detector watches.")
-    ] = "transformer",
+    at: At, detector: Detector = "transformer"
 ) -> SessionState:
-    """Begins to watch one object, whose frames follow one by one."""
-    return _state(await at.sessions.open(detector))
+    """Begins to watch one object, whose frames follow one by one.
+
+    `/sessions/stream` does the same over one WebSocket connection.
+    """
+    return state_of(await at.sessions.open(detector))
 
 
 @router.post(
@@ -184,12 +188,10 @@ async def feed_frame(
         media_type="application/octet-stream", description="Red, green and blue of each pixel, row by row.",
     )],
     number: Annotated[int | None, Query(ge=0, description="From 0 on; a frame out of order is refused.")] = None,
-    width: Annotated[int | None, Query(ge=1, le=FRAMES_MOST, description="Pixels; default: the detector's.")] = None,
-    height: Annotated[int | None, Query(ge=1, le=FRAMES_MOST, description="Pixels; default: the detector's.")] = None,
-    resize: Resize = False,
+    width: Side = None, height: Side = None, resize: Resize = False,
 ) -> SessionState:
     """The decision so far. After `decided` no further frame is read."""
-    return _state(await at.sessions.feed(
+    return state_of(await at.sessions.feed(
         session, frame, number=number, width=width, height=height, resize=resize
     ))
 
@@ -199,7 +201,7 @@ async def feed_frame(
 )
 async def see_session(at: At, session: SessionName) -> SessionState:
     """The decision so far."""
-    return _state(at.sessions.find(session))
+    return state_of(at.sessions.find(session))
 
 
 @router.delete(
@@ -209,6 +211,19 @@ async def see_session(at: At, session: SessionName) -> SessionState:
 async def close_session(at: At, session: SessionName) -> None:
     """Drops what is known of the object."""
     await at.sessions.close(session)
+
+
+@router.websocket("/sessions/stream")
+async def stream_frames(
+    socket: WebSocket, detector: Detector = "transformer", width: Side = None, height: Side = None,
+    resize: Resize = False,
+) -> None:
+    """A session whose frames are the binary messages of one WebSocket connection (docs/deploy.md)."""
+    served: Served = socket.app.state.served
+    try:
+        await watch(socket, served.sessions, detector, width, height, resize)
+    except WorkRefused as refused:
+        await socket.send_denial_response(await _refused(socket, refused))
 
 
 @router.get("/health/live", responses=_refusals(403), tags=["server"], summary="Does the server run?")
@@ -266,6 +281,7 @@ def build_app(serving: Serving, workers: Workers | None = None) -> FastAPI:
     app.add_exception_handler(WorkRefused, _refused)
     app.add_exception_handler(405, _not_allowed)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(WebSocketRequestValidationError, _invalid_stream)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(Admitting, limits=serving.limits)
     app.add_middleware(Guarded, serving=serving)
@@ -289,17 +305,11 @@ async def _sweep(sessions: OnlineSessions) -> None:
             await sessions.close_idle()
 
 
-def _state(session: OnlineSession) -> SessionState:
-    return SessionState(
-        session=session.name, size=session.size, most=session.most, decided=session.decided, **session.verdict
-    )
-
-
 def _sentence(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"detail": sentence}, status, headers)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(_: HTTPConnection, error: Exception) -> JSONResponse:
     assert isinstance(error, WorkRefused)
     retry = {} if error.retry is None else {"retry-after": str(error.retry)}
     return _sentence(error.status, str(error), retry)
@@ -313,12 +323,16 @@ async def _not_allowed(request: Request, _: Exception) -> JSONResponse:
     return _sentence(405, f"{request.method} is no method of this path", {"allow": ", ".join(sorted(allowed))})
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: HTTPConnection, error: Exception) -> JSONResponse:
     """The first fault of a request's parameters, in one sentence."""
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"])
     return _sentence(422, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}")
+
+
+async def _invalid_stream(socket: WebSocket, error: Exception) -> None:
+    await socket.send_denial_response(await _invalid(socket, error))
 
 
 async def _unexpected(_: Request, __: Exception) -> JSONResponse:

@@ -16,8 +16,11 @@ def header(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
-async def refuse(send: Send, status: int, sentence: str, *, retry: int | None = None) -> None:
-    """One plain sentence as the whole response; the connection is closed, since the body was not read."""
+async def refuse(send: Send, status: int, sentence: str, *, retry: int | None = None, websocket: bool = False) -> None:
+    """One plain sentence as the whole response; the connection is closed, since the body was not read.
+
+    `websocket`: it answers the handshake of a WebSocket connection, which is then never opened.
+    """
     body = json.dumps({"detail": sentence}, ensure_ascii=False).encode()
     headers = [
         (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close"),
@@ -26,5 +29,6 @@ async def refuse(send: Send, status: int, sentence: str, *, retry: int | None = 
         headers.append((b"retry-after", str(retry).encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    kind = "websocket.http.response" if websocket else "http.response"
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})

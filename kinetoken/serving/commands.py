@@ -53,6 +53,7 @@ def serve(
     import pydantic  # noqa: F401
     import python_multipart  # noqa: F401 - FastAPI reads uploads with it
     import uvicorn  # noqa: F401
+    import websockets  # noqa: F401 - uvicorn speaks WebSocket with it
 
     from kinetoken.serving.server import run_server
 

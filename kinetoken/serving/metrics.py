@@ -45,12 +45,15 @@ class ServerMetrics:
 
 
 class RequestMeter:
-    """Counts what passes through to an application. Paths of no endpoint are all called `other`."""
+    """Counts requests and WebSocket connections of an application. Paths of no endpoint are all called `other`."""
 
     def __init__(self, app: App, metrics: ServerMetrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._stream(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -80,3 +83,45 @@ class RequestMeter:
             metrics.seconds.labels(endpoint).observe(time.perf_counter() - start)
             metrics.received.labels(endpoint).inc(received)
             metrics.sent.labels(endpoint).inc(sent)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket connection is one request; its seconds are those from each message to what is sent next.
+
+        The status is the code that this server closes it with (1000 if the client does), or the refusal's status.
+        """
+        metrics, status, came = self.metrics, 1000, None
+
+        def endpoint() -> str:  # is known once the connection was routed
+            return getattr(scope.get("route"), "path", "other")
+
+        async def counted_receive() -> Message:
+            nonlocal came
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                content = message.get("bytes") or (message.get("text") or "").encode()
+                metrics.received.labels(endpoint()).inc(len(content))
+                came = time.perf_counter()
+            return message
+
+        async def counted_send(message: Message) -> None:
+            nonlocal came, status
+            await send(message)
+            content = message.get("bytes") or (message.get("text") or "").encode() or message.get("body", b"")
+            metrics.sent.labels(endpoint()).inc(len(content))
+            if message["type"] == "websocket.close":
+                status = message.get("code", 1000)
+            elif message["type"] == "websocket.http.response.start":
+                status = message["status"]
+            elif message["type"] == "websocket.send" and came is not None:
+                metrics.seconds.labels(endpoint()).observe(time.perf_counter() - came)
+                came = None
+
+        metrics.in_flight.inc()
+        try:
+            await self.app(scope, counted_receive, counted_send)
+        except Exception:
+            status = 1011 if status == 1000 else status
+            raise
+        finally:
+            metrics.in_flight.dec()
+            metrics.requests.labels(endpoint(), status).inc()

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kinetoken.core.errors import UserError
 from kinetoken.serving.app import build_app
-from kinetoken.serving.settings import Serving
+from kinetoken.serving.settings import Limits, Serving
 
 CONNECTIONS = 512  # open at once; beyond these uvicorn answers 503 by itself
 KEEP_ALIVE = 5  # seconds that an idle connection stays open
@@ -30,13 +31,17 @@ def run_server(serving: Serving) -> None:
         port = listening.getsockname()[1]
         host = f"[{serving.host}]" if ":" in serving.host else serving.host
         print(f"serving {serving.models} on http://{host}:{port} (stop with Ctrl-C)", file=sys.stderr, flush=True)
-        config = uvicorn.Config(
-            build_app(serving), http=bounded_connections(serving.limits.idle_seconds), ws="none", loop="asyncio",
-            lifespan="on", log_level="warning", access_log=False, server_header=False,
-            limit_concurrency=CONNECTIONS, timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=int(serving.limits.stop_seconds),
-        )
-        OrderlyServer(config).run([listening])
+        OrderlyServer(configured(build_app(serving), serving.limits)).run([listening])
+
+
+def configured(app: FastAPI, limits: Limits) -> uvicorn.Config:
+    """How uvicorn serves the application within these limits. A WebSocket peer that answers no ping is dropped."""
+    return uvicorn.Config(
+        app, http=bounded_connections(limits.idle_seconds), ws="websockets-sansio", loop="asyncio",
+        ws_max_size=min(limits.max_message, limits.max_bytes), ws_per_message_deflate=False, lifespan="on",
+        log_level="warning", access_log=False, server_header=False, limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=int(limits.stop_seconds),
+    )
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -82,6 +87,7 @@ def bounded_connections(seconds: float) -> type[asyncio.Protocol]:
 
     class BoundedConnection(H11Protocol):
         _head: asyncio.TimerHandle | None = None
+        _upgraded = False  # to a WebSocket connection, which another protocol goes on with
 
         def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - asyncio's
             super().connection_made(transport)
@@ -89,19 +95,29 @@ def bounded_connections(seconds: float) -> type[asyncio.Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
+            if self._upgraded:
+                return
             if self.cycle is None or self.cycle.response_complete:  # no request is under way
                 self._await_head()
-            elif self._head is not None:
-                self._head.cancel()
-                self._head = None
+            else:
+                self._forget_head()
+
+        def handle_websocket_upgrade(self, event: Any) -> None:  # noqa: ANN401 - h11's
+            self._upgraded = True
+            self._forget_head()
+            super().handle_websocket_upgrade(event)
 
         def _await_head(self) -> None:
             if self._head is None:
                 self._head = self.loop.call_later(seconds, self.transport.close)
 
-        def connection_lost(self, exc: Exception | None) -> None:
+        def _forget_head(self) -> None:
             if self._head is not None:
                 self._head.cancel()
+                self._head = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget_head()
             super().connection_lost(exc)
 
     return BoundedConnection

@@ -25,7 +25,8 @@ class Limits:
     wait_seconds: float = 5.0  # for a free process, before a request is refused
     upload_seconds: float = 60.0  # for a whole body
     idle_seconds: float = 10.0  # between two pieces of a body, and for a request's head
-    sessions: int = 64  # open at once
+    max_message: int = 16 * MIB  # of one WebSocket message: a frame
+    sessions: int = 64  # open at once, WebSocket connections among them
     session_seconds: float = 300.0  # without a frame, after which a session is closed
     stop_seconds: float = 30.0  # for requests under way, once the server was told to stop
 
