@@ -1,8 +1,8 @@
-"""Write one HTML page with all results of a run. It needs no network.
+"""Write one HTML page with all results of a run, which needs no network, and a summary of it as Markdown.
 
 Reads    the numbers and plot tables of all stages; videos, codes, tracks and models for the clips that the page holds;
          descriptions.jsonl and reasons.jsonl; run_info/ and git for its provenance. The page states what is missing
-Writes   plots/report.html
+Writes   plots/report.html, and plots/build_report/: report.md with its pictures
 
 Alone    python -m stages.build_report --plots plots --report /tmp/report.html
 """
@@ -16,16 +16,17 @@ import numpy as np
 from kinetoken.charts.sprites import Card
 from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
-from kinetoken.core.stage import Context, Output, run_stage
+from kinetoken.core.stage import Beside, Context, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.report import collecting
 from kinetoken.report import samples as clips_of
 from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
 from kinetoken.report.headline import BuildReport
-from kinetoken.report.page import Samples, render_page
+from kinetoken.report.page import Samples, page_content, render_page
 from kinetoken.report.provenance import read_provenance
 from kinetoken.report.results import Results, read_results, read_rows
 from kinetoken.report.sections import embeddings
+from kinetoken.report.summary import write_summary
 from kinetoken.report.words import choose_descriptions, choose_reasons
 from kinetoken.scenes.clips import Clips, Pixels
 
@@ -53,6 +54,9 @@ class Paths:
     candidate_codes: Annotated[Path, "codes of the same clips"] = Path("data/persistence/codes.parquet")
     candidate_trajectories: Annotated[Path, "true positions"] = Path("data/persistence/trajectories.parquet")
     report: Annotated[Path, Output("the page")] = Path("plots/report.html")
+    summary: Annotated[Path, Output("the same as Markdown with pictures"), Beside("report", "")] = Path(
+        "plots/build_report"
+    )
 
 
 def run(params: BuildReport, paths: Paths, context: Context) -> None:
@@ -65,8 +69,10 @@ def run(params: BuildReport, paths: Paths, context: Context) -> None:
     context.progress.phase("drawing the page")
     run_info = None if context.run_info is None else context.run_info.parent
     provenance = read_provenance(Path.cwd(), run_info)
-    page = render_page(results, samples, params, gpu=torch.cuda.is_available(), provenance=provenance)
-    paths.report.write_text(page, encoding="utf-8")
+    content = page_content(results, samples, params, gpu=torch.cuda.is_available(), provenance=provenance)
+    paths.report.write_text(render_page(content), encoding="utf-8")
+    context.progress.phase("drawing the summary")
+    write_summary(paths.summary, content, results)
     for name in results.missing:
         context.progress.say(f"not found, stated on the page: {name}")
 

@@ -23,7 +23,7 @@ from PIL import Image
 from kinetoken.report import samples as clips_of
 from kinetoken.report.exhibits import Exhibition, Gallery, Item, ShownClips
 from kinetoken.report.headline import BuildReport
-from kinetoken.report.page import Samples, render_page
+from kinetoken.report.page import Samples, page_content, render_page
 from kinetoken.report.results import Results
 from kinetoken.scenes.clips import Clips, ClipStore
 
@@ -186,7 +186,8 @@ def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for end in ("", "_floor", "_ceiling", "_ci95_low", "_ci95_high")
         },
     }, folder)
-    (folder / "report.html").write_text(render_page(results, samples, BuildReport(0, 1, 1, marks), gpu=False))
+    content = page_content(results, samples, BuildReport(0, 1, 1, marks), gpu=False)
+    (folder / "report.html").write_text(render_page(content))
     return folder / "report.html"
 
 

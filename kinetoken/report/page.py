@@ -1,5 +1,6 @@
 """The page: what the sections found, put through the template beside this file. No request, no date, all escaped."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,15 @@ from kinetoken.charts.page import render
 from kinetoken.charts.parts import Figure, number_rows
 from kinetoken.charts.sprites import Card
 from kinetoken.charts.vega import legend_list
-from kinetoken.report import persistence, sections
+from kinetoken.report import headings, persistence, sections
 from kinetoken.report.collecting import CLASSIFIER, TWO_STREAMS, cells
 from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
 from kinetoken.report.gaps import not_run
+from kinetoken.report.headings import SECTIONS
 from kinetoken.report.headline import BuildReport, answer, averages, chain, first_rows, head, headline_rows
 from kinetoken.report.provenance import Provenance
 from kinetoken.report.results import Results
-from kinetoken.report.words import ladder_figure, words
+from kinetoken.report.words import ladder_figures, words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,27 +39,32 @@ class Samples:
     fps: float = 16.0
 
 
-def render_page(
+def page_content(
     results: Results, samples: Samples, params: BuildReport, *, gpu: bool, provenance: Provenance | None = None
-) -> str:
-    """The whole page as HTML text. Raises UserError for a plot table or a verdict that is damaged."""
+) -> dict[str, Any]:
+    """All that the page shows, by the names of its template. Raises UserError for a damaged plot table or verdict."""
     rows = headline_rows(results, params.marks)
+    said = words(results, samples.described)
     content = {
         "answer": answer(results), "chain": chain(results), "head": head(results), "averages": averages(results),
         "rows": rows, "first": first_rows(rows), "verdict": results.verdict(),
         "samples": samples, "exhibition": samples.exhibition, "provenance": provenance or Provenance(),
         **charts(results, samples.exhibition),
-        "early": persistence.early_decisions(results, params.descriptions), "words": words(results, samples.described),
+        "early": persistence.early_decisions(results, params.descriptions), "words": said,
+        "ladders": ladder_figures(said),
         "scores": sections.score_table(results, "train_generator/scores.csv"),
         "laws": sections.score_table(results, "train_generator/laws.csv"), "savings": sections.savings(results),
         "vitals": sections.vitals(results), "gaps": not_run(results, gpu=gpu),
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
-        "ladder_figure": ladder_figure, "legend_list": legend_list,
+        "legend_list": legend_list, "headings": headings, "sections": SECTIONS,
     }
     # what is missing is known only now, when everything has asked for its file
-    return render(
-        TEMPLATES, "report.html.j2", {**content, "missing": tuple(results.missing)}, plays=True, charts=True
-    )
+    return {**content, "missing": tuple(results.missing)}
+
+
+def render_page(content: Mapping[str, Any]) -> str:
+    """The whole page as HTML text."""
+    return render(TEMPLATES, "report.html.j2", content, plays=True, charts=True)
 
 
 def charts(results: Results, exhibition: Exhibition) -> dict[str, Any]:

@@ -95,8 +95,8 @@ def chart(
     title: str, lines: Sequence[Series], x: str, y: str, caption: str = "", *, wide: bool = False, **look: Any  # noqa: ANN401
 ) -> Figure:
     """Lines over shared axes; `look` as of `vega.line_spec`."""
-    drawing = vega.shown(vega.line_spec(lines, x, y, **look), f"{title}: {y} over {x}", lines)
-    return Figure(title, drawing, caption, wide)
+    spec = vega.line_spec(lines, x, y, **look)
+    return vega.chart(title, spec, f"{title}: {y} over {x}", lines, caption=caption, wide=wide)
 
 
 def spans_decades(lines: Sequence[Series]) -> bool:
@@ -111,11 +111,10 @@ def confusion_figure(
     """Actual by predicted class. Cells lead to clips, with the mouse in the picture, with the keyboard in its table."""
     wide = len(found.classes) > WIDE_CLASSES
     least = NAMES + LEAST_CELL * len(found.classes) if wide else 0
-    drawing = vega.shown(
-        vega.confusion_spec(found, tracks), f"{title} Clips by actual and predicted class; a table with the same "
-        "numbers follows.", clips=clips, least=least,
+    return vega.chart(
+        title, vega.confusion_spec(found, tracks), f"{title} Clips by actual and predicted class.", wide=wide,
+        clips=clips, least=least, after=_table(found, clips, tracks),
     )
-    return Figure(title, drawing + _table(found, clips, tracks), "", wide)
 
 
 def _table(found: Confusion, clips: str, tracks: Mapping[tuple[str, str], Sequence[int]] | None) -> Markup:
@@ -246,8 +245,8 @@ def embeddings(results: Results) -> tuple[list[Figure], list[str], list[int]]:
     figures = []
     for (features, method), panel in table.groupby(["features", "method"], sort=False):
         title = f"{PANELS.get(str(features), str(features))}, {method}"
-        drawing = vega.shown(vega.point_spec(points(panel), classes), f"{title}: test clips by class", clips=MOTION)
-        figures.append(Figure(title, drawing))
+        spec = vega.point_spec(points(panel), classes)
+        figures.append(vega.chart(title, spec, f"{title}: test clips by class", clips=MOTION))
     return figures, classes, table["track_id"].unique().tolist() if "track_id" in table else []
 
 
@@ -270,8 +269,8 @@ def features(results: Results) -> tuple[list[Figure], list[str]]:
     table = table.assign(track_id=range(len(table)))
     classes = sorted(set(table["class"].astype(str)))
     return [
-        Figure(f"Features, {name}", vega.shown(
-            vega.point_spec(points(table, x, y), classes), f"Features of test clips, {name}, by action", clips=ACTIONS))
+        vega.chart(f"Features, {name}", vega.point_spec(points(table, x, y), classes),
+                   f"Features of test clips, {name}, by action", clips=ACTIONS)
         for name, x, y in (("t-SNE", *columns[:2]), ("PCA", *columns[2:]))
     ], classes
 
@@ -302,7 +301,7 @@ def usage(results: Results) -> list[Figure]:
             cells, across, down, x="column", y="row", tip={"y": "row", "x": "column", "text": "perplexity"}, cell=20,
             text=False,
         )
-        figures.append(Figure(f"slice {name}", vega.shown(spec, f"Perplexity by position, slice {name}")))
+        figures.append(vega.chart(f"slice {name}", spec, f"Perplexity by position, slice {name}"))
     return figures
 
 
