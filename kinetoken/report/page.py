@@ -10,8 +10,9 @@ from kinetoken.charts.parts import Figure, number_rows
 from kinetoken.charts.sprites import Card
 from kinetoken.charts.vega import legend_list
 from kinetoken.report import headings, persistence, sections
+from kinetoken.report.action_clips import NAME as GASM_CAST
 from kinetoken.report.collecting import CLASSIFIER, TWO_STREAMS, cells
-from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
+from kinetoken.report.exhibits import ACTIONS, CANDIDATES, MOTION, Exhibition
 from kinetoken.report.gaps import not_run
 from kinetoken.report.headings import SECTIONS
 from kinetoken.report.headline import BuildReport, answer, averages, chain, first_rows, head, headline_rows
@@ -31,6 +32,7 @@ class Samples:
     worst_predictions: list[Card] = field(default_factory=list)
     predicted: int = 0  # clips among which the worst predictions were looked for
     generations: list[Card] = field(default_factory=list)
+    generations_about: str = ""  # what stands below each of them
     descriptions: list[dict[str, Any]] = field(default_factory=list)  # those shown
     described: list[dict[str, Any]] = field(default_factory=list)  # the whole file
     reasons: list[dict[str, Any]] = field(default_factory=list)  # early decisions in words, those shown
@@ -71,14 +73,13 @@ def charts(results: Results, exhibition: Exhibition) -> dict[str, Any]:
     """Everything that is drawn, by the name that the template uses."""
     embeddings, classes, _ = sections.embeddings(results)
     features, actions = sections.features(results)
-    motion = exhibition.sets.get(MOTION)
 
-    def confusion(title: str, stage: str, column: str = "") -> Figure | None:
+    def confusion(title: str, stage: str, column: str, clips: str = MOTION) -> Figure | None:
         found = sections.confusion(results, f"{stage}/confusion.csv")
         if found is None:
             return None
-        tracks = cells(motion, column)
-        return sections.confusion_figure(title, found, MOTION if tracks else "", tracks)
+        tracks = cells(exhibition.sets.get(clips), column)
+        return sections.confusion_figure(title, found, clips if tracks else "", tracks)
 
     forms = sections.confusion(results, "describe_motion/forms.csv")
     return {
@@ -88,11 +89,11 @@ def charts(results: Results, exhibition: Exhibition) -> dict[str, Any]:
         "positions": sections.errors_by_frame(results),
         "two_streams": confusion("Which classes are confused?", "train_i3d_magvit", TWO_STREAMS),
         "forecasts": sections.forecasts(results), "horizons": sections.horizons(results),
-        "actions": confusion("Which actions are confused?", "train_gasm_cast"),
+        "actions": confusion("Which actions are confused?", "train_gasm_cast", GASM_CAST, ACTIONS),
         "features": features, "action_names": actions, "pictures": sections.pictures(results),
         "action_reading": present(sections.reliability(results, "train_gasm_cast")),
         "forms": None if forms is None else sections.confusion_figure("Which law do the equations obey?", forms),
-        "curves": sections.training_curves(results), "MOTION": MOTION, "CANDIDATES": CANDIDATES,
+        "curves": sections.training_curves(results), "MOTION": MOTION, "CANDIDATES": CANDIDATES, "ACTIONS": ACTIONS,
     }
 
 

@@ -10,7 +10,7 @@ from kinetoken.charts import svg, vega
 from kinetoken.charts.parts import Confusion, Figure, Vital
 from kinetoken.charts.pictures import Picture, picture
 from kinetoken.charts.svg import Series
-from kinetoken.report.exhibits import MOTION
+from kinetoken.report.exhibits import ACTIONS, MOTION
 from kinetoken.report.results import Results
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 WIDE_CLASSES = 7  # a matrix of more classes takes the whole width
 LEAST_CELL, NAMES = 26, 330  # px of a column of a wide matrix, and of its names
 PANELS = {"codes": "codes", "codes_pooled": "averaged codes"}
-ACTIONS = "actions"  # clips that the page does not hold
 
 
 VITALS = (
@@ -266,7 +265,9 @@ def features(results: Results) -> tuple[list[Figure], list[str]]:
     table = results.table("train_gasm_cast/features.csv", ("class", *columns))
     if table is None or table.empty:
         return [], []
-    table = table.assign(track_id=range(len(table)))
+    scored = sum(map(sum, found.counts)) if (found := confusion(results, "train_gasm_cast/confusion.csv")) else 0
+    # rows are evenly chosen clips if there are many: a clip is known by its place among all
+    table = table.assign(track_id=np.linspace(0, max(scored, len(table)) - 1, len(table)).astype(int))
     classes = sorted(set(table["class"].astype(str)))
     return [
         vega.chart(f"Features, {name}", vega.point_spec(points(table, x, y), classes),

@@ -12,6 +12,7 @@ from typing import Any
 from kinetoken.charts import stills, vega
 from kinetoken.charts.markdown import Markdown, plain, render, table
 from kinetoken.report import headings
+from kinetoken.report.exhibits import ACTIONS
 from kinetoken.report.gaps import not_run
 from kinetoken.report.headline import Row
 from kinetoken.report.page import TEMPLATES
@@ -23,7 +24,7 @@ MET = {True: "yes", False: "**no**", None: ""}
 # section → galleries of the page that belong to it
 GALLERIES = {
     "reading": ("classifier on codes",), "position": ("position",), "two_streams": ("I3D + MAGVIT",),
-    "actions": ("actions",), "words": ("equations",),
+    "actions": (ACTIONS,), "words": ("equations",),
 }
 # section → pictures that stages drew, with what they show
 DRAWN = {
@@ -96,7 +97,7 @@ def worst_by_section(content: Mapping[str, Any]) -> dict[str, list[tuple[str, st
     galleries = content["exhibition"].galleries
     return {
         section: [
-            (one.title, one.about, "; ".join(f"track {item.track} ({item.note})" for item in one.items[:WORST]))
+            (one.title, one.about, "; ".join(f"{item.name} ({item.note})" for item in one.items[:WORST]))
             for one in (galleries[name] for name in names if name in galleries)
         ]
         for section, names in GALLERIES.items()

@@ -139,7 +139,8 @@ def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[...,
             run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
             run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
             run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
-            tiny_data / "trajectories.parquet", tmp_path / "report.html", tmp_path / "summary",
+            tiny_data / "trajectories.parquet", run_folder / "none", run_folder / "none", tmp_path / "report.html",
+            tmp_path / "summary",
         )
         return dataclasses.replace(paths, **changed)
 
@@ -154,7 +155,8 @@ def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFac
         run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
         run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
         run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
-        tiny_data / "trajectories.parquet", report, report.with_name("summary"),
+        tiny_data / "trajectories.parquet", run_folder / "none", run_folder / "none", report,
+        report.with_name("summary"),
     ), Context.silent())
     return report.read_text(encoding="utf-8")
 
