@@ -1,8 +1,8 @@
-"""Write one HTML page with all results of a run. It needs no network.
+"""Write one HTML page with all results of a run, which needs no network, and a summary of it as Markdown.
 
 Reads    the numbers and plot tables of all stages; videos, codes, tracks and models for the clips that the page holds;
          descriptions.jsonl and reasons.jsonl; run_info/ and git for its provenance. The page states what is missing
-Writes   plots/report.html
+Writes   plots/report.html, and plots/build_report/: report.md with its pictures
 
 Alone    python -m stages.build_report --plots plots --report /tmp/report.html
 """
@@ -16,21 +16,24 @@ import numpy as np
 from kinetoken.charts.sprites import Card
 from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import UserError
-from kinetoken.core.stage import Context, Output, run_stage
+from kinetoken.core.stage import Beside, Context, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
-from kinetoken.report import collecting
+from kinetoken.report import collecting, generated
 from kinetoken.report import samples as clips_of
+from kinetoken.report.action_clips import action_clips
 from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
 from kinetoken.report.headline import BuildReport
-from kinetoken.report.page import Samples, render_page
+from kinetoken.report.page import Samples, page_content, render_page
 from kinetoken.report.provenance import read_provenance
 from kinetoken.report.results import Results, read_results, read_rows
 from kinetoken.report.sections import embeddings
+from kinetoken.report.summary import write_summary
 from kinetoken.report.words import choose_descriptions, choose_reasons
 from kinetoken.scenes.clips import Clips, Pixels
 
 SAMPLES = 2  # generated clips shown for each original one: they take half the room
 PREDICTED = 96  # first test clips among which the worst predictions are looked for
+COMPARED = 96  # real clips of each class that generated ones are compared with
 WORST = 4  # of them that are shown
 
 
@@ -52,7 +55,12 @@ class Paths:
     candidate_videos: Annotated[Path, "clip store of the early decisions"] = Path("data/persistence/videos")
     candidate_codes: Annotated[Path, "codes of the same clips"] = Path("data/persistence/codes.parquet")
     candidate_trajectories: Annotated[Path, "true positions"] = Path("data/persistence/trajectories.parquet")
+    actions: Annotated[Path, "videos and label files of actions"] = Path("data/actions")
+    gasm_cast: Annotated[Path, "classifier of actions"] = Path("models/gasm_cast")
     report: Annotated[Path, Output("the page")] = Path("plots/report.html")
+    summary: Annotated[Path, Output("the same as Markdown with pictures"), Beside("report", "")] = Path(
+        "plots/build_report"
+    )
 
 
 def run(params: BuildReport, paths: Paths, context: Context) -> None:
@@ -65,8 +73,10 @@ def run(params: BuildReport, paths: Paths, context: Context) -> None:
     context.progress.phase("drawing the page")
     run_info = None if context.run_info is None else context.run_info.parent
     provenance = read_provenance(Path.cwd(), run_info)
-    page = render_page(results, samples, params, gpu=torch.cuda.is_available(), provenance=provenance)
-    paths.report.write_text(page, encoding="utf-8")
+    content = page_content(results, samples, params, gpu=torch.cuda.is_available(), provenance=provenance)
+    paths.report.write_text(render_page(content), encoding="utf-8")
+    context.progress.phase("drawing the summary")
+    write_summary(paths.summary, content, results)
     for name in results.missing:
         context.progress.say(f"not found, stated on the page: {name}")
 
@@ -81,6 +91,8 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
         samples.reasons = choose_reasons(read_rows(paths.reasons), params.descriptions)
     if found(paths.candidate_videos, results):
         samples.exhibition = gather_candidates(params, paths, results)
+    gather_actions(params, paths, results, samples.exhibition)
+    samples.frames = max(samples.frames, samples.exhibition.frames)
     needed = [found(path, results) for path in (paths.videos, paths.codes, paths.tokenizer)]  # each one noted
     if not all(needed):
         return samples
@@ -101,7 +113,7 @@ def gather_samples(params: BuildReport, paths: Paths, results: Results) -> Sampl
         samples.predicted = len(tried.track_id)
         samples.worst_predictions = predictions(paths.predictor, dataset, tried, worst=WORST)
     if found(paths.generator, results):
-        samples.generations = clips_of.generation_cards(generations(paths.generator, dataset, params))
+        samples.generations, samples.generations_about = generations(paths.generator, dataset, params)
     gather_motion(params, paths, results, dataset, samples)
     return samples
 
@@ -132,6 +144,16 @@ def gather_candidates(params: BuildReport, paths: Paths, results: Results) -> Ex
     return Exhibition({CANDIDATES: clips}, galleries)
 
 
+def gather_actions(params: BuildReport, paths: Paths, results: Results, exhibition: Exhibition) -> None:
+    """Clips of actions, to be opened, and the misclassified ones."""
+    there = [found(path, results) for path in (paths.actions, paths.gasm_cast)]  # each one noted
+    if not all(there):
+        return
+    if (shown := action_clips(results, paths.actions, paths.gasm_cast, params.actions)) is not None:
+        exhibition.sets[shown[0].name] = shown[0]
+        exhibition.galleries |= shown[1]
+
+
 def predictions(model: Path, dataset: Dataset, clips: Clips, *, worst: int = 0) -> list[Card]:
     """The predictor's next time slice of each clip, after the slices that it was given; `worst`: of those alone."""
     from kinetoken.prediction.network import load_predictor
@@ -152,8 +174,8 @@ def predictions(model: Path, dataset: Dataset, clips: Clips, *, worst: int = 0) 
     return clips_of.prediction_cards(clips, decoded, predicted, tokenizer.temporal_stride * past.shape[1], background)
 
 
-def generations(model: Path, dataset: Dataset, params: BuildReport) -> dict[str, dict[str, Pixels]]:
-    """prior → asked class → clips; a prior that does not heed the class is asked once."""
+def generations(model: Path, dataset: Dataset, params: BuildReport) -> tuple[list[Card], str]:
+    """Cards of clips by prior and requested class, and what stands below each clip."""
     from kinetoken.generation.generator import load_generator
 
     generator, count = load_generator(model), SAMPLES * params.clips_per_class
@@ -162,11 +184,18 @@ def generations(model: Path, dataset: Dataset, params: BuildReport) -> dict[str,
     def clips(prior: str, label: str) -> Pixels:
         return clips_of.decode(dataset.tokenizer, generator.sample(prior, label, count, params.seed))
 
-    return {
+    made = {
         name: {label: clips(name, label) for label in generator.classes}
-        if generator.follows_class(name) else {"any class": clips(name, generator.classes[0])}
+        if generator.follows_class(name) else {generated.ANY: clips(name, generator.classes[0])}
         for name in reversed(list(generator.priors))
     }
+    test = dataset.codes.of_split("test")
+    real = {
+        label: clips_of.decode(dataset.tokenizer, test.codes[test.label == label][:COMPARED])
+        for label in generator.classes if (test.label == label).any()
+    }
+    limits = generated.limits_of(real, dataset.clips)
+    return generated.generation_cards(made, real, limits), generated.about(limits)
 
 
 def found(path: Path, results: Results) -> bool:

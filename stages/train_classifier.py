@@ -117,7 +117,8 @@ def score(heads: dict[str, CodeClassifier], codes: CodesTable, paths: Paths) -> 
         if rank == 0:
             headline = probabilities
             metrics |= classification_metrics(probabilities, target, classes, floor)
-            write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
+            predicted = confusion_rows(probabilities, target, classes)
+            write_csv(paths.confusion, predicted.assign(track_id=test.track_id))
             write_csv(paths.reliability, reliability_table(probabilities, target))
     write_numbers(paths, metrics, HEADLINES)
     write_csv(paths.prefix, pd.DataFrame(rows))

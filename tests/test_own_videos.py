@@ -208,7 +208,8 @@ def test_the_report_shows_what_was_not_measured(coded: dict[str, Path], tmp_path
     paths = build_report.Paths(
         plots=plots, videos=coded["videos"], codes=coded["codes"], tokenizer=coded["tokenizer"], **models,
         descriptions=tmp_path / "none", reasons=tmp_path / "none", trajectories=coded["trajectories"],
-        candidate_videos=tmp_path / "none", report=tmp_path / "report.html",
+        candidate_videos=tmp_path / "none", actions=tmp_path / "none", gasm_cast=tmp_path / "none",
+        report=tmp_path / "report.html", summary=tmp_path / "summary",
     )
     params = BuildReport(seed=1, clips_per_class=1, descriptions=1, marks={}, clips=4, candidates=0)
     build_report.run(params, paths, SILENT)

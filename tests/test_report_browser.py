@@ -22,8 +22,9 @@ from PIL import Image
 
 from kinetoken.report import samples as clips_of
 from kinetoken.report.exhibits import Exhibition, Gallery, Item, ShownClips
+from kinetoken.report.generated import generation_cards
 from kinetoken.report.headline import BuildReport
-from kinetoken.report.page import Samples, render_page
+from kinetoken.report.page import Samples, page_content, render_page
 from kinetoken.report.results import Results
 from kinetoken.scenes.clips import Clips, ClipStore
 
@@ -159,7 +160,7 @@ def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = Samples(
         reconstructions=clips_of.reconstruction_cards(clips, clips.pixels, background),
         predictions=clips_of.prediction_cards(clips, clips.pixels, clips.pixels, 12, background),
-        generations=clips_of.generation_cards({"class_gaussian": {"linear": clips.pixels[:2]}}),
+        generations=generation_cards({"class_gaussian": {"linear": clips.pixels[:2]}}, {}, {}),
         descriptions=[{"track_id": 1, "true_law": "linear", "x": "<img src=x onerror=alert(1)>", "verdicts": {}}],
     )
     samples.exhibition = exhibition(clips)
@@ -186,7 +187,8 @@ def page(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for end in ("", "_floor", "_ceiling", "_ci95_low", "_ci95_high")
         },
     }, folder)
-    (folder / "report.html").write_text(render_page(results, samples, BuildReport(0, 1, 1, marks), gpu=False))
+    content = page_content(results, samples, BuildReport(0, 1, 1, marks), gpu=False)
+    (folder / "report.html").write_text(render_page(content))
     return folder / "report.html"
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kinetoken.cards.clips import ACTIONS, CODED, CardClips
-from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, render, table
+from kinetoken.cards.markdown import as_yaml, fenced, render
 from kinetoken.cards.params import WriteCards
 from kinetoken.cards.rows import HEAD, CardRow, result_cells, results_of
+from kinetoken.charts.markdown import Markdown, plain, table
 from kinetoken.report.results import Results
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))

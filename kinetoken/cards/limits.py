@@ -9,7 +9,7 @@ from typing import Any
 
 from kinetoken.cards.clips import CardClips
 from kinetoken.cards.folders import ModelPart
-from kinetoken.cards.markdown import plain
+from kinetoken.charts.markdown import plain
 from kinetoken.report.headline import Unit, shown
 from kinetoken.report.results import Results
 

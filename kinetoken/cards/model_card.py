@@ -7,10 +7,11 @@ from kinetoken.cards import limits
 from kinetoken.cards.clips import CardClips
 from kinetoken.cards.folders import ModelPart
 from kinetoken.cards.limits import Subject
-from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, render, table
+from kinetoken.cards.markdown import as_yaml, fenced, render
 from kinetoken.cards.models import Model, detector_code
 from kinetoken.cards.params import WriteCards
 from kinetoken.cards.rows import EXTRACTORS, HEAD, Result, by_class, result_cells, results_of
+from kinetoken.charts.markdown import Markdown, plain, table
 from kinetoken.report.headline import FULL_TITLES
 from kinetoken.report.results import Results
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from kinetoken.cards.markdown import NONE, Markdown, plain
+from kinetoken.charts.markdown import NONE, Markdown, plain
 from kinetoken.report.headline import HEADLINES, Headline, Unit, bounds_of, shown
 from kinetoken.report.headline_words import FREQUENT, MEAN_CLIP, MEAN_POSITION, ONE_ANSWER, WORDS, Meaning
 from kinetoken.report.results import Results

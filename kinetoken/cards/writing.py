@@ -8,11 +8,12 @@ from typing import Any
 from kinetoken.cards.clips import ACTIONS, CODED, CardClips, read_clip_set
 from kinetoken.cards.dataset_card import dataset_card
 from kinetoken.cards.folders import read_model
-from kinetoken.cards.markdown import Markdown, plain, render, table
+from kinetoken.cards.markdown import render
 from kinetoken.cards.model_card import model_card
 from kinetoken.cards.models import MODELS, Model
 from kinetoken.cards.params import WriteCards
 from kinetoken.cards.rows import results_of
+from kinetoken.charts.markdown import Markdown, plain, table
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import read_yaml
 from kinetoken.report.headline import shown

@@ -8,12 +8,13 @@ it comes into view, and its own legend shows and hides lines. Rows with `track` 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from markupsafe import Markup
 
-from kinetoken.charts.parts import Confusion
+from kinetoken.charts.parts import Confusion, Figure, Link
 from kinetoken.charts.svg import Series
 
 Spec = dict[str, Any]
@@ -31,14 +32,27 @@ STRONG = 0.55  # from this share on, a cell's number is written in the colour of
 CELL = 30  # px of a matrix's row
 
 
+@dataclass(frozen=True)
+class Chart(Figure):
+    """A figure with the specification that it is drawn from, which `kinetoken.charts.stills` draws as a picture."""
+
+    spec: Spec = field(default_factory=dict)
+    label: str = ""
+
+
+def version() -> str:
+    """Of Vega-Lite, as its library names it: that of the specifications."""
+    import altair
+
+    return ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+
+
 @cache
 def script() -> str:
     """Vega, Vega-Lite and vega-embed as one script with nothing to load."""
-    import altair
     import vl_convert
 
-    version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return str(vl_convert.javascript_bundle(SCRIPT, vl_version=version)).replace("</script", "<\\/script")
+    return str(vl_convert.javascript_bundle(SCRIPT, vl_version=version())).replace("</script", "<\\/script")
 
 
 def line_spec(
@@ -183,6 +197,42 @@ def confusion_spec(found: Confusion, tracks: Mapping[tuple[str, str], Sequence[i
         tip={"y": "actual", "x": "predicted", "text": "clips", "share": "share"}, text=not many,
         numbered=len(found.classes) > 7,
     )
+
+
+def share_spec(links: Sequence[Link], *, height: int = HEIGHT) -> Spec:
+    """An upright bar for each share, with its interval, its baseline as a line across, and its value above it."""
+    import altair as alt
+
+    rows: list[dict[str, Any]] = []
+    for one in links:
+        row: dict[str, Any] = {"name": one.name, "share": 100 * one.value, "text": f"{100 * one.value:.1f} %"}
+        row |= {} if one.floor is None else {"floor": 100 * one.floor}
+        row |= {} if one.low is None or one.high is None else {"low": 100 * one.low, "high": 100 * one.high}
+        rows.append(row | {"lost": one.lost, "top": 100 * max(one.value, one.high or 0.0)})
+    across = alt.X("name:N", title=None, sort=[one.name for one in links], axis=alt.Axis(
+        labelAngle=0, domain=False, ticks=False, labelLimit=200))
+    scale, base = alt.Scale(domain=[0, 100]), alt.Chart()
+    up = alt.Y("share:Q", title="% of test clips", scale=scale, axis=alt.Axis(tickCount=5))
+    colour = alt.condition("datum.lost", alt.value("var(--warn)"), alt.value("var(--c0)"))
+    layers = [
+        base.mark_bar(width={"band": 0.62}).encode(x=across, y=up, color=colour),
+        base.mark_tick(color="var(--ink)", thickness=2, width={"band": 0.76}).encode(x=across, y="floor:Q")
+        .transform_filter("isValid(datum.floor)"),
+        base.mark_rule(color="var(--ink)", strokeWidth=3).encode(x=across, y="low:Q", y2="high:Q")
+        .transform_filter("isValid(datum.low)"),
+        base.mark_text(dy=-10, fontWeight=600).encode(x=across, y="top:Q", text="text:N"),
+    ]
+    return _finished(alt.layer(*layers, data=_data(rows)), height)
+
+
+def chart(
+    title: str, spec: Spec, label: str, legend: Sequence[Series | str] = (), *, caption: str = "", wide: bool = False,
+    clips: str = "", least: int = 0, after: Markup | None = None,
+) -> Chart:
+    """The chart as a figure; `after`, a table of the same numbers, follows it in the page. The rest as of `shown`."""
+    said = label if after is None else f"{label} A table with the same numbers follows."
+    drawing = shown(spec, said, legend, clips=clips, least=least) + (after or "")
+    return Chart(title, drawing, caption, wide, spec, label)
 
 
 def shown(

@@ -189,10 +189,16 @@ def hold(
 
 
 def aligned(results: Results, name: str, test: CodesTable) -> list[str] | None:
-    """The predicted class of each test clip, if the table has a row for each, of the same classes in their order."""
+    """The predicted class of each test clip, if the table has a row for each, by its track.
+
+    A table that does not name tracks counts if it has the same classes in the same order.
+    """
     if not (results.plots / name).exists():
         return None
     table = results.table(name, ("actual", "predicted"))
+    if table is not None and "track_id" in table:
+        known = table.drop_duplicates("track_id").set_index("track_id").reindex(test.track_id)
+        table = known if known["actual"].notna().all() else None
     if table is None or table["actual"].astype(str).tolist() != [str(label) for label in test.label]:
         return None
     return table["predicted"].astype(str).tolist()

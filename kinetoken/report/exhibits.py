@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kinetoken.codes import Indices
 from kinetoken.scenes.clips import Pixels
 
-MOTION, CANDIDATES = "motion", "persistence"
+MOTION, CANDIDATES, ACTIONS = "motion", "persistence", "actions"
 DIGITS = 3  # of a path in metres: a millimetre
 LOSSY = 70  # quality of what a network decoded, and of clips full of noise
 MOST_SHOWN = 7  # clips of a gallery
@@ -29,6 +29,11 @@ class Item:
 
     track: int
     note: str
+    noun: str = "track"  # what the number is one of
+
+    @property
+    def name(self) -> str:
+        return f"{self.noun} {self.track}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class ShownClips:
     grid: tuple[int, ...] = ()
     columns: dict[str, list[str]] = field(default_factory=dict)
     shown: dict[int, Exhibit] = field(default_factory=dict)
+    noun: str = "track"  # what a number of `track` is one of
+    second: str = "decoded from its codes"  # what the second of a clip's images shows
 
     def add(self, clips: NDArray[Any], pixels: Pixels, *, lossless: bool) -> None:
         """Hold these clips: frames (N, T, H, W, 3)."""
@@ -99,6 +106,7 @@ class ShownClips:
         return {
             "track": self.track.tolist(), "columns": {"class": self.label.tolist(), **self.columns}, "clips": clips,
             "frames": self.frames, "side": list(self.side), "fps": self.fps, "grid": list(self.grid),
+            "noun": self.noun, "second": self.second,
         }
 
 

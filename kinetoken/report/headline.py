@@ -43,6 +43,7 @@ class BuildReport:
     marks: dict[str, float]  # stage.key of a headline → what it is held to; see `Headline.counted_from`
     clips: NonNegative = 680  # test clips that the page holds, to be opened from its charts
     candidates: NonNegative = 64  # of the early decisions, likewise: they are longer and take more room
+    actions: NonNegative = 40  # of the actions, likewise
 
     def __post_init__(self) -> None:
         known = {one.name for one in HEADLINES}

@@ -1,5 +1,6 @@
 """The page: what the sections found, put through the template beside this file. No request, no date, all escaped."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,16 @@ from kinetoken.charts.page import render
 from kinetoken.charts.parts import Figure, number_rows
 from kinetoken.charts.sprites import Card
 from kinetoken.charts.vega import legend_list
-from kinetoken.report import persistence, sections
+from kinetoken.report import headings, persistence, sections
+from kinetoken.report.action_clips import NAME as GASM_CAST
 from kinetoken.report.collecting import CLASSIFIER, TWO_STREAMS, cells
-from kinetoken.report.exhibits import CANDIDATES, MOTION, Exhibition
+from kinetoken.report.exhibits import ACTIONS, CANDIDATES, MOTION, Exhibition
 from kinetoken.report.gaps import not_run
+from kinetoken.report.headings import SECTIONS
 from kinetoken.report.headline import BuildReport, answer, averages, chain, first_rows, head, headline_rows
 from kinetoken.report.provenance import Provenance
 from kinetoken.report.results import Results
-from kinetoken.report.words import ladder_figure, words
+from kinetoken.report.words import ladder_figures, words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,6 +32,7 @@ class Samples:
     worst_predictions: list[Card] = field(default_factory=list)
     predicted: int = 0  # clips among which the worst predictions were looked for
     generations: list[Card] = field(default_factory=list)
+    generations_about: str = ""  # what stands below each of them
     descriptions: list[dict[str, Any]] = field(default_factory=list)  # those shown
     described: list[dict[str, Any]] = field(default_factory=list)  # the whole file
     reasons: list[dict[str, Any]] = field(default_factory=list)  # early decisions in words, those shown
@@ -37,41 +41,45 @@ class Samples:
     fps: float = 16.0
 
 
-def render_page(
+def page_content(
     results: Results, samples: Samples, params: BuildReport, *, gpu: bool, provenance: Provenance | None = None
-) -> str:
-    """The whole page as HTML text. Raises UserError for a plot table or a verdict that is damaged."""
+) -> dict[str, Any]:
+    """All that the page shows, by the names of its template. Raises UserError for a damaged plot table or verdict."""
     rows = headline_rows(results, params.marks)
+    said = words(results, samples.described)
     content = {
         "answer": answer(results), "chain": chain(results), "head": head(results), "averages": averages(results),
         "rows": rows, "first": first_rows(rows), "verdict": results.verdict(),
         "samples": samples, "exhibition": samples.exhibition, "provenance": provenance or Provenance(),
         **charts(results, samples.exhibition),
-        "early": persistence.early_decisions(results, params.descriptions), "words": words(results, samples.described),
+        "early": persistence.early_decisions(results, params.descriptions), "words": said,
+        "ladders": ladder_figures(said),
         "scores": sections.score_table(results, "train_generator/scores.csv"),
         "laws": sections.score_table(results, "train_generator/laws.csv"), "savings": sections.savings(results),
         "vitals": sections.vitals(results), "gaps": not_run(results, gpu=gpu),
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
-        "ladder_figure": ladder_figure, "legend_list": legend_list,
+        "legend_list": legend_list, "headings": headings, "sections": SECTIONS,
     }
     # what is missing is known only now, when everything has asked for its file
-    return render(
-        TEMPLATES, "report.html.j2", {**content, "missing": tuple(results.missing)}, plays=True, charts=True
-    )
+    return {**content, "missing": tuple(results.missing)}
+
+
+def render_page(content: Mapping[str, Any]) -> str:
+    """The whole page as HTML text."""
+    return render(TEMPLATES, "report.html.j2", content, plays=True, charts=True)
 
 
 def charts(results: Results, exhibition: Exhibition) -> dict[str, Any]:
     """Everything that is drawn, by the name that the template uses."""
     embeddings, classes, _ = sections.embeddings(results)
     features, actions = sections.features(results)
-    motion = exhibition.sets.get(MOTION)
 
-    def confusion(title: str, stage: str, column: str = "") -> Figure | None:
+    def confusion(title: str, stage: str, column: str, clips: str = MOTION) -> Figure | None:
         found = sections.confusion(results, f"{stage}/confusion.csv")
         if found is None:
             return None
-        tracks = cells(motion, column)
-        return sections.confusion_figure(title, found, MOTION if tracks else "", tracks)
+        tracks = cells(exhibition.sets.get(clips), column)
+        return sections.confusion_figure(title, found, clips if tracks else "", tracks)
 
     forms = sections.confusion(results, "describe_motion/forms.csv")
     return {
@@ -81,11 +89,11 @@ def charts(results: Results, exhibition: Exhibition) -> dict[str, Any]:
         "positions": sections.errors_by_frame(results),
         "two_streams": confusion("Which classes are confused?", "train_i3d_magvit", TWO_STREAMS),
         "forecasts": sections.forecasts(results), "horizons": sections.horizons(results),
-        "actions": confusion("Which actions are confused?", "train_gasm_cast"),
+        "actions": confusion("Which actions are confused?", "train_gasm_cast", GASM_CAST, ACTIONS),
         "features": features, "action_names": actions, "pictures": sections.pictures(results),
         "action_reading": present(sections.reliability(results, "train_gasm_cast")),
         "forms": None if forms is None else sections.confusion_figure("Which law do the equations obey?", forms),
-        "curves": sections.training_curves(results), "MOTION": MOTION, "CANDIDATES": CANDIDATES,
+        "curves": sections.training_curves(results), "MOTION": MOTION, "CANDIDATES": CANDIDATES, "ACTIONS": ACTIONS,
     }
 
 

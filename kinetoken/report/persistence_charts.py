@@ -79,8 +79,9 @@ def decision_frames(decisions: "pd.DataFrame") -> Figure:
                 tracks[name, float(str(frame))] = group["track_id"].astype(int).tolist()
     spec = vega.bar_spec(series, "frame of the decision", "% of test tracks", tracks=tracks if tracks else None)
     title = "When are decisions made?"
-    drawing = vega.shown(spec, f"{title} Share of test tracks by frame", series, clips=CANDIDATES if tracks else "")
-    return Figure(title, drawing, "A click on a bar opens its clips.")
+    return vega.chart(
+        title, spec, f"{title} Share of test tracks by frame", series, clips=CANDIDATES if tracks else "",
+    )
 
 
 def confusions(decisions: "pd.DataFrame") -> dict[str, Figure]:
@@ -112,8 +113,7 @@ def attention(results: Results) -> dict[str, Figure]:
             series.append(Series(str(kind), middles.tolist(), share.tolist(), colour=place))
         x = "attention on the candidate relative to uniform"
         spec = vega.bar_spec(series, x, "% of tracks", rule=(1.0, "uniform = 1"))
-        drawing = vega.shown(spec, f"Attention of {name} on the candidate", series)
-        figures[name] = Figure(f"Attention of {name}", drawing)
+        figures[name] = vega.chart(f"Attention of {name}", spec, f"Attention of {name} on the candidate", series)
     return figures
 
 

@@ -97,16 +97,6 @@ def furthest(clips: Clips, predicted: Pixels, background: Floats, count: int) ->
     return np.argsort(-np.array(off), kind="stable")[:count]
 
 
-def generation_cards(made: dict[str, dict[str, Pixels]]) -> list[Card]:
-    """prior → asked class → (N, T, H, W, 3): a card for each."""
-    return [
-        Card(label, prior.replace("_", " "), [
-            sprite(one, f"sample {i + 1}", lossless=False) for i, one in enumerate(pixels)
-        ])
-        for prior, by_class in made.items() for label, pixels in by_class.items()
-    ]
-
-
 def trail(pixels: Pixels, background: Floats) -> Pixels:
     """The whole path in one image, the past fading: (T, H, W, 3) uint8 → (1, H, W, 3) uint8."""
     canvas = background.copy()

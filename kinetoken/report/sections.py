@@ -10,7 +10,7 @@ from kinetoken.charts import svg, vega
 from kinetoken.charts.parts import Confusion, Figure, Vital
 from kinetoken.charts.pictures import Picture, picture
 from kinetoken.charts.svg import Series
-from kinetoken.report.exhibits import MOTION
+from kinetoken.report.exhibits import ACTIONS, MOTION
 from kinetoken.report.results import Results
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 WIDE_CLASSES = 7  # a matrix of more classes takes the whole width
 LEAST_CELL, NAMES = 26, 330  # px of a column of a wide matrix, and of its names
 PANELS = {"codes": "codes", "codes_pooled": "averaged codes"}
-ACTIONS = "actions"  # clips that the page does not hold
 
 
 VITALS = (
@@ -95,8 +94,8 @@ def chart(
     title: str, lines: Sequence[Series], x: str, y: str, caption: str = "", *, wide: bool = False, **look: Any  # noqa: ANN401
 ) -> Figure:
     """Lines over shared axes; `look` as of `vega.line_spec`."""
-    drawing = vega.shown(vega.line_spec(lines, x, y, **look), f"{title}: {y} over {x}", lines)
-    return Figure(title, drawing, caption, wide)
+    spec = vega.line_spec(lines, x, y, **look)
+    return vega.chart(title, spec, f"{title}: {y} over {x}", lines, caption=caption, wide=wide)
 
 
 def spans_decades(lines: Sequence[Series]) -> bool:
@@ -111,11 +110,10 @@ def confusion_figure(
     """Actual by predicted class. Cells lead to clips, with the mouse in the picture, with the keyboard in its table."""
     wide = len(found.classes) > WIDE_CLASSES
     least = NAMES + LEAST_CELL * len(found.classes) if wide else 0
-    drawing = vega.shown(
-        vega.confusion_spec(found, tracks), f"{title} Clips by actual and predicted class; a table with the same "
-        "numbers follows.", clips=clips, least=least,
+    return vega.chart(
+        title, vega.confusion_spec(found, tracks), f"{title} Clips by actual and predicted class.", wide=wide,
+        clips=clips, least=least, after=_table(found, clips, tracks),
     )
-    return Figure(title, drawing + _table(found, clips, tracks), "", wide)
 
 
 def _table(found: Confusion, clips: str, tracks: Mapping[tuple[str, str], Sequence[int]] | None) -> Markup:
@@ -246,8 +244,8 @@ def embeddings(results: Results) -> tuple[list[Figure], list[str], list[int]]:
     figures = []
     for (features, method), panel in table.groupby(["features", "method"], sort=False):
         title = f"{PANELS.get(str(features), str(features))}, {method}"
-        drawing = vega.shown(vega.point_spec(points(panel), classes), f"{title}: test clips by class", clips=MOTION)
-        figures.append(Figure(title, drawing))
+        spec = vega.point_spec(points(panel), classes)
+        figures.append(vega.chart(title, spec, f"{title}: test clips by class", clips=MOTION))
     return figures, classes, table["track_id"].unique().tolist() if "track_id" in table else []
 
 
@@ -267,11 +265,13 @@ def features(results: Results) -> tuple[list[Figure], list[str]]:
     table = results.table("train_gasm_cast/features.csv", ("class", *columns))
     if table is None or table.empty:
         return [], []
-    table = table.assign(track_id=range(len(table)))
+    scored = sum(map(sum, found.counts)) if (found := confusion(results, "train_gasm_cast/confusion.csv")) else 0
+    # rows are evenly chosen clips if there are many: a clip is known by its place among all
+    table = table.assign(track_id=np.linspace(0, max(scored, len(table)) - 1, len(table)).astype(int))
     classes = sorted(set(table["class"].astype(str)))
     return [
-        Figure(f"Features, {name}", vega.shown(
-            vega.point_spec(points(table, x, y), classes), f"Features of test clips, {name}, by action", clips=ACTIONS))
+        vega.chart(f"Features, {name}", vega.point_spec(points(table, x, y), classes),
+                   f"Features of test clips, {name}, by action", clips=ACTIONS)
         for name, x, y in (("t-SNE", *columns[:2]), ("PCA", *columns[2:]))
     ], classes
 
@@ -302,7 +302,7 @@ def usage(results: Results) -> list[Figure]:
             cells, across, down, x="column", y="row", tip={"y": "row", "x": "column", "text": "perplexity"}, cell=20,
             text=False,
         )
-        figures.append(Figure(f"slice {name}", vega.shown(spec, f"Perplexity by position, slice {name}")))
+        figures.append(vega.chart(f"slice {name}", spec, f"Perplexity by position, slice {name}"))
     return figures
 
 

@@ -110,6 +110,12 @@ def providers(results: Results) -> Ladder | None:
     return Ladder([str(name).replace("_", " ") for name in wide.columns], _rows(wide))
 
 
+def ladder_figures(words: Words) -> list[Figure]:
+    """The steps by law, and by provider; empty without a table of them."""
+    found = {"Steps that the equations reach, by law": words.ladder, "The same by provider, all clips": words.providers}
+    return [ladder_figure(title, one) for title, one in found.items() if one is not None]
+
+
 def ladder_figure(title: str, found: Ladder) -> Figure:
     """Shares as shaded cells with their percent."""
     cells = [
@@ -119,7 +125,7 @@ def ladder_figure(title: str, found: Ladder) -> Figure:
     spec = vega.matrix_spec(
         cells, found.classes, [row for row, _ in found.rows], x="", y="", tip={"y": "row", "x": "column", "text": "%"},
     )
-    return Figure(title, vega.shown(spec, f"{title}: share of clips in percent"), "Share of clips, %.")
+    return vega.chart(title, spec, f"{title}: share of clips in percent", caption="Share of clips, %.")
 
 
 def _rows(wide: Any) -> list[tuple[str, list[float | None]]]:  # noqa: ANN401 - a pandas frame

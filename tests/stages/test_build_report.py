@@ -139,7 +139,8 @@ def paths_to(run_folder: Path, tiny_data: Path, tmp_path: Path) -> Callable[...,
             run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
             run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
             run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
-            tiny_data / "trajectories.parquet", tmp_path / "report.html",
+            tiny_data / "trajectories.parquet", run_folder / "none", run_folder / "none", tmp_path / "report.html",
+            tmp_path / "summary",
         )
         return dataclasses.replace(paths, **changed)
 
@@ -154,7 +155,8 @@ def page(run_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFac
         run_folder / "tokenizer", run_folder / "predictor", run_folder / "generator",
         run_folder / "descriptions.jsonl", run_folder / "reasons.jsonl", tiny_data / "trajectories.parquet",
         run_folder / "none", run_folder / "none", tiny_data / "videos", run_folder / "codes.parquet",
-        tiny_data / "trajectories.parquet", report,
+        tiny_data / "trajectories.parquet", run_folder / "none", run_folder / "none", report,
+        report.with_name("summary"),
     ), Context.silent())
     return report.read_text(encoding="utf-8")
 
@@ -246,6 +248,38 @@ def test_same_inputs_same_bytes(page: str, paths_to: Callable[..., Paths]) -> No
     paths = paths_to()
     build_report.run(PARAMS, paths, Context.silent())
     assert paths.report.read_text(encoding="utf-8") == page
+
+
+def test_the_summary_says_what_the_page_says(page: str, paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    paths = paths_to()
+    build_report.run(PARAMS, paths, Context.silent())
+    text = (paths.summary / "report.md").read_text(encoding="utf-8")
+    for said in ("**Yes.**", "95.5 %", "≥ 97.0 %", "36.0 … 36.5 dB", "Train longer. Pooling drops position.",
+                 "decides 97.0 % of the test tracks correctly", "least-squares fit, no language model"):
+        assert said in text and said.replace("**", "").replace(" %", "\N{NO-BREAK SPACE}%").split(".")[0] in \
+            page.replace(" %", "\N{NO-BREAK SPACE}%")
+    assert EVIL not in text and "&lt;script&gt;alert(" in text
+    linked = re.findall(r"!\[[^\n]*\]\(([^)]+)\)", text)
+    assert "answer_1.png" in linked and "reading_1.png" in linked
+    for name in linked:
+        assert Image.open(paths.summary / name).width > 100
+    assert {path.name for path in paths.summary.iterdir()} == {"report.md", *linked}
+    again = paths_to(summary=tmp_path / "again")
+    build_report.run(PARAMS, again, Context.silent())
+    assert {path.name: path.read_bytes() for path in paths.summary.iterdir()} == {
+        path.name: path.read_bytes() for path in again.summary.iterdir()
+    }
+
+
+def test_the_summary_links_to_pictures_that_stages_drew(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    plots = write_all(tmp_path / "plots", METRICS)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(plots / "train_tokenizer" / "reconstructions.png")
+    paths = paths_to(
+        plots=plots, videos=tmp_path / "none", candidate_videos=tmp_path / "none", summary=plots / "build_report"
+    )
+    build_report.run(PARAMS, paths, Context.silent())
+    text = (paths.summary / "report.md").read_text(encoding="utf-8")
+    assert "](../train_tokenizer/reconstructions.png)" in text and "samples.png" not in text
 
 
 def test_size_stays_small(page: str) -> None:

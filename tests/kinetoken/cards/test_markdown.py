@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinetoken.cards.markdown import Markdown, as_yaml, fenced, plain, portable, render, table
+from kinetoken.cards.markdown import as_yaml, fenced, portable, render
+from kinetoken.charts.markdown import Markdown, plain, table
 
 HOSTILE = (
     "a \"b\" 'c' | d", "`code` *bold* _em_ ~~no~~", "key: value # no comment", "<script>alert(1)</script>",
