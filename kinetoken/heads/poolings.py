@@ -1,7 +1,7 @@
 """From a grid of codes to one vector a time slice: what is kept of *where* decides what can be read.
 
 A pooling is built from (coordinates (codebook_size, D), grid, Size) and maps codes (B, K, H', W') of any number
-of slices K to features (B, K, F), F = `features`; slice k never depends on later ones. Where `over_time` is set,
+of slices K to features (B, K, F), F = `features`; in eval mode slice k never depends on later ones. With `over_time`
 slice k is of all slices up to k together, so that whoever reads several of them must read the last one only:
 running means differ by what each slice brought, and their order would come back in. A variant is an entry in
 `POOLINGS`.

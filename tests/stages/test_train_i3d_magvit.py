@@ -20,6 +20,7 @@ from kinetoken.i3d_magvit.evaluation import Evaluation
 from kinetoken.i3d_magvit.network import load_i3d_magvit
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.i3d_magvit.past import in_metres, load_trust
+from kinetoken.i3d_magvit.scores import RULES
 from kinetoken.i3d_magvit.training import read
 from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
 from kinetoken.scenes.paths import to_pixels
@@ -32,6 +33,7 @@ from tests.support.numbers import nested
 from tests.support.published_keys import numbers, r3d_18
 from tests.support.same_bytes import assert_same_outputs
 
+FLOORS = {*RULES, "regression", "class_mean", "reading_law"}
 ROOT = Path(__file__).parents[2]
 NUMBERS = ("accuracy", "forecast_mae", "forecast_mae_percent", "forecast_rmse_percent")
 CLASSES = {"linear", "circular", "helical", "parabolic"}
@@ -85,7 +87,7 @@ def test_metrics_hold_the_contract(done: Paths) -> None:
         assert np.mean(list(found["per_class"].values())) == pytest.approx(found["accuracy"], abs=1e-5)
         assert found["accuracy_floor"] == 0.25
     assert metrics["forecast_rmse_percent"] >= metrics["forecast_mae_percent"]
-    assert set(metrics["floors"]) == {"repeat_last", "constant_velocity", "class_mean"}
+    assert set(metrics["floors"]) == FLOORS
     least = min(floor["forecast_mae"] for floor in metrics["floors"].values())
     assert metrics["forecast_mae_floor"] == least
     for name in ("psnr_db", "foreground_psnr_db", "centroid_error_px", "missed_rate"):
@@ -105,8 +107,8 @@ def test_plots_show_every_clip_epoch_and_step(done: Paths) -> None:
     assert curves["epoch"].tolist() == [1, 2] and curves.notna().all().all()
     assert {"class", "class_of_past", "place", "forecast", "tokens", "compression", "val_loss"} <= set(curves)
     steps = pd.read_csv(done.forecast)
-    assert set(steps["forecast"]) == {"i3d_magvit", "repeat_last", "constant_velocity", "class_mean"}
-    assert len(steps) == 4 * 5 * 4 and set(steps["step"]) == {1, 2, 3, 4}
+    assert set(steps["forecast"]) == {"i3d_magvit", *FLOORS}
+    assert len(steps) == (1 + len(FLOORS)) * 5 * 4 and set(steps["step"]) == {1, 2, 3, 4}
     mine = steps[(steps["forecast"] == "i3d_magvit") & (steps["class"] == "all")]
     assert mine["distance_m"].mean() == pytest.approx(metrics_of(done)["forecast_distance_m"], rel=1e-4)
     width, height = Image.open(done.frames).size

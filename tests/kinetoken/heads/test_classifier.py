@@ -122,7 +122,7 @@ def test_a_head_on_means_over_time_cannot_tell_the_order() -> None:
 
 def test_unknown_or_repeated_pooling_is_refused() -> None:
     values = {**dataclasses.asdict(PARAMS), "poolings": ["soft_argmax", "mode"], "augment": []}
-    with pytest.raises(UserError, match="poolings: no 'mode'; known are attention, global_mean, multi_scale, none, "):
+    with pytest.raises(UserError, match="poolings: no 'mode'; known are attention, cell_mean, global_mean, multi_"):
         build(ClassifierParams, values, "train_classifier")
     with pytest.raises(UserError, match="each once"):
         build(ClassifierParams, {**values, "poolings": ["soft_argmax", "soft_argmax"]}, "train_classifier")
