@@ -64,7 +64,8 @@ def test_the_differences_of_two_branches_are_shown(tmp_path: Path) -> None:
     for line in lines:
         done = subprocess.run(["dvc", *shlex.split(line)], cwd=folder, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "accuracy" in done.stdout if line.startswith("metrics") else "index.html" in done.stdout
+        said = "accuracy" if line.startswith("metrics") else '"data"' if "--json" in line else "index.html"
+        assert said in done.stdout, line
 
 
 def test_every_command_of_the_pages_has_an_entry_and_every_entry_a_command() -> None:

@@ -68,8 +68,8 @@ def _laid_out(repository: Path, revisions: Sequence[Revision]) -> Iterator[tuple
             absent = _absent(cache_folder(repository), revisions, recorded, root)
             if absent:
                 raise NotShown(
-                    f"Clips are not shown: DVC's cache lacks {', '.join(absent)}. Where a remote has them, `dvc fetch "
-                    f"--all-commits {VIDEOS} {TOKENIZER} {PREDICTOR}` brings them."
+                    f"Clips are not shown: DVC's cache lacks {', '.join(absent)}. If a remote has them, this brings them: "
+                    f"dvc fetch --all-commits {VIDEOS} {TOKENIZER} {PREDICTOR}"
                 )
             yield root / "0" / VIDEOS, [root / str(side) for side in range(len(revisions))]
         except UserError as error:
@@ -142,7 +142,8 @@ def _card(clips: "Clips", row: int, both: Sequence[Made], background: object) ->
     original = clips.pixels[row]
     sprites: list[Sprite] = [sprite(original, "original")]
     notes = []
-    for name, made in zip("AB", both, strict=True):
+    same = len({made.decoded[row].tobytes() for made in both}) == 1
+    for name, made in [("A and B", both[0])] if same else zip("AB", both, strict=True):
         sprites.append(sprite(made.decoded[row], f"{name}, decoded", lossless=False))
         notes.append(f"{name} {psnr_db(original, made.decoded[row]):.1f} dB")
     for name, made in zip("AB", both, strict=True):

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import WebSocketDisconnect
 from fastapi.testclient import TestClient
-from starlette.testclient import WebSocketDenialResponse
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -198,7 +198,7 @@ def test_so_many_sessions_of_both_kinds_are_open_at_once(made_up: Callable[..., 
     with client.websocket_connect(STREAM) as first:
         first.receive_json()
         name = opened(client)
-        with pytest.raises(WebSocketDenialResponse) as full, client.websocket_connect(STREAM):
+        with pytest.raises(WebSocketDisconnect) as full, client.websocket_connect(STREAM):
             pass
         assert full.value.status_code == 503 and full.value.headers["retry-after"]
         assert "2 sessions are open" in full.value.json()["detail"]
@@ -223,7 +223,7 @@ def test_handshakes_are_refused_as_requests_are(made_up: Callable[..., TestClien
         (open_to_all, "?detector=none", {}, 422, "query detector: "), (open_to_all, "?width=0", {}, 422, "query width"),
         (open_to_all, "?detector=magvit", {}, 503, "persistence/magvit is needed and not loaded"),
     ):
-        with pytest.raises(WebSocketDenialResponse) as refused:
+        with pytest.raises(WebSocketDisconnect) as refused:
             with client.websocket_connect(f"{STREAM}{path}", headers=headers):
                 pass
         assert refused.value.status_code == status and words in refused.value.json()["detail"], refused.value.text
