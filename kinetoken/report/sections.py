@@ -25,7 +25,7 @@ ERROR_AHEAD = "px from the true centre"
 SHARE_OF_EXTENT = "% of the track's extent"
 MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 WIDE_CLASSES = 7  # a matrix of more classes takes the whole width
-LEAST_CELL, NAMES = 26, 390  # px of a column of a wide matrix, and of its names
+LEAST_CELL, NAMES = 26, 355  # px of a column of a wide matrix, and of its names
 PANELS = {"codes": "codes", "codes_pooled": "averaged codes"}
 
 
