@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import axe_playwright_python
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +37,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )
 PATIENCE_SECONDS = 120.0
+AXE = files(axe_playwright_python) / "axe.min.js"
 FAULTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed")
@@ -105,6 +108,16 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def faults_of_access(self, within: str) -> list[str]:
+        """What axe-core finds in the element `within` that keeps people from reading it: serious and critical."""
+        self.evaluate(AXE.read_text(encoding="utf-8") + "; 1")
+        found = self.evaluate(
+            f"axe.run(document.querySelector({within!r}), {{resultTypes: ['violations']}}).then(found => "
+            "found.violations.filter(one => ['serious', 'critical'].includes(one.impact)).flatMap(one => "
+            "one.nodes.map(node => `${one.id}: ${node.html.slice(0, 120)}: ${node.failureSummary}`)))"
+        )
+        return list(found)
 
     def wait_for(self, expression: str, wanted: object) -> None:
         until = time.monotonic() + PATIENCE_SECONDS
@@ -357,3 +370,30 @@ def test_everything_has_a_name_and_dark_and_print_stand(browser: Browser, page: 
     browser.call("Emulation.setEmulatedMedia", media="print", features=[])
     assert browser.evaluate("getComputedStyle(document.querySelector('.top')).display") == "none"
     browser.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_everybody_can_read_it(browser: Browser, page: Path, width: int, scheme: str) -> None:
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    try:
+        browser.open(page, width)
+        dark = browser.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        assert dark == (scheme == "dark")
+        browser.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        browser.evaluate("window.charts.all().then(() => 1)")
+        browser.evaluate("window.player.run(false)")
+        assert browser.faults_of_access("html") == []
+        browser.evaluate("document.querySelector('.gallery button').click()")
+        browser.wait_for("document.getElementById('clip').open", True)
+        assert browser.faults_of_access("#clip") == []
+    finally:
+        browser.call("Emulation.setEmulatedMedia", features=[])
+
+
+def test_what_nobody_can_read_is_found(browser: Browser, page: Path) -> None:
+    faint = page.with_name("faint.html")
+    added = '<p style="color:#ccc;background:#ddd">faint</p><img src="data:,">'
+    faint.write_text(page.read_text().replace("</main>", f"{added}</main>"))
+    browser.open(faint)
+    assert {fault.partition(":")[0] for fault in browser.faults_of_access("main")} == {"color-contrast", "image-alt"}

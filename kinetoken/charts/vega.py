@@ -158,7 +158,7 @@ def matrix_spec(
     import altair as alt
 
     leads = any(row.get("tracks") for row in rows)
-    axis: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelLimit": 340, "maxExtent": 400}
+    axis: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelLimit": 400, "maxExtent": 440}
     # JSON's texts are those of Vega's expressions
     above: dict[str, Any] = {"labelAngle": -90}
     if numbered:

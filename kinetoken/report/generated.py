@@ -17,12 +17,12 @@ from kinetoken.scenes.clips import ClipStore, Pixels
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracking import track_ball
 
-REAL = 2  # real clips in a card
+REAL = 4  # real clips in a card at most, as many as generated ones by default: a row of each
 ANY = "any class"  # asked of a prior that does not heed the class
 ABOUT = (
     "Real clips of the class, decoded from their codes, come first. Below each clip is the misfit of the law of that "
     "class: it is fitted to the ball tracked in the clip, and divided by the limit within which {share:.0f} % of "
-    "{count} real test clips of the class lie. Up to 1× the clip obeys the law as well as real ones do."
+    "{count} real test clips of the class lie. A clip is lawful up to 1×: it obeys the law as well as real ones do."
 )
 
 
@@ -98,4 +98,4 @@ def verdict(ratio: float | None) -> str:
         return ""
     if ratio != ratio:
         return ": no ball in some frames"
-    return f": {ratio:.1f}×, {'obeys' if ratio <= 1 else 'breaks'} the law"
+    return f": {'lawful' if ratio <= 1 else 'not lawful'}, {ratio:.2f}×"

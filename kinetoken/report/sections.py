@@ -25,7 +25,7 @@ ERROR_AHEAD = "px from the true centre"
 SHARE_OF_EXTENT = "% of the track's extent"
 MOST_CURVES = 3  # figures a stage: the loss and its first validation numbers
 WIDE_CLASSES = 7  # a matrix of more classes takes the whole width
-LEAST_CELL, NAMES = 26, 330  # px of a column of a wide matrix, and of its names
+LEAST_CELL, NAMES = 26, 355  # px of a column of a wide matrix, and of its names
 PANELS = {"codes": "codes", "codes_pooled": "averaged codes"}
 
 
@@ -124,7 +124,7 @@ def _table(found: Confusion, clips: str, tracks: Mapping[tuple[str, str], Sequen
                  for predicted, count in zip(found.classes, counts, strict=True)]
         rows.append(Markup("<tr><th scope=\"row\">{}</th>{}</tr>").format(actual, Markup("").join(cells)))
     return Markup(
-        "<details class=\"plainly\"><summary>As a table</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+        "<details class=\"plainly\"><summary>As a table</summary><div class=\"scroll\" tabindex=\"0\" role=\"group\" "
         "aria-label=\"Counts\"><table class=\"plain\"><thead><tr><td>actual ↓ predicted →</td>{}</tr></thead>"
         "<tbody>{}</tbody></table></div></details>"
     ).format(head, Markup("").join(rows))
