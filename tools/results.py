@@ -28,9 +28,10 @@ MADE_ELSEWHERE = "studies/patients/metrics.json"
 MOST_IMPORTANT = (
     "train_tokenizer.centroid_error_px",
     "train_classifier.accuracy",
-    "train_classifier.pooling.spatial_mean.accuracy",
+    "train_classifier.pooling.cell_mean.accuracy",
     "train_predictor.transformer.centroid_error_px",
     "train_generator.masked.class_match",
+    "train_generator.masked.lawful",
     "describe_motion.equation_correct",
 )
 BEYOND = (  # measured, on test clips, on clips outside of the training ranges
@@ -210,7 +211,7 @@ def _prediction_by_class(source: Source) -> str:
             ("transformer", "centroid_error_px_floor")))]
         for name in sorted(classes)
     ]
-    return markdown(["class", "LSTM", "transformer", "best of four extrapolations for that class"], rows)
+    return markdown(["class", "LSTM", "transformer", "best baseline for that class"], rows)
 
 
 def _beyond_training(source: Source) -> str:

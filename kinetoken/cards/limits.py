@@ -78,7 +78,7 @@ def of_tokenizer(subject: Subject) -> list[str]:
         )
     if subject.clips is not None and subject.clips.origin in ("laws", "tracks"):
         found.append("The shadow on the floor becomes a faint smear, because the loss treats it as background.")
-    name = "train_classifier.pooling.spatial_mean.accuracy"
+    name = "train_classifier.pooling.cell_mean.accuracy"
     if subject.has(name, "train_classifier.accuracy"):
         found.append(
             "The motion is in the positions of the codes. A classifier on codes that are averaged over space is right "

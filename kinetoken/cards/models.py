@@ -98,7 +98,7 @@ classifier = kinetoken.load_classifier("models/classifier")
          ("codebook", "codebook: entries, coordinates"), ("network.channels", "channels"), ("network.blocks", "blocks"),
          ("network.maps", "attention maps"), ("network.width", "hidden width")),
         (CardRow("train_classifier.accuracy", "accuracy"), CardRow("train_classifier.ece", "ece"),
-         CardRow("train_classifier.pooling.spatial_mean.accuracy")),
+         CardRow("train_classifier.pooling.cell_mean.accuracy")),
         (CLASSIFICATION, "Class of motion from codes"), ("discrete-codes", CLASSIFICATION), limits.of_classifier,
         by_class="", on_codes=True,
     ),

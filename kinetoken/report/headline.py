@@ -310,17 +310,19 @@ def _poolings(results: Results) -> dict[str, float]:
 
 
 def averages(results: Results) -> str:
-    """Why two readers of averaged codes differ, where both were measured."""
-    probe = results.number("diagnose_codes", "probe.codes_pooled")
-    trained = _poolings(results).get("spatial_mean")
-    if probe is None or trained is None:
+    """Why readers of averaged codes differ, where they were measured."""
+    probe, trained = results.number("diagnose_codes", "probe.codes_pooled"), _poolings(results)
+    raw, learned = trained.get("spatial_mean"), trained.get("cell_mean")
+    if probe is None or raw is None:
         return ""
+    also = "" if learned is None else (
+        f" One that learns what to average, and standardises the averages, reaches {shown(learned, 'share')}."
+    )
     return (
-        f"Two readers see only codes averaged over space. The doctor's best probe reaches {shown(probe, 'share')}; "
-        "it stands in the picture above. A classifier trained with spatial mean pooling, as the first team's was, "
-        "reaches "
-        f"{shown(trained, 'share')}. A low number of one reader does not prove that nothing is there, so the higher "
-        "number says what the average still holds."
+        f"Several readers see only codes averaged over space. The doctor's best probe reaches {shown(probe, 'share')}; "
+        "it stands in the picture above. A classifier of averages of the codes' raw coordinates, as the first team's "
+        f"was, reaches {shown(raw, 'share')}.{also} A low number of one reader does not prove that nothing is there, so "
+        "the highest number says what an average can still hold."
     )
 
 
