@@ -43,9 +43,6 @@ def test_a_command_of_the_pages_runs(line: str, tmp_path: Path, monkeypatch: pyt
     words = shlex.split(line)
     np.save("codes.npy", codes(words))
     np.savez("codes.npz", codes=codes(words))
-    labels = ("left", "right")
-    Path("labels.csv").write_text("label\n" + "".join(f"{labels[row % 2]}\n" for row in range(60)))
-    np.save("videos.npy", np.random.default_rng(1).integers(0, 255, (60, 8, 16, 16, 3), np.uint8))
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, found.stderr or found.exception
     assert found.stdout

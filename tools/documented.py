@@ -38,6 +38,7 @@ SHELL = "it belongs to git or to the shell"
 PROOFS = (
     # the library's command
     Proof("kinetoken * --help", (PAGES,)),
+    Proof("kinetoken diagnose * --labels *", (DIAGNOSE,), "its probes train for a minute; the test shortens it"),
     Proof("kinetoken diagnose codes.np[yz]*", (PAGES,)),
     Proof("kinetoken diagnose*", (DIAGNOSE,)),
     Proof("kinetoken examine*", (EXAMINE,)),

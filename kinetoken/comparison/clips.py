@@ -68,8 +68,8 @@ def _laid_out(repository: Path, revisions: Sequence[Revision]) -> Iterator[tuple
             absent = _absent(cache_folder(repository), revisions, recorded, root)
             if absent:
                 raise NotShown(
-                    f"Clips are not shown: DVC's cache lacks {', '.join(absent)}. If a remote has them, this brings them: "
-                    f"dvc fetch --all-commits {VIDEOS} {TOKENIZER} {PREDICTOR}"
+                    f"Clips are not shown: DVC's cache lacks {', '.join(absent)}. If a remote has them, this brings "
+                    f"them: dvc fetch --all-commits {VIDEOS} {TOKENIZER} {PREDICTOR}"
                 )
             yield root / "0" / VIDEOS, [root / str(side) for side in range(len(revisions))]
         except UserError as error:
@@ -111,9 +111,21 @@ def _cards(videos: Path, folders: Sequence[Path], per_class: int) -> list[Card]:
     if not classes:
         raise NotShown(f"Clips are not shown: {VIDEOS} has no test clips.")
     shown = first_clips(store, max(min(per_class, MOST // classes), 1))
-    both = [_made(folder, shown) for folder in folders]
+    both = [_made_by(name, folder, shown) for name, folder in zip("AB", folders, strict=True)]
     background = background_of(store, shown)
     return [_card(shown, row, both, background) for row in range(min(len(shown), MOST))]
+
+
+def _made_by(name: str, folder: Path, clips: "Clips") -> Made:
+    try:
+        return _made(folder, clips)
+    except UserError:
+        raise
+    except Exception as error:  # models of another version may fail in any way; the comparison goes on
+        raise NotShown(
+            f"Clips are not shown: the installed version of Kinetoken cannot run the models of {name} "
+            f"({type(error).__name__})."
+        ) from error
 
 
 def _made(folder: Path, clips: "Clips") -> Made:
