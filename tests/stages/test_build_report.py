@@ -194,7 +194,7 @@ def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Pa
 def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     classes = 4
     page = page.replace('<span class="screen"', "")  # of galleries
-    # 4 a reconstruction, 4 a prediction; of two priors 2 samples beside 4 real clips for each class; 2 of the third prior
+    # 4 a reconstruction, 4 a prediction; of two priors 2 samples beside 4 real clips a class; 2 samples of the third
     assert page.count('class="screen"') == 4 * classes + 2 * 4 * classes + 2 * (2 + 4) * classes + 2
     assert page.count(": not lawful, ") + page.count(": lawful, ") + page.count("no ball in some") >= 2 * 6 * classes
     assert page.count('data-future="12"') == 2 * classes  # of first clips and of the worst
