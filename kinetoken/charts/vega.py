@@ -7,6 +7,7 @@ it comes into view, and its own legend shows and hides lines. Rows with `track` 
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +30,7 @@ DRAW = "[pointerdown[!event.shiftKey], window:pointerup] > window:pointermove!"
 WHEEL = "wheel![event.ctrlKey]"
 MOST_WRITTEN = 20  # classes of a matrix whose cells show their number
 STRONG = 0.55  # from this share on, a cell's number is written in the colour of the page
+LINE_ENDS = re.compile(r"\u2028|\u2029|\\u2028|\\u2029")
 CELL = 30  # px of a matrix's row
 
 
@@ -326,7 +328,16 @@ def _finished(chart: Any, height: int) -> Spec:  # noqa: ANN401 - Altair's chart
     spec["params"] = [{"name": "hidden", "value": []}, *spec.get("params", [])]
     spec.pop("$schema", None)  # an address; the page's script knows what it draws
     spec.pop("config", None)  # Altair's own look; the page's is CONFIG
-    return spec
+    return dict(_in_one_line(spec))
+
+
+def _in_one_line(node: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same without Unicode's two line ends, raw or as escapes: no expression of Vega may hold them."""
+    if isinstance(node, dict):
+        return {_in_one_line(key): _in_one_line(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_in_one_line(value) for value in node]
+    return LINE_ENDS.sub(" ", node) if isinstance(node, str) else node
 
 
 CONFIG: Spec = {

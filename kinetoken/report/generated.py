@@ -68,7 +68,7 @@ def generation_cards(
     """prior → requested class → (N, T, H, W, 3): a card for each, real clips of the class (class → clips) first."""
     return [
         Card(label, prior.replace("_", " "), [
-            *_sprites(real.get(label, np.empty(0))[:REAL], "real", limits.get(label)),
+            *_sprites(real.get(label, pixels[:0])[:REAL], "real", limits.get(label)),
             *_sprites(pixels, "generated", limits.get(label)),
         ])
         for prior, by_class in made.items() for label, pixels in by_class.items()

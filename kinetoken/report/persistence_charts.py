@@ -102,7 +102,7 @@ def attention(results: Results) -> dict[str, Figure]:
     table = _of_extractors(results, "attention.csv", ("kind", "attention"))
     if table is None:
         return {}
-    figures = {}
+    figures: dict[str, Figure] = {}
     step = svg.nice_ticks(0.0, float(table["attention"].max()), BINS)[1]
     edges = step * np.arange(int(table["attention"].max() / step) + 2)
     for name in _in_order(table):

@@ -241,7 +241,7 @@ def embeddings(results: Results) -> tuple[list[Figure], list[str], list[int]]:
     if table is None or table.empty:
         return [], [], []
     classes = sorted(set(table["class"].astype(str)))
-    figures = []
+    figures: list[Figure] = []
     for (features, method), panel in table.groupby(["features", "method"], sort=False):
         title = f"{PANELS.get(str(features), str(features))}, {method}"
         spec = vega.point_spec(points(panel), classes)
@@ -291,7 +291,8 @@ def usage(results: Results) -> list[Figure]:
     table = results.table("diagnose_codes/usage_by_position.csv", ("slice", "row", "column", "perplexity"))
     if table is None or table.empty:
         return []
-    peak, figures = float(table["perplexity"].max()) or 1.0, []
+    figures: list[Figure] = []
+    peak = float(table["perplexity"].max()) or 1.0
     for name, rows in table.groupby("slice", sort=True):
         cells = [
             {"x": str(row["column"]), "y": str(row["row"]), "shade": float(row["perplexity"]) / peak, "good": True,

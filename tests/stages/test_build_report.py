@@ -194,8 +194,9 @@ def test_a_damaged_verdict_is_named(paths_to: Callable[..., Paths], tmp_path: Pa
 def test_every_kind_of_clip_is_there_and_complete(page: str) -> None:
     classes = 4
     page = page.replace('<span class="screen"', "")  # of galleries
-    # 4 a reconstruction, 4 a prediction, 2 samples for each class of two priors and 2 of the one that heeds none
-    assert page.count('class="screen"') == 4 * classes + 2 * 4 * classes + 2 * 2 * classes + 2
+    # 4 a reconstruction, 4 a prediction; of two priors 2 samples beside 4 real clips a class; 2 samples of the third
+    assert page.count('class="screen"') == 4 * classes + 2 * 4 * classes + 2 * (2 + 4) * classes + 2
+    assert page.count(": not lawful, ") + page.count(": lawful, ") + page.count("no ball in some") >= 2 * 6 * classes
     assert page.count('data-future="12"') == 2 * classes  # of first clips and of the worst
     assert page.count('class="law good"') == 1 and page.count('class="law bad"') == 3  # two of them early decisions
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from kinetoken.charts import stills, vega
-from kinetoken.charts.parts import Link
+from kinetoken.charts.parts import Confusion, Link
 from kinetoken.charts.svg import Series
 
 LINES = [Series("one", [1, 2, 3], [1.0, 2.0, 1.5]), Series("two", [1, 2, 3], [2.0, 1.0, 0.5], colour=1, dashed=True)]
@@ -35,6 +35,12 @@ def test_the_chart_itself_is_left_as_it_is() -> None:
     before = json.dumps(chart.spec)
     stills.png(chart)
     assert json.dumps(chart.spec) == before and "var(--c0)" in before
+
+
+def test_class_names_may_hold_any_letter() -> None:
+    names = [f"a {place} <b>\u2028 \u2029 & \"its\" name\\" for place in range(9)]
+    table = Confusion(names, [[place] * 9 for place in range(9)], [[0.1] * 9] * 9)
+    assert stills.png(vega.chart("Names", vega.confusion_spec(table), "a matrix"))
 
 
 def test_pictures_are_small_and_the_same_for_the_same_numbers() -> None:
