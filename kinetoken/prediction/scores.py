@@ -42,8 +42,10 @@ class Scores:
     """Forecasts of one split by every model, floor, the oracle, and the tokenizer with the true codes."""
 
     def __init__(
-        self, forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, split: str, context: Context
+        self, forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, split: str, context: Context,
+        chosen_law: bool = True,
     ) -> None:
+        """Without `chosen_law` the slowest floor, the law that fits the past best, is left out."""
         self.progress, self.tokenizer, self.here = context.progress, dataset.tokenizer, dataset.split(split)
         here, first, last = self.here, window.past_frames, window.past_frames + window.future_frames
         self.truth = Truth.of(here, first, last)
@@ -67,7 +69,8 @@ class Scores:
         self.oracle: Forecast | None = None
         if dataset.tracked:
             fitter, times = self._fitter(dataset, window), dataset.scene.world.times[:last]
-            rules["chosen_law"] = judging.law_forecast(fitter, tracked, self.truth, times, None)
+            if chosen_law:
+                rules["chosen_law"] = judging.law_forecast(fitter, tracked, self.truth, times, None)
             if dataset.lawful:
                 self.oracle = judging.law_forecast(fitter, tracked, self.truth, times, self.truth.label)
         self.floors = judging.Floors(rules, copied)
@@ -138,11 +141,11 @@ class Scores:
 
 
 def score_splits(
-    forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, context: Context
+    forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, context: Context, chosen_law: bool = True
 ) -> dict[str, Scores]:
     """The scores on `test`, and on `ood` where there are such clips."""
     return {
-        split: Scores(forecasters, window, dataset, split, context)
+        split: Scores(forecasters, window, dataset, split, context, chosen_law)
         for split in ("test", "ood") if split in dataset.splits
     }
 

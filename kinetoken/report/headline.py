@@ -321,8 +321,8 @@ def averages(results: Results) -> str:
     return (
         f"Several readers see only codes averaged over space. The doctor's best probe reaches {shown(probe, 'share')}; "
         "it stands in the picture above. A classifier of averages of the codes' raw coordinates, as the first team's "
-        f"was, reaches {shown(raw, 'share')}.{also} A low number of one reader does not prove that nothing is there, so "
-        "the highest number says what an average can still hold."
+        f"was, reaches {shown(raw, 'share')}.{also} A low number of one reader does not prove that nothing is there, "
+        "so the highest number says what an average can still hold."
     )
 
 

@@ -112,11 +112,11 @@ WORDS = {
     ),
     "train_generator.masked.lawful": Meaning(
         "Share of generated clips whose ball fits the requested law as well as 95 % of real clips do.",
-        "paths drawn from a Gaussian of each class, or the mean path", "one half of the real clips against the other",
+        "paths drawn from a Gaussian of each class", "one half of the real clips against the other",
     ),
     "train_generator.masked.coverage": Meaning(
         "Share of real motions that have a generated motion among their nearest neighbours.",
-        "paths drawn from a Gaussian of each class, or the mean path", "one half of the real clips against the other",
+        "paths drawn from a Gaussian of each class", "one half of the real clips against the other",
     ),
     "train_generator.masked.memorised": Meaning(
         "Share of generated motions that are closer to a training clip than 99 % of real test clips are. Motions that "
