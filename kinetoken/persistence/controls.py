@@ -13,6 +13,7 @@ from torch import Tensor
 from kinetoken.core.stage import Context
 from kinetoken.persistence.evaluation import predict_clips
 from kinetoken.persistence.experiment import Material, try_extractor
+from kinetoken.persistence.extractors import Extractor
 from kinetoken.persistence.network import build_network
 from kinetoken.persistence.params import PersistenceParams
 from kinetoken.persistence.training import Targets, train_network
@@ -39,8 +40,7 @@ def controls(
         context.progress.phase(f"control: {name}")
         right = _told(features[train], persistent[train], features[test]) == persistent[test]
         found[name] = with_interval("accuracy", right.astype(np.float64))
-    right = _dealt_out(material, params, shuffled, context)
-    found["shuffled_labels"] = with_interval("accuracy", right.astype(np.float64))
+    found["shuffled_labels"] = with_interval("accuracy", _dealt_out(material, params, shuffled, context))
     found["unsupervised_attention"] = _unsupervised_attention(material, params, shuffled, context)
     return found
 
@@ -101,29 +101,39 @@ def _told(train: Array, persistent: np.ndarray, test: Array) -> np.ndarray:
 
 
 def _dealt_out(material: Material, params: PersistenceParams, name: str, context: Context) -> np.ndarray:
-    """(N,) is the extractor's network right about the true labels at the end of whole clips, trained on dealt ones?
+    """(N,) how often the extractor's networks, trained on dealt labels, are right about the true ones after whole clips.
 
     In training and validation half of the tracks of each kind and lifetime are labelled as the one kind and half as the
-    other, drawn at random. If all were shuffled together, the clearest difference between tracks (a candidate that is
-    gone) would by chance go with one of the dealt labels, and rule. What exceeds one half by more than a training does
-    by chance must have come from the truth by another way.
+    other, drawn at random. What a network makes of that goes by chance with the truth or against it. So a second network
+    is trained with every dealt label turned round, and the mean of the two counts: what exceeds one half must have come
+    from the truth by another way.
     """
     device = fabric_device(context.hardware)
-    dataset = material.dataset
-    network = build_network(name, params, dataset.clips.shape[1], dataset.tokenizer)
-    rng = np.random.default_rng(params.seed)
-
-    def dealt(split: str) -> tuple[Tensor, Targets]:
-        kept, known = material.clips(network.extractor, split, device)
-        truth = material.truth.take(material.rows(split))
-        labels = dealt_labels(np.stack([truth.persistent, truth.lifetime], -1), rng)
-        return kept, dataclasses.replace(known, persistent=torch.from_numpy(labels).to(known.persistent))
-
-    train, val, test = dealt("train"), dealt("val"), material.clips(network.extractor, "test", device)
     short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
-    train_network(network, train, val, short, params.head, context, "control: shuffled labels")
-    told = predict_clips(network.to(device), test[0], device).logits[:, -1] > 0
-    return np.asarray(told == (test[1].persistent.numpy() > 0))
+    dataset, right = material.dataset, []
+    for turned_round in (False, True):
+        network = build_network(name, params, dataset.clips.shape[1], dataset.tokenizer)
+        train, val = (
+            _dealt(material, network.extractor, split, params.seed, turned_round, device) for split in ("train", "val")
+        )
+        test = material.clips(network.extractor, "test", device)
+        title = f"control: shuffled labels{', turned round' if turned_round else ''}"
+        train_network(network, train, val, short, params.head, context, title)
+        told = predict_clips(network.to(device), test[0], device).logits[:, -1] > 0
+        right.append(told == (test[1].persistent.numpy() > 0))
+    return np.asarray(np.mean(right, 0))
+
+
+def _dealt(
+    material: Material, extractor: Extractor, split: str, seed: int, turned_round: bool, device: torch.device
+) -> tuple[Tensor, Targets]:
+    """The clips of a split with dealt labels, the same for the same seed, or with their opposites."""
+    kept, known = material.clips(extractor, split, device)
+    truth = material.truth.take(material.rows(split))
+    rng = np.random.default_rng([seed, len(truth.persistent)])
+    labels = dealt_labels(np.stack([truth.persistent, truth.lifetime], -1), rng)
+    dealt = torch.from_numpy(1 - labels if turned_round else labels).to(known.persistent)
+    return kept, dataclasses.replace(known, persistent=dealt)
 
 
 def dealt_labels(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -184,8 +184,8 @@ WORDS = {
         "the like). It should stay at chance, 50 %."
     ),
     "detect_persistence.control.shuffled_labels.accuracy": Meaning(
-        "Accuracy on the true labels of a network that was trained on random ones, half of each kind wrong. It should "
-        "stay at chance, 50 %."
+        "Accuracy on the true labels of networks that were trained on random ones, the second on the opposite of the "
+        "first's. It should stay at chance, 50 %."
     ),
     "describe_motion.equation_correct_true_points": Meaning(
         "Equations of motion are fitted to the first three quarters of the true path. Share of clips whose equations "
