@@ -101,12 +101,12 @@ def _told(train: Array, persistent: np.ndarray, test: Array) -> np.ndarray:
 
 
 def _dealt_out(material: Material, params: PersistenceParams, name: str, context: Context) -> np.ndarray:
-    """(N,) how often the extractor's networks, trained on dealt labels, are right about the true ones after whole clips.
+    """(N,) how often the extractor's networks, trained on dealt labels, are right about the true ones of whole clips.
 
-    In training and validation half of the tracks of each kind and lifetime are labelled as the one kind and half as the
-    other, drawn at random. What a network makes of that goes by chance with the truth or against it. So a second network
-    is trained with every dealt label turned round, and the mean of the two counts: what exceeds one half must have come
-    from the truth by another way.
+    In training and validation half of the tracks of each kind and lifetime are labelled as the one kind and half as
+    the other, drawn at random. What a network makes of that goes by chance with the truth or against it. So a second
+    network is trained with every dealt label turned round, and the mean of the two counts: what exceeds one half must
+    have come from the truth by another way.
     """
     device = fabric_device(context.hardware)
     short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
