@@ -10,6 +10,7 @@ from kinetoken.charts import svg, vega
 from kinetoken.charts.parts import Confusion, Figure, Vital
 from kinetoken.charts.pictures import Picture, picture
 from kinetoken.charts.svg import Series
+from kinetoken.charts.vega import COLOURS
 from kinetoken.report.exhibits import ACTIONS, MOTION
 from kinetoken.report.results import Results
 
@@ -167,13 +168,16 @@ def horizons(results: Results) -> list[Figure]:
     overall, by_class = table[table["class"] == EVERY_CLASS], table[table["class"] != EVERY_CLASS]
     learned = set(overall["model"][overall["kind"] == "model"].astype(str))
     rows_of = {str(name): rows for name, rows in overall.groupby("model")}
+    shown = _most_telling(overall)
     lines = [
         Series(name.replace("_", " "), rows_of[name]["step"].tolist(), rows_of[name]["centroid_error_px"].tolist(),
                colour=place, dashed=name not in learned)
-        for place, name in enumerate(sorted(rows_of, key=lambda name: (name not in learned, name)))
+        for place, name in enumerate(shown)
     ]
     ticks = sorted(set(table["step"]))
-    about = "Dashed: baselines and upper bounds. " + ("Logarithmic scale." if spans_decades(lines) else "")
+    about = "Dashed: baselines and upper bounds. " + ("Logarithmic scale. " if spans_decades(lines) else "") + (
+        "Baselines that are worse than those shown are left out." if len(shown) < len(rows_of) else ""
+    )
     figures = [chart("Error by frames ahead", lines, "frames ahead", ERROR_AHEAD, about.strip(), ticks=ticks,
                      log=spans_decades(lines))]
     if learned:
@@ -183,21 +187,30 @@ def horizons(results: Results) -> list[Figure]:
     return figures
 
 
+def _most_telling(overall: "pd.DataFrame") -> list[str]:
+    """Names of forecasters, as many as there are colours: models by name, then bounds, then baselines from the best."""
+    order = {"model": 0, "floor": 2}
+    of_each = overall.groupby("model").agg(kind=("kind", "first"), error=("centroid_error_px", "mean")).reset_index()
+    of_each["rank"] = of_each["kind"].map(lambda kind: order.get(str(kind), 1))
+    of_each.loc[of_each["rank"] < 2, "error"] = 0.0
+    return [str(name) for name in of_each.sort_values(["rank", "error", "model"])["model"]][:COLOURS]
+
+
 def _errors_ahead(results: Results) -> "pd.DataFrame | None":
     """The predictor's table with its floors and oracle, and of the generator's what was predicted from the same past.
 
-    From another past the same clips, in the same step, have another floor.
+    Another past ends with another frame, and that frame, repeated, is the baseline of squared errors.
     """
     import pandas as pd
 
-    floor = "centroid_error_px_floor"
-    columns = ("model", "kind", "step", "class", "centroid_error_px", floor)
+    floor = "mse_floor"
+    columns = ("model", "kind", "step", "class", "centroid_error_px")
     table = results.table("train_predictor/horizon.csv", columns)
     further = results.table("train_generator/horizon.csv", columns)
-    if table is None or further is None or further.empty:
+    if table is None or further is None or further.empty or floor not in table or floor not in further:
         return table
     clips = ["step", "class", floor]
-    return pd.concat([table, further.merge(table[clips].drop_duplicates())])
+    return pd.concat([table, further.merge(table[clips].dropna().drop_duplicates())])
 
 
 def forecasts(results: Results) -> list[Figure]:
