@@ -105,14 +105,19 @@ def _dealt_out(material: Material, params: PersistenceParams, name: str, context
 
     In training and validation half of the tracks of each kind and lifetime are labelled as the one kind and half as
     the other, drawn at random. What a network makes of that goes by chance with the truth or against it. So a second
-    network is trained with every dealt label turned round, and the mean of the two counts: what exceeds one half must
-    have come from the truth by another way.
+    network is trained with every dealt label turned round, both from logits of zero, and the mean of the two counts.
+    As long as nothing but the dealt labels tells the two kinds apart, one network is the other with its sign changed,
+    and the mean is one half but for rounding; what exceeds it has come from the truth by another way.
     """
     device = fabric_device(context.hardware)
     short = dataclasses.replace(params.of(name), epochs=params.control_epochs)
     dataset, right = material.dataset, []
     for turned_round in (False, True):
         network = build_network(name, params, dataset.clips.shape[1], dataset.tokenizer)
+        last = network.head.leave[-1]
+        assert isinstance(last, torch.nn.Linear)
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
         train, val = (
             _dealt(material, network.extractor, split, params.seed, turned_round, device) for split in ("train", "val")
         )
