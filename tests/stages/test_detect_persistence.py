@@ -16,10 +16,15 @@ from kinetoken.core.artifacts import read_table, write_table
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import CPU, Context
+from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.persistence import controls
+from kinetoken.persistence.experiment import Material
+from kinetoken.persistence.extractors import Extractor
 from kinetoken.persistence.network import load_detector
 from kinetoken.persistence.online import OnlineDetector
 from kinetoken.persistence.params import ExtractorName, PersistenceParams
 from kinetoken.persistence.reasons import Reason, sentence
+from kinetoken.persistence.training import Targets
 from kinetoken.scenes.candidates import CandidateCounts, CandidateTracks
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.clutter import ClutteredRendering
@@ -117,6 +122,27 @@ def test_every_headline_has_its_floor_and_agrees_with_the_decisions(done: Paths)
         assert sum(each["tracks"] for each in found["by_lifetime"].values()) == 24
     assert metrics["reference"]["accuracy_frame_1"] == 0.5
     assert metrics["reference"]["accuracy"] >= 0.9
+
+
+def test_random_labels_say_nothing_unless_the_truth_comes_in_by_another_way(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two networks with opposite labels one is right where the other is wrong; with a leak both are right together.
+    """
+    paths = stage_paths(data, tmp_path)
+    material = Material.of(Dataset.open(DatasetPaths(
+        videos=paths.videos, codes=paths.codes, tokenizer=paths.tokenizer, trajectories=paths.trajectories,
+        track_params=paths.track_params,
+    )))
+    honest = controls._dealt_out(material, tiny(), "magvit", SILENT)
+    assert (honest == 0.5).mean() > 0.9 and abs(honest.mean() - 0.5) < 0.05
+
+    def leaking(of: Material, extractor: Extractor, split: str, *rest: Any) -> tuple[torch.Tensor, Targets]:
+        return of.clips(extractor, split, torch.device("cpu"))
+
+    monkeypatch.setattr(controls, "_dealt", leaking)
+    found = controls._dealt_out(material, tiny(), "magvit", SILENT)
+    assert set(found) <= {0.0, 1.0}, "both networks learn the same"
 
 
 def test_controls_and_pictures_are_there(done: Paths) -> None:
