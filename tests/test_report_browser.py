@@ -375,7 +375,9 @@ def test_everything_has_a_name_and_dark_and_print_stand(browser: Browser, page: 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_everybody_can_read_it(browser: Browser, page: Path, width: int, scheme: str) -> None:
-    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    still = {"name": "prefers-reduced-motion", "value": "reduce"}  # or colours are read while they fade
+    scheme_asked = {"name": "prefers-color-scheme", "value": scheme}
+    browser.call("Emulation.setEmulatedMedia", features=[scheme_asked, still])
     try:
         browser.open(page, width)
         dark = browser.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")

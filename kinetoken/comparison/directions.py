@@ -14,6 +14,7 @@ NO_RESULT = (
 HIGHER = (
     "accuracy*", "*psnr_db", "class_match", "coverage", "valid", "lawful", "precision", "recall", "top1", "top5",
     "pair_top1", "within_pairs", "*_saved", "early_stop_rate", "earliness", "harmonic_mean", "attention_ratio",
+    "gain_over_fixed",
     "*_correct", "equation_correct_true_points", "form_match", "symbolic_match", "parsed", "healthy",
     "label_information_bits*", "per_class.*", "probe.*", "probes.*", "*_r2.*", "*_r2_per_kilobit",
     "description.*", "on_ball.attributed", "on_ball.difference",

@@ -66,7 +66,7 @@ def headlines(extractors: Sequence[str]) -> Headlines:
     first, more = extractors[:2], extractors[2:]
     keys = (
         "accuracy", "early_stop_rate", "mean_decision_frame", "compute_saved", "harmonic_mean", "ece",
-        "attention_ratio", "gain_over_fixed",
+        "attention_ratio",
     )
     return Headlines(
         required=tuple(f"{name}.{key}" for name in first for key in keys),
@@ -74,8 +74,7 @@ def headlines(extractors: Sequence[str]) -> Headlines:
             *(f"{name}.regret" for name in first),  # where the optimum is known
             *(f"{name}.{key}" for name in more for key in ("accuracy", "harmonic_mean")),
             *(f"control.{name}.accuracy" for name in ("first_frame", "metadata", "shuffled_labels")),
-            "control.unsupervised_attention.attention_ratio",
-            "reference.accuracy", "reference.mean_decision_frame",
+            *(f"{name}.gain_over_fixed" for name in first[-1:]), "reference.accuracy",
         ),
         bounded=tuple(f"{name}.accuracy" for name in reversed(first)),
     )

@@ -69,7 +69,7 @@ def _shorten(folder: Path) -> None:
     _set_number(folder / "plots/train_tokenizer/numbers.csv", "parameters", value=2000, ci95_low=1999, ci95_high=2001)
     (folder / CURVES).write_text("model,epoch,step,loss,val_loss\nm,1,9,1.0,1.1\nm,2,18,.7,.8\n")
     with (folder / CONFUSION).open("a", encoding="utf-8") as sink:
-        sink.write(f'"{HOSTILE}",linear\n')
+        sink.write(f'"{HOSTILE}",linear,9999\n')
     Image.new("RGB", (64, 32), "blue").save(folder / PICTURE)
     (folder / "kinetoken" / "a.py").write_text("x = 1\ny = 2\n")
     (folder / "code" / "train_classifier.txt").write_text("0" * 64 + "\n")
