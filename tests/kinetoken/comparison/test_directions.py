@@ -33,7 +33,7 @@ def test_every_headline_file_of_a_result_has_a_direction() -> None:
         "deletion.none", "deletion.random", "on_ball.random_weights", "rank_correlation.difference",
         "effective_rank_codes", "effective_rank_latents", "equation_correct_oracle_form", "gaussian.density", "is_llm",
         "majority.accuracy", "masked.density", "oracle.centroid_error_px", "parameters", "perplexity",
-        "perplexity_foreground", "probe.pixels", "reference.accuracy", "reference.mean_decision_frame",
+        "perplexity_foreground", "probe.pixels", "reference.accuracy",
         "scored_on_test", "tokens_per_clip", "trainable_parameters_full", "usage",
     }
 
