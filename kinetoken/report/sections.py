@@ -228,7 +228,10 @@ def forecasts(results: Results) -> list[Figure]:
         for place, (name, rows) in enumerate(overall.groupby("forecast", sort=False))
     ]
     classes = _lines(by_class[by_class["forecast"] == own], "class", "step", measure)
-    about = "Baselines extrapolate the true past. The network predicts from frames and codes."
+    about = (
+        "The network predicts from frames and codes. Baselines carry on the true past; reading law carries on what the "
+        "network reads of the past."
+    )
     return [
         chart("Error by frames ahead", lines, "frames ahead", SHARE_OF_EXTENT, about, ticks=ticks),
         chart("The same by class", classes, "frames ahead", SHARE_OF_EXTENT, ticks=ticks),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ def test_the_extra_is_named_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_request_under_way_is_answered_before_the_end(applied: Path, pixels: Pixels) -> None:
     """SIGTERM comes while a body is half sent: the rest is read, the answer is right, the exit code is 0."""
+    whole = request(form(npy_of(pixels[0])))
+    with own_process(applied) as (process, port):
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            connection.sendall(whole[: len(whole) // 2])
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert process.poll() is None
+            connection.sendall(whole[len(whole) // 2 :])
+            answer = received(connection)
+        assert answer.startswith(b"HTTP/1.1 200") and b'"predicted"' in answer
+        require_silent_end(process)
+
+
+@contextmanager
+def own_process(applied: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """`kinetoken serve` on these models as a process of its own, ready, and its port; killed at the end if it lives."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kinetoken", "serve", "--models", str(applied / "models"), "--port", "0",
          "--concurrency", "1"],
@@ -116,22 +134,17 @@ def test_a_request_under_way_is_answered_before_the_end(applied: Path, pixels: P
         said = process.stderr.readline()
         match = re.search(r"on http://127.0.0.1:(\d+) ", said)
         assert match, said
-        port, whole = int(match[1]), request(form(npy_of(pixels[0])))
-        wait_until_ready(port)
-        with socket.create_connection(("127.0.0.1", port), 60) as connection:
-            connection.sendall(whole[: len(whole) // 2])
-            time.sleep(0.3)
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            assert process.poll() is None
-            connection.sendall(whole[len(whole) // 2 :])
-            answer = received(connection)
-        assert answer.startswith(b"HTTP/1.1 200") and b'"predicted"' in answer
-        assert process.wait(60) == 0
-        assert process.stderr.read() == ""
+        wait_until_ready(int(match[1]))
+        yield process, int(match[1])
     finally:
         process.kill()
         process.wait()
+
+
+def require_silent_end(process: "subprocess.Popen[str]") -> None:
+    """The server ends within a minute with exit code 0, and says nothing more."""
+    assert process.wait(60) == 0
+    assert process.stderr is not None and process.stderr.read() == ""
 
 
 def wait_until_ready(port: int) -> None:

@@ -1,12 +1,9 @@
 """Frames over a WebSocket: the online detector's decisions, bounds, refusals with a code, the documented example."""
 
 import json
-import os
 import re
 import signal
 import socket as sockets
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +27,7 @@ from kinetoken.serving.streams import BAD_FRAME, BROKEN, BUSY, DECIDED, NOT_BINA
 from kinetoken.serving.tasks import Task
 from kinetoken.serving.workers import Workers
 from tests.kinetoken.serving.conftest import TOKEN
-from tests.kinetoken.serving.test_server import wait_until_ready
+from tests.kinetoken.serving.test_server import own_process, require_silent_end
 from tests.kinetoken.serving.test_sessions import Watcher, opened
 
 ROOT = Path(__file__).parents[3]
@@ -312,22 +309,9 @@ def test_the_documented_example_runs(place: str, pixels: Pixels, program: str, c
 
 def test_the_server_stops_while_a_session_is_open(applied: Path) -> None:
     """SIGTERM closes the connection with 1012, and the exit code is 0."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kinetoken", "serve", "--models", str(applied / "models"), "--port", "0",
-         "--concurrency", "1"],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ | {"KINETOKEN_TOKEN": ""},
-    )
-    try:
-        assert process.stderr is not None
-        match = re.search(r":(\d+) ", process.stderr.readline())
-        assert match
-        wait_until_ready(int(match[1]))
-        with connect(f"ws://127.0.0.1:{match[1]}/sessions/stream") as connection:
+    with own_process(applied) as (process, port):
+        with connect(f"ws://127.0.0.1:{port}/sessions/stream") as connection:
             state(connection)
             process.send_signal(signal.SIGTERM)
             assert closing(connection)[0] == 1012
-        assert process.wait(60) == 0
-        assert process.stderr.read() == ""
-    finally:
-        process.kill()
-        process.wait()
+        require_silent_end(process)
