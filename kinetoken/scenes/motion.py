@@ -16,6 +16,8 @@ SYNTHETIC = "synthetic.csv"  # the committed placeholder that stands for "no fil
 
 TRIES = 96  # orientations drawn at once for a track; the first that stays in view is taken
 MAX_ROUNDS = 40
+START_TRIES = 24  # orientations of each law that are tried before a start and a speed are given up
+START_CHUNK = 500  # tracks whose starts are tried at once
 
 Band = tuple[float, float]
 Degrees = Annotated[float, Range(ge=0, le=89)]
@@ -52,18 +54,20 @@ class Trajectories:
     seed: NonNegative
     world: World
     counts: Counts  # for a file without a split column: shares of it
-    start_low: tuple[float, float, float]  # m; the first position is drawn in this box
+    start_low: tuple[float, float, float]  # m; the first position is drawn in this box, as far as it is in view
     start_high: tuple[float, float, float]
     bands: Bands
     ood_bands: Bands
     tilt_degrees: Degrees  # of the axis from the vertical, of the line from the horizon: at most
     pitch: Band  # m a turn, up or down: all that tells a helix from a circle
     apex: tuple[Fraction, Fraction]  # when the parabola peaks, as a share of the clip
+    turns: Band = (0.0, 100.0)  # of circle and helix within the clip: too short an arc could be any law
     own: TrackFileParams = TrackFileParams()  # what a file of tracks means
 
     def __post_init__(self) -> None:
         _check_band("pitch", self.pitch)
         _check_band("apex", self.apex)
+        _check_band("turns", self.turns)
         if any(low > high for low, high in zip(self.start_low, self.start_high, strict=True)):
             raise ValueError("start_low must not exceed start_high")
         for split in ("train", "val", "test"):
@@ -79,9 +83,9 @@ def _check_band(name: str, band: Band) -> None:
 def draw_tracks(params: Trajectories) -> Tracks:
     """All tracks of the four laws.
 
-    Start, speed, colour and light are drawn once a track, in the same way for every class; only the
-    orientation and the law's own quantities are redrawn until the track stays in view, so that nothing
-    but the motion tells the class. Track i of a split is the same however many are drawn.
+    Start, speed, colour and light are drawn in the same way for every class: start and speed such that a track of
+    each of the laws stays in view. Then only the orientation and the law's own quantities are redrawn until this one
+    does, so that nothing but the motion tells the class. Track i of a split is the same however many are drawn.
     """
     import pandas as pd
 
@@ -136,11 +140,8 @@ def _draw_class(
 ) -> tuple[dict[str, Array], Array]:
     """(columns of what was drawn, points (N, T, 3)) for the tracks `indices` of one split and class."""
     rngs = [np.random.default_rng([params.seed, split_code, int(i)]) for i in indices]
-    nuisance = np.stack([rng.random(4) for rng in rngs])
+    start, speed = _starts(rngs, indices, split_code, bands, params)
     look = np.stack([draw_look(rng) for rng in rngs])
-    low, high = np.array(params.start_low), np.array(params.start_high)
-    start = low + (high - low) * nuisance[:, :3]
-    speed = _within(nuisance[:, 3], bands.speed)
     columns: dict[str, Array] = {}
     points = np.empty((len(indices), params.world.num_frames, 3))
     todo = np.arange(len(indices))
@@ -160,6 +161,41 @@ def _draw_class(
         f"generate_trajectories: no {name} track with speed {speed[todo[0]]:.2f} m/s from start "
         f"{np.round(start[todo[0]], 2).tolist()} stays in view; widen near/far or the field of view, or slow it down"
     )
+
+
+def _starts(
+    rngs: list[np.random.Generator], indices: np.ndarray, split_code: int, bands: Bands, params: Trajectories
+) -> tuple[Array, Array]:
+    """First positions (N, 3) m and speeds (N,) m/s from which a track of any law can stay in view.
+
+    Each is the first of the track's own candidates for which one is found, whatever the track's law; where none of
+    MAX_ROUNDS will do, the last is left for the caller to refuse.
+    """
+    low, high = np.array(params.start_low), np.array(params.start_high)
+    drawn = np.stack([rng.random(4) for rng in rngs])
+    others = [np.random.default_rng([params.seed, split_code, int(i), 1]) for i in indices]
+    todo = np.arange(len(indices))
+    for _ in range(MAX_ROUNDS):
+        refused = []
+        for first in range(0, len(todo), START_CHUNK):
+            rows = todo[first : first + START_CHUNK]
+            tries = np.stack([others[i].random((START_TRIES, 7)) for i in rows])
+            start, speed = low + (high - low) * drawn[rows, :3], _within(drawn[rows, 3], bands.speed)
+            refused.append(rows[~_possible_for_all(tries, start[:, None], speed[:, None], bands, params)])
+        todo = np.concatenate(refused)
+        if not len(todo):
+            break
+        drawn[todo] = [others[i].random(4) for i in todo]
+    return low + (high - low) * drawn[:, :3], _within(drawn[:, 3], bands.speed)
+
+
+def _possible_for_all(tries: Array, start: Array, speed: Array, bands: Bands, params: Trajectories) -> np.ndarray:
+    """(N,): does each law have a track among the tries (N, K, 7) that stays in view?"""
+    possible = params.world.in_view(start)  # a path of one point
+    for draw in _LAWS.values():
+        natural, paths = draw(tries, start, speed, bands, params)
+        possible = possible & (params.world.in_view(paths) & natural["possible"]).any(1)
+    return possible
 
 
 def _within(uniform: Array, band: Band) -> Array:
@@ -189,8 +225,9 @@ def _draw_round(
     spoke = np.cos(phase)[..., None] * e1 + np.sin(phase)[..., None] * e2
     centre = start - radius[..., None] * spoke
     path = helical(params.world.times, centre, radius, omega, phase, yaw, tilt, pitch)
+    turns = np.abs(omega) * params.world.times[-1] / (2 * np.pi)
     natural = _natural(
-        possible=True, centre=centre, path_radius=radius, omega=omega, phase=phase, yaw=yaw, tilt=tilt, pitch=pitch
+        possible=(turns >= params.turns[0]) & (turns <= params.turns[1]), centre=centre, path_radius=radius, omega=omega, phase=phase, yaw=yaw, tilt=tilt, pitch=pitch
     )
     return natural, path
 
