@@ -81,7 +81,7 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
     head.to(fabric_device(context.hardware))
     found = head.positions(val_codes)
     sigma = sigma_by_frame(found, val_points, camera)
-    save_position_head(paths.model, head, params, tokenizer.hash, sigma)
+    save_position_head(paths.model, head, tokenizer.hash, sigma)
     context.progress.phase("scoring")
     score(head, dataset, measured_sigma(found, val_points, camera), paths)
     write_csv(paths.curves, curves_table({"position": history}))

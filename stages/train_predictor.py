@@ -1,10 +1,11 @@
 """Predict the codes of the next time slices from those of the past, by an LSTM and by a transformer.
 
-Reads the codes table, the tokenizer that made it, the clips and the trajectories (for the camera, the
-training paths and the truth of the scoring); writes the model folder, metrics, curves, the errors at each step
-ahead, and pictures of past, truth and forecast. The baselines (copy, constant velocity, constant acceleration,
-quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded past. In a user's videos,
-of which no true positions are known, the path is that of the middle of what moves, and there is no oracle.
+Reads the codes table, the tokenizer that made it, the position head, which reads the past, the clips and the
+trajectories (for the camera, the training paths and the truth of the scoring); writes the model folder, metrics, curves,
+the errors at each step ahead, and pictures of past, truth and forecast. The baselines (copy, constant velocity, constant
+acceleration, quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded past. In a
+user's videos, of which no true positions are known, the path is that of the middle of what moves, the predictor learns to
+read it, and there is no oracle.
 Runs alone:
 
     python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json
@@ -18,17 +19,20 @@ from typing import Annotated
 import torch
 
 from kinetoken.codes import CodesTable
+from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
-from kinetoken.prediction.judging import Codes, Forecaster
+from kinetoken.heads.position import PositionHead, load_position_head
+from kinetoken.prediction.judging import Codes, Forecaster, Insight
 from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, PredictorShape
 from kinetoken.prediction.scores import HEADLINES, all_metrics, score_splits
 from kinetoken.prediction.training import train_predictor
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.paths import Array, to_pixels
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import curves_table, fabric_device
@@ -50,14 +54,17 @@ class Paths:
     curves: Annotated[Path, Output("training curves")] = Path("plots/train_predictor/curves.csv")
     horizon: Annotated[Path, Output("errors at each step ahead, by class")] = Path("plots/train_predictor/horizon.csv")
     pictures: Annotated[Path, Output("past, truth, forecast")] = Path("plots/train_predictor/predictions.png")
+    position: Annotated[Path, Input("position head, which reads the past", optional=True)] = Path("models/position")
 
 
 def run(params: PredictorParams, paths: Paths, context: Context) -> None:
     dataset = open_dataset(params, paths)
-    predictor = build(params, dataset.codes, dataset.tokenizer, dataset.clips)
+    predictor = build(params, dataset.codes, dataset.tokenizer, dataset.clips, position_head(dataset, paths.position))
     histories = train_predictor(predictor, dataset, params, context)
     dataset.tokenizer.to(fabric_device(context.hardware))
-    scores = score_splits(forecasters(predictor), predictor.shape, dataset, context)
+    scores = score_splits(
+        forecasters(predictor), predictor.shape, dataset, context, insight=insight_into(predictor)
+    )
     predictor.save(paths.model)
     write_numbers(paths, all_metrics(scores, params.bootstrap), HEADLINES)
     write_csv(paths.curves, curves_table(histories))
@@ -68,6 +75,20 @@ def run(params: PredictorParams, paths: Paths, context: Context) -> None:
 def forecasters(predictor: Predictor) -> dict[str, Forecaster]:
     """The predictor's models by name."""
     return {name: partial(_predicted, predictor, name) for name in DYNAMICS}
+
+
+def insight_into(predictor: Predictor) -> Insight:
+    """What the predictor holds before it writes codes, in pixels."""
+    size = predictor.shape.image_size
+    return Insight(
+        lambda past: to_pixels(predictor.paths(past)[0], size),
+        {name: partial(_foretold, predictor, name) for name in DYNAMICS},
+    )
+
+
+def _foretold(predictor: Predictor, name: str, past: Codes) -> tuple[Array, Array]:
+    u, v, _ = to_pixels(predictor.paths(past, name)[1], predictor.shape.image_size)
+    return u, v
 
 
 def _predicted(predictor: Predictor, name: str, past: Codes, slices: int) -> Codes:
@@ -95,8 +116,22 @@ def every_class_trained(codes: PerTrack, source: object) -> None:
     require_of_each_class(codes, source, "train")
 
 
-def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> Predictor:
-    """An untrained predictor for these codes."""
+def position_head(dataset: Dataset, folder: Path) -> PositionHead | None:
+    """The head that reads positions from these codes; None where none could be trained.
+
+    UserError for a head of another tokenizer.
+    """
+    if not dataset.tracked or not folder.exists() or why_absent(folder):
+        return None
+    head = load_position_head(folder)
+    dataset.require_tokenizer_of(head, folder)
+    return head
+
+
+def build(
+    params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore, head: PositionHead | None = None
+) -> Predictor:
+    """An untrained predictor for these codes, whose reader is the position head if there is one."""
     codebook = Codebook.of(tokenizer)
     shape = PredictorShape(
         grid=codes.meta.grid, levels=codebook.levels, coordinates=codebook.dim, codebook_size=codebook.size,
@@ -106,7 +141,7 @@ def build(params: PredictorParams, codes: CodesTable, tokenizer: Tokenizer, stor
         future_slices=params.future_slices,
     )
     torch.manual_seed(params.seed)
-    predictor = Predictor(shape, codebook)
+    predictor = Predictor(shape, codebook, head)
     predictor.tokenizer_hash = codes.meta.tokenizer
     return predictor
 

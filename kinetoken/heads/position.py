@@ -8,7 +8,7 @@ earlier slices told is then used to correct both. From one camera, depth is know
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -63,6 +63,11 @@ class PositionHead(nn.Module):
         """coordinates: (codebook_size, D) of each code; frames: of a time slice."""
         super().__init__()
         self.grid, self.frames, self.camera = grid, frames, camera
+        self.rebuilt_from = {
+            "grid": list(grid), "frames": frames, "camera": dataclasses.asdict(camera),
+            "codebook": list(coordinates.shape),
+            "network": {"channels": channels, "blocks": blocks, "width": width},
+        }
         self.tokenizer_hash, self.sigma = "", dict[str, list[float]]()
         self.encoder = CodeEncoder(coordinates, grid, channels, blocks)
         self.maps = nn.Conv2d(channels, frames * (1 + READ), 1)
@@ -181,15 +186,10 @@ def measured_sigma(found: Array, truth: Array, camera: Camera) -> dict[str, floa
 
 
 def save_position_head(
-    folder: Path, head: PositionHead, params: PositionParams, tokenizer_hash: str,
-    sigma: Mapping[str, list[float]],
+    folder: Path, head: PositionHead, tokenizer_hash: str, sigma: Mapping[str, list[float]],
 ) -> None:
     """models/position: weights with the codes' coordinates, and a config that rebuilds it; `sigma` by frame."""
-    save_model(folder, head, {
-        "grid": list(head.grid), "frames": head.frames, "camera": dataclasses.asdict(head.camera),
-        "sigma": dict(sigma), "tokenizer": tokenizer_hash, "codebook": list(head.encoder.coordinates.shape),
-        "network": {name: getattr(params, name) for name in ("channels", "blocks", "width")},
-    })
+    save_model(folder, head, {**head.rebuilt_from, "sigma": dict(sigma), "tokenizer": tokenizer_hash})
 
 
 def load_position_head(folder: Path) -> PositionHead:
@@ -197,10 +197,15 @@ def load_position_head(folder: Path) -> PositionHead:
     config = read_config(folder)
     if not {"grid", "frames", "camera", "sigma", "codebook", "network"} <= set(config):
         raise UserError(f"{folder}: not a position head")
-    head = PositionHead(
-        torch.zeros(config["codebook"]), tuple(config["grid"]), config["frames"], Camera(**config["camera"]),
-        **config["network"],
-    )
+    head = position_head_of(config)
     head.tokenizer_hash, head.sigma = config["tokenizer"], config["sigma"]
     load_weights(folder, head)
     return head.eval()
+
+
+def position_head_of(config: Mapping[str, Any]) -> PositionHead:
+    """A head without its weights, from what `PositionHead.rebuilt_from` says."""
+    return PositionHead(
+        torch.zeros(config["codebook"]), tuple(config["grid"]), config["frames"], Camera(**config["camera"]),
+        **config["network"],
+    )

@@ -5,7 +5,7 @@ floors and oracle read the ball tracked in frames decoded from those codes.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -23,6 +23,14 @@ from kinetoken.tokenizer.network import Tokenizer
 from kinetoken.training.loop import index_batches
 
 Codes = NDArray[np.int32]
+
+@dataclasses.dataclass(frozen=True)
+class Insight:
+    """What a forecaster holds before it writes codes: where the ball was, and where it will be in the next slice."""
+
+    read: Callable[[Codes], tuple[Array, Array, Array]]  # past codes → u, v, radius (N, P) px
+    ahead: Mapping[str, Callable[[Codes], tuple[Array, Array]]]  # model → of past codes: u, v (N, frames) px
+
 
 # codes so far (N, K, H', W') and how many slices to foretell → those slices (N, slices, H', W') int32
 Forecaster = Callable[[Codes, int], Codes]
@@ -196,12 +204,14 @@ def trivial_forecasts(past: Tracked, truth: Truth) -> dict[str, Forecast]:
     return {rule: judge_positions(where[..., 0], where[..., 1], truth) for rule, where in ahead.items()}
 
 
-def law_forecast(fitter: LawFitter, past: Tracked, truth: Truth, times: Array, label: np.ndarray | None) -> Forecast:
-    """The fit of each clip's true law (`label`), or of the one chosen without it, to the ball tracked in the past.
+def law_forecast(
+    fitter: LawFitter, past: tuple[Array, Array, Array], truth: Truth, times: Array, label: np.ndarray | None
+) -> Forecast:
+    """The fit of each clip's true law (`label`), or of the one chosen without it, to what is seen of the past.
 
-    times (T,) in seconds, of all frames up to the last of those ahead.
+    past: u, v, radius (N, P) px; times (T,) in seconds, of all frames up to the last of those ahead.
     """
-    u, v = fitter.predict((past.u, past.v, past.radius), label, times[: truth.past_frames], times[truth.past_frames :])
+    u, v = fitter.predict(past, label, times[: truth.past_frames], times[truth.past_frames :])
     return judge_positions(u, v, truth)
 
 

@@ -1,13 +1,15 @@
 """From the codes of the past to the codes of the next time slice, and from those on to the one after it.
 
-Three parts: a *reader* finds the ball's path and look in the past codes by soft-argmax, a *dynamics* network
-carries the path on, a *writer* puts the ball's codes where the path says. The dynamics network, one of
+Three parts: a *reader* finds the ball's path and look in the past codes, a *dynamics* network carries the path on, a
+*writer* puts the ball's codes where the path says. Where true positions are known, the reader's path is that of the
+trained position head; elsewhere it is learned here, by soft-argmax. The dynamics network, one of
 DYNAMICS, mixes a learned bank of linear filters over the past path (each law of motion is nearly a linear
 recurrence in the image) with weights that it reads from that same path. The writer decides the levels of an FSQ code
 one after another, each knowing those before it: 32 choices and 32 more are learned far sooner than 1024.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +23,10 @@ from torch.nn import functional
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, PositiveFloat, Range
+from kinetoken.heads.position import PositionHead, position_head_of
 from kinetoken.layers import cell_centres, expected_places
 from kinetoken.prediction.window import Window
-from kinetoken.scenes.paths import COORDINATES, IMAGE_EDGES, carry_on_matrix, polynomial_basis
+from kinetoken.scenes.paths import COORDINATES, IMAGE_EDGES, RADIUS_GAIN, carry_on_matrix, polynomial_basis
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import TrainingParams, index_batches
 from kinetoken.training.muon import MuonParams
@@ -128,8 +131,8 @@ class PathReader(nn.Module):
         centres = functional.pad(cell_centres(rows, columns, *IMAGE_EDGES), (0, 1))  # (H W, 3), no size of their own
         self.register_buffer("centres", centres, persistent=False)
 
-    def forward(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K, D, H, W) → path (B, K · frames, 3) and look (B, K, L)."""
+    def forward(self, coordinates: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, K, D, H, W) → path (B, K · frames, 3) and look (B, K, L). It has no use for the codes themselves."""
         batch = len(coordinates)
         before = torch.cat([torch.zeros_like(coordinates[:, :1]), coordinates[:, :-1]], 1)
         both = rearrange([before, coordinates], "p b k d h w -> (b k) (p d) h w")
@@ -141,6 +144,42 @@ class PathReader(nn.Module):
         return (
             rearrange(path, "(b k) f c -> b (k f) c", b=batch), rearrange(look, "(b k) l -> b k l", b=batch)
         )
+
+
+class HeadReader(nn.Module):
+    """The same by a trained position head, which stays as it is: the path is its, only the look is learned.
+
+    A slice's look is that of the cells around the ball, as far as its radius reaches and one cell more.
+    """
+
+    centres: Tensor
+
+    def __init__(self, shape: PredictorShape, head: PositionHead) -> None:
+        super().__init__()
+        self.head = head.requires_grad_(False)
+        self.frames, (_, rows, columns) = shape.slice_frames, shape.grid
+        self.middle, self.quarter = head.camera.centre, shape.image_size / 4
+        self.smallest = shape.image_size / 16  # px, the radius whose path coordinate is 0
+        self.body = nn.Sequential(nn.Conv2d(shape.vector, shape.width, 3, padding=1), nn.GELU())
+        self.look = nn.Conv2d(shape.width, LOOK_WIDTH, 1)
+        self.register_buffer("centres", cell_centres(rows, columns, *IMAGE_EDGES), persistent=False)  # (H W, 2)
+        self.cell_width = (IMAGE_EDGES[1] - IMAGE_EDGES[0]) / columns  # in path coordinates
+
+    def forward(self, coordinates: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, K, D, H, W) and codes (B, K, H, W) → path (B, K · frames, 3) and look (B, K, L)."""
+        assert codes is not None
+        batch = len(codes)
+        with torch.no_grad():
+            seen = self.head.eval()(codes)  # (B, K · frames, 3): u, v in pixels, log radius
+        size = RADIUS_GAIN * (seen[..., 2:] - math.log(self.smallest))
+        path = torch.cat([(seen[..., :2] - self.middle) / self.quarter, size], -1)
+        features = self.look(self.body(rearrange(coordinates, "b k d h w -> (b k) d h w"))).flatten(2)
+        each = rearrange(path, "b (k f) c -> (b k) f c", f=self.frames)
+        away = torch.cdist(each[..., :2], self.centres.expand(len(each), -1, -1)) / self.cell_width  # (B K, F, H W)
+        reach = torch.exp(each[..., 2:] / RADIUS_GAIN) * self.smallest / self.quarter / self.cell_width + 1
+        weights = (-((away / reach) ** 2)).softmax(-1).mean(1)
+        look = torch.einsum("ns,nls->nl", weights, features)
+        return path, rearrange(look, "(b k) l -> b k l", b=batch)
 
 
 class SliceWriter(nn.Module):
@@ -212,10 +251,11 @@ class SliceWriter(nn.Module):
 class Translator(nn.Module):
     """Reader and writer, trained side by side: codes to path, path to codes."""
 
-    def __init__(self, shape: PredictorShape, codebook: Codebook) -> None:
+    def __init__(self, shape: PredictorShape, codebook: Codebook, head: PositionHead | None = None) -> None:
         super().__init__()
         self.vectors = CodeVectors(codebook)
-        self.reader, self.writer = PathReader(shape), SliceWriter(shape)
+        self.reader = PathReader(shape) if head is None else HeadReader(shape, head)
+        self.writer = SliceWriter(shape)
 
     def forward(self, codes: Tensor, path: Tensor, target: Tensor, digits: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Read all slices (B, K, H, W); write slice `target` (B,) where `path` (B, 1 + frames, 3) says.
@@ -224,7 +264,7 @@ class Translator(nn.Module):
         (B, H, W, parts) say. The writer sees the slice before the target and the look of the slices before it.
         """
         coordinates = self.vectors(codes)
-        found, look = self.reader(coordinates)
+        found, look = self.reader(coordinates, codes)
         row = torch.arange(len(coordinates), device=coordinates.device)
         earlier = torch.arange(coordinates.shape[1], device=coordinates.device) < target[:, None]  # (B, K)
         look = (look * earlier[..., None]).sum(1) / earlier.sum(1, keepdim=True)
@@ -376,10 +416,11 @@ DYNAMICS: dict[str, Callable[[PredictorShape], Dynamics]] = {"lstm": LstmDynamic
 class Predictor(nn.Module):
     """All models of DYNAMICS behind one reader and one writer; codes in, codes out."""
 
-    def __init__(self, shape: PredictorShape, codebook: Codebook) -> None:
+    def __init__(self, shape: PredictorShape, codebook: Codebook, head: PositionHead | None = None) -> None:
+        """`head`: a trained position head on the same codes, which then reads the past; it is saved with the rest."""
         super().__init__()
         self.shape = shape
-        self.translator = Translator(shape, codebook)
+        self.translator = Translator(shape, codebook, head)
         self.dynamics = nn.ModuleDict({name: build(shape) for name, build in DYNAMICS.items()})
         self.tokenizer_hash, self.best = "", next(iter(DYNAMICS))
 
@@ -395,11 +436,29 @@ class Predictor(nn.Module):
 
     def forward(self, codes: Tensor, model: str | None = None) -> Tensor:
         """Codes so far (B, K, H, W) int64 → the next slice (B, 1, H, W) int64, by the named model or the best one."""
-        coordinates = self.translator.vectors(codes)
-        path, look = self.translator.reader(coordinates)
+        coordinates, path, look = self.read(codes)
         ahead = self.dynamics[model or self.best](path)[:, -1]
         shown = self.translator.writer(coordinates[:, -1], torch.cat([path[:, -1:], ahead], 1), look.mean(1))
         return self.codebook.codes_of(self.translator.writer.choose(shown))[:, None]
+
+    def read(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes (B, K, H, W) → their vectors (B, K, D, H, W), the ball's path (B, K · frames, 3) and look (B, K, L)."""
+        coordinates = self.translator.vectors(codes)
+        path, look = self.translator.reader(coordinates, codes)
+        return coordinates, path, look
+
+    @torch.no_grad()
+    def paths(self, codes: np.ndarray, model: str | None = None, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+        """Codes (N, K, H, W) → the path that is read in them (N, K · frames, 3) and its next slice (N, frames, 3).
+
+        Both in path coordinates (`kinetoken.scenes.paths`), before anything is written as codes.
+        """
+        seen, ahead = [], []
+        for rows in index_batches(len(codes), batch_size):
+            _, path, _ = self.read(torch.from_numpy(codes[rows].astype(np.int64)).to(self.device))
+            seen.append(path)
+            ahead.append(self.dynamics[model or self.best](path)[:, -1])
+        return torch.cat(seen).cpu(), torch.cat(ahead).cpu()
 
     @torch.no_grad()
     def predict(
@@ -428,7 +487,11 @@ class Predictor(nn.Module):
 
     def save(self, folder: Path) -> None:
         """The model folder, all models in one."""
-        config = {"shape": dataclasses.asdict(self.shape), "tokenizer": self.tokenizer_hash, "best": self.best}
+        reader = self.translator.reader
+        config = {
+            "shape": dataclasses.asdict(self.shape), "tokenizer": self.tokenizer_hash, "best": self.best,
+            "position": reader.head.rebuilt_from if isinstance(reader, HeadReader) else None,
+        }
         save_model(folder, self, {**config, "models": sorted(DYNAMICS)})
 
 
@@ -441,7 +504,8 @@ def load_predictor(folder: Path | str) -> Predictor:
         shape = PredictorShape(**{**fields, "grid": tuple(fields["grid"]), "levels": tuple(fields["levels"])})
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a predictor (config.json has no fitting 'shape')") from None
-    predictor = Predictor(shape, Codebook.unfilled(shape))
+    head = config.get("position")
+    predictor = Predictor(shape, Codebook.unfilled(shape), None if head is None else position_head_of(head))
     load_weights(folder, predictor)
     predictor.tokenizer_hash, predictor.best = config["tokenizer"], config["best"]
     return predictor

@@ -43,9 +43,9 @@ class Scores:
 
     def __init__(
         self, forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, split: str, context: Context,
-        chosen_law: bool = True,
+        chosen_law: bool = True, insight: judging.Insight | None = None,
     ) -> None:
-        """Without `chosen_law` the slowest floor, the law that fits the past best, is left out."""
+        """Without `chosen_law` the slowest floors, the law that fits the past best, are left out."""
         self.progress, self.tokenizer, self.here = context.progress, dataset.tokenizer, dataset.split(split)
         here, first, last = self.here, window.past_frames, window.past_frames + window.future_frames
         self.truth = Truth.of(here, first, last)
@@ -68,11 +68,16 @@ class Scores:
         rules = judging.trivial_forecasts(tracked, self.truth) | {"ridge": self._ridge(dataset, tracked, window)}
         self.oracle: Forecast | None = None
         if dataset.tracked:
-            fitter, times = self._fitter(dataset, window), dataset.scene.world.times[:last]
+            seen, times = (tracked.u, tracked.v, tracked.radius), dataset.scene.world.times[:last]
+            fitter = self._fitter(dataset, window, None)
             if chosen_law:
-                rules["chosen_law"] = judging.law_forecast(fitter, tracked, self.truth, times, None)
+                rules["chosen_law"] = judging.law_forecast(fitter, seen, self.truth, times, None)
+            if chosen_law and insight is not None:
+                own = self._fitter(dataset, window, insight)
+                rules["reading_law"] = judging.law_forecast(own, insight.read(self.past), self.truth, times, None)
             if dataset.lawful:
-                self.oracle = judging.law_forecast(fitter, tracked, self.truth, times, self.truth.label)
+                self.oracle = judging.law_forecast(fitter, seen, self.truth, times, self.truth.label)
+        self.inside = {} if insight is None else self._inside(insight)
         self.floors = judging.Floors(rules, copied)
 
     def judge(self, whole: Codes, truth: Truth) -> DrawnForecast:
@@ -89,11 +94,30 @@ class Scores:
         happened = Truth.of(train, window.past_frames, window.past_frames + window.future_frames)
         return judging.ridge_forecast(seen, happened, tracked, self.truth)
 
-    def _fitter(self, dataset: Dataset, window: Window) -> judging.LawFitter:
-        """Of clips whose camera is known, through which a law can be seen; not of a user's videos."""
+    def _fitter(self, dataset: Dataset, window: Window, insight: judging.Insight | None) -> judging.LawFitter:
+        """Of clips whose camera is known, through which a law can be seen; not of a user's videos.
+
+        It is told the errors of the tracker, or of the forecaster's own reading.
+        """
         held, scene = dataset.split("val").take(slice(CALIBRATION_CLIPS)), dataset.scene
-        seen = self._track_past(held, window, scene.background())
-        return judging.LawFitter(scene, (seen.u, seen.v, seen.radius), held.points[:, : window.past_frames])
+        if insight is None:
+            found = self._track_past(held, window, scene.background())
+            seen = found.u, found.v, found.radius
+        else:
+            seen = insight.read(judging.past_codes(held.codes, window.past_slices))
+        return judging.LawFitter(scene, seen, held.points[:, : window.past_frames])
+
+    def _inside(self, insight: judging.Insight) -> dict[str, float]:
+        """Errors in pixels along the way: of the past as it is read, and of each model's path before it is written."""
+        first = self.truth.past_frames
+        u, v, _ = insight.read(self.past)
+        found = {"reading.error_px": float(np.hypot(u - self.truth.u[:, :first], v - self.truth.v[:, :first]).mean())}
+        for name, ahead in insight.ahead.items():
+            u, v = ahead(self.past)
+            steps = slice(first, first + u.shape[1])
+            away = np.hypot(u - self.truth.u[:, steps], v - self.truth.v[:, steps])
+            found[f"{name}.path_error_px"] = float(away.mean())
+        return found
 
     def _track_past(self, clips: Split, window: Window, background: NDArray[np.float32] | None) -> Tracked:
         """The ball, or what moves, in the decoded past of these clips."""
@@ -141,11 +165,12 @@ class Scores:
 
 
 def score_splits(
-    forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, context: Context, chosen_law: bool = True
+    forecasters: Mapping[str, Forecaster], window: Window, dataset: Dataset, context: Context, chosen_law: bool = True,
+    insight: judging.Insight | None = None,
 ) -> dict[str, Scores]:
     """The scores on `test`, and on `ood` where there are such clips."""
     return {
-        split: Scores(forecasters, window, dataset, split, context, chosen_law)
+        split: Scores(forecasters, window, dataset, split, context, chosen_law, insight)
         for split in ("test", "ood") if split in dataset.splits
     }
 
@@ -158,6 +183,9 @@ def all_metrics(scores: Mapping[str, Scores], draws: int) -> dict[str, Any]:
         "floor": {name: _centroid_metrics(each, draws) for name, each in test.floors.rules.items()},
         **forecast_metrics(scores, draws),
     }
+    for name, error in test.inside.items():
+        part, key = name.split(".")
+        metrics.setdefault(part, {})[key] = error
     if test.oracle is not None:
         metrics["oracle"] = _centroid_metrics(test.oracle, draws)
         metrics["oracle"]["velocity_error"] = judging.velocity_error(test.oracle)

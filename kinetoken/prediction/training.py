@@ -19,9 +19,19 @@ from kinetoken.dataset import Dataset
 from kinetoken.prediction.network import Dynamics, Predictor, PredictorParams, PredictorShape
 from kinetoken.prediction.truth import true_paths
 from kinetoken.scenes.paths import RADIUS_GAIN, scene_path, symmetric_copies
-from kinetoken.training.loop import Batch, History, Step, TensorBatches, Validate, fabric_device, fit
+from kinetoken.training.loop import (
+    Batch,
+    History,
+    Step,
+    TensorBatches,
+    Validate,
+    fabric_device,
+    fit,
+    index_batches,
+)
 from kinetoken.training.muon import muon_and_adamw
 
+VALIDATION_BATCH = 240  # clips
 BACKGROUND_WEIGHT = 0.1  # of a token that is what its cell most often holds
 
 
@@ -35,9 +45,10 @@ def train_predictor(
     clips = {split: torch.from_numpy(part.codes.astype(np.int64)) for split, part in parts.items()}
     paths = {split: true_paths(part) for split, part in parts.items()}
     translate = TensorBatches(codes=clips["train"], path=paths["train"])
+    writing = translation_step(predictor, clips["train"])
     history = {"translation": fit(
-        predictor.translator, translation_step(predictor, clips["train"]), translate, params.translation, context,
-        label="translation", validate=_validate_reading(predictor, clips["val"], paths["val"]), monitor="val_path_px",
+        predictor.translator, writing, translate, params.translation, context, label="translation",
+        validate=_validate_translation(predictor, writing, clips["val"], paths["val"]), monitor="val_loss",
     )}
     errors = ErrorModel(reading_errors(predictor, clips["val"], paths["val"]))
     drawn = paths["train"]
@@ -152,15 +163,24 @@ def reading_errors(predictor: Predictor, codes: Tensor, path: Tensor) -> Tensor:
 def _read(predictor: Predictor, codes: Tensor) -> Tensor:
     """The path (N, (slices − 1) · frames, 3) that the reader finds in all slices from which others are foretold."""
     seen = codes[:, : predictor.shape.slices - 1].to(predictor.device)
-    found, _ = predictor.translator.reader(predictor.translator.vectors(seen))
-    return torch.as_tensor(found).cpu()
+    return predictor.read(seen)[1].cpu()
 
 
-def _validate_reading(predictor: Predictor, codes: Tensor, path: Tensor) -> Validate:
+def _validate_translation(predictor: Predictor, step: Step, codes: Tensor, path: Tensor) -> Validate:
+    """Errors of reading, and the loss of reading and writing together, over the same slices in every epoch."""
     def validate(module: nn.Module) -> dict[str, float]:
         error = reading_errors(predictor, codes, path)
         pixels = error[..., :2].norm(dim=-1).mean() * predictor.shape.image_size / 4
-        return {"val_path_px": float(pixels), "val_radius_share": float(error[..., 2].abs().mean() / RADIUS_GAIN)}
+        losses, state = [], torch.get_rng_state()
+        torch.manual_seed(0)
+        for rows in index_batches(len(codes), VALIDATION_BATCH):
+            batch = {"codes": codes[rows].to(predictor.device), "path": path[rows].to(predictor.device)}
+            losses.append(float(step(module, batch)[0]) * len(rows))
+        torch.set_rng_state(state)
+        return {
+            "val_loss": sum(losses) / len(codes), "val_path_px": float(pixels),
+            "val_radius_share": float(error[..., 2].abs().mean() / RADIUS_GAIN),
+        }
 
     return validate
 

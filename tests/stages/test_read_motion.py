@@ -168,7 +168,7 @@ def save_heads(folder: Path, codes: CodesTable, tracks: Tracks) -> None:
     camera = Camera.of(tracks.world, 64)
     head = build_position_head(settings, coordinates, codes.meta.grid, camera, tracks.points)
     sigma = {"px": np.linspace(0.2, 0.4, 16).tolist(), "depth_fraction": np.linspace(0.01, 0.02, 16).tolist()}
-    save_position_head(folder / "position", head, settings, codes.meta.tokenizer, sigma)
+    save_position_head(folder / "position", head, codes.meta.tokenizer, sigma)
 
 
 def paths_in(folder: Path, params: ReadMotion, out: Path, **changes: Path) -> Paths:

@@ -93,7 +93,7 @@ def _save_heads(models: Path, codes: CodesTable, tracks: Tracks, tokenizer: Toke
     settings = dataclasses.replace(settings, channels=6, blocks=1, width=8)
     head = build_position_head(settings, coordinates, codes.meta.grid, Camera.of(tracks.world, SIZE), tracks.points)
     sigma = {"px": np.linspace(0.2, 0.4, FRAMES).tolist(), "depth_fraction": np.linspace(0.01, 0.02, FRAMES).tolist()}
-    save_position_head(models / "position", stirred(head), settings, codes.meta.tokenizer, sigma)
+    save_position_head(models / "position", stirred(head), codes.meta.tokenizer, sigma)
 
 
 def _save_video_classifier(folder: Path, codes: CodesTable, store: ClipStore) -> None:

@@ -63,7 +63,7 @@ def save_heads(dataset: Dataset, models: Path) -> None:
     camera = Camera.of(dataset.tracks.world, dataset.tokenizer.image_size)
     places = build_position_head(position, vectors, codes.meta.grid, camera, dataset.tracks.points)
     sigma = {"px": [0.2] * dataset.clips.shape[0], "depth_fraction": [0.01] * dataset.clips.shape[0]}
-    save_position_head(models / "position", places, position, codes.meta.tokenizer, sigma)
+    save_position_head(models / "position", places, codes.meta.tokenizer, sigma)
     pixels = section("train_baselines", BaselinesParams)
     frames, height, width = dataset.clips.shape
     judge = VideoClassifier(

@@ -115,7 +115,7 @@ def test_step_learns_a_code_that_tells_the_place() -> None:
 def test_folder_rebuilds_the_head_with_no_other_file(tmp_path: Path) -> None:
     module = head()
     sigma = {"px": [0.2, 0.3], "depth_fraction": [0.01, 0.02]}
-    save_position_head(tmp_path / "position", module, PARAMS, "e" * 64, sigma)
+    save_position_head(tmp_path / "position", module, "e" * 64, sigma)
     loaded = load_position_head(tmp_path / "position")
     assert loaded.tokenizer_hash == "e" * 64
     assert loaded.sigma == sigma
