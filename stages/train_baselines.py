@@ -77,7 +77,7 @@ def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
         **(forests(dataset.tracks, floor, params.seed) if dataset.tracked else {}),
     }
     write_numbers(paths, metrics, HEADLINES if dataset.tracked else HEADLINES_OF_FOOTAGE)
-    write_csv(paths.confusion, confusion_rows(probabilities, target, classes))
+    write_csv(paths.confusion, confusion_rows(probabilities, target, classes).assign(track_id=test.track_id))
     write_csv(paths.curves, curves_table({"video": history, "first_frame": first_history}))
 
 

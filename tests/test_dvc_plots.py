@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc_render.vega import OPTIONAL_ANCHOR_RANGES
 
 from tools.smoke import environment
 
@@ -41,6 +42,26 @@ def test_a_template_has_the_anchors_that_dvc_fills(path: Path) -> None:
     assert path.stem not in BUILT_IN
 
 
+def colours(node: Any) -> list[Any]:
+    """What each encoding says of the colour."""
+    if isinstance(node, list):
+        return [one for value in node for one in colours(value)]
+    if not isinstance(node, dict):
+        return []
+    own = node.get("encoding", {}).get("color")
+    return [one for value in node.values() for one in colours(value)] + ([] if own is None else [own])
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_revisions_have_the_colours_that_dvc_and_its_extension_give_them(path: Path) -> None:
+    """DVC fills them in where a template leaves that to it; it says nothing of one that does not."""
+    found = colours(json.loads(path.read_text(encoding="utf-8")))
+    assert not [one for one in found if isinstance(one, dict) and one.get("field") == "rev"]
+    assert ("<DVC_METRIC_COLOR>" in found) == (path.stem in ("calibration", "intervals"))
+    for one in found if path.stem.startswith("lines") else []:  # a line a revision where a table has one series
+        assert one["field"] == "series" and one["scale"]["range"][:4] == OPTIONAL_ANCHOR_RANGES["color"][:4]
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """Title → the plots of it, of the working tree and the last commit, as the extension asks for them."""
@@ -68,4 +89,5 @@ def test_what_is_left_for_the_extension_is_defined_and_whole(shown: dict[str, li
             left = [text for text in strings(plot["content"]) if ANCHOR.search(text)]
             assert left and {*left} <= {*plot["anchor_definitions"]}, title
             assert plot["anchor_definitions"]["<DVC_METRIC_DATA>"], title
+            assert plot["anchor_definitions"].get("<DVC_METRIC_COLOR>", {"field": "rev"})["field"] == "rev", title
             assert plot["anchor_definitions"]["<DVC_METRIC_TITLE>"] == title

@@ -10,23 +10,28 @@ from pathlib import Path
 
 NOTE = "not_measured.json"  # in the place of what a folder would hold
 COLUMN = "not_measured"  # the only column of a table that says why it is empty
+UNKNOWN = "these data allow no such result"  # of a metrics file, which holds a number in place of the reason
 
 
 class NotMeasured(Exception):
     """These data hold nothing that the stage could measure; the message says why, in one sentence."""
 
 
-def write_absent(path: Path, reason: str) -> None:
+def write_absent(path: Path, reason: str, *, metrics: bool = False) -> None:
     """An output that holds the reason, by its ending: a table of one column, a page, a picture, a JSON object; a folder
     with a note; an empty file of JSON lines.
+
+    metrics: its JSON is one that `dvc metrics show` prints. It holds the number 1, as a sentence would make the whole
+    table too wide to read; the reason is in the stage's other outputs.
     """
+    note = 1 if metrics else reason
     path.parent.mkdir(parents=True, exist_ok=True)
     ending = path.suffix
     if ending == ".csv":
         with path.open("w", encoding="utf-8", newline="") as sink:
             csv.writer(sink, lineterminator="\n").writerows([[COLUMN], [reason]])
     elif ending == ".json":
-        _write_note(path, reason)
+        _write_note(path, note)
     elif ending == ".jsonl":
         path.write_text("", encoding="utf-8")
     elif ending == ".md":
@@ -42,7 +47,7 @@ def write_absent(path: Path, reason: str) -> None:
         raise ValueError(f"{path}: no form of a {ending} file is known that says why it is empty")
     else:
         path.mkdir()
-        _write_note(path / NOTE, reason)
+        _write_note(path / NOTE, note)
 
 
 def why_absent(path: Path) -> str | None:
@@ -60,7 +65,9 @@ def why_absent(path: Path) -> str | None:
             held = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             return None
-        return str(held[COLUMN]) if isinstance(held, dict) and COLUMN in held else None
+        if not isinstance(held, dict) or COLUMN not in held:
+            return None
+        return held[COLUMN] if isinstance(held[COLUMN], str) else UNKNOWN
     return None
 
 
@@ -76,8 +83,8 @@ def _in_parquet(path: Path) -> str | None:
         return None  # whoever reads it as what it should be says what is wrong
 
 
-def _write_note(path: Path, reason: str) -> None:
-    path.write_text(json.dumps({COLUMN: reason}, indent=2) + "\n", encoding="utf-8")
+def _write_note(path: Path, note: str | int) -> None:
+    path.write_text(json.dumps({COLUMN: note}, indent=2) + "\n", encoding="utf-8")
 
 
 def _draw(path: Path, reason: str) -> None:

@@ -14,8 +14,9 @@ A stage script declares its files in a frozen dataclass and hands its `run` to `
 
 Every field becomes a flag (`--codes`), so the script runs with no DVC and with other files. `run`
 sees each output under a temporary name beside its place; all are moved there when it returns, and
-none if it fails. Where the data allow no result, `run` raises `NotMeasured`, and
-each output says why it is empty. Fields without Input or Output (`export: int = 0`) become plain flags.
+none if it fails. Where the data allow no result, `run` raises `NotMeasured`, and each output says why
+it is empty; `metrics` and `headlines`, which hold numbers only, say that it is. Fields without Input or
+Output (`export: int = 0`) become plain flags.
 """
 
 import argparse
@@ -86,6 +87,7 @@ class Beside:
         return f"where only --{self.flag} is given, beside that"
 
 
+FOR_METRICS = ("metrics", "headlines")  # fields of outputs that hold numbers only, for `dvc metrics` and programs
 # what every stage with numbers declares beside `metrics`: see `kinetoken.core.numbers`
 HeadlineFolder = Annotated[Path, Output("a small file a headline, for dvc metrics"), Beside("metrics", "")]
 NumbersTable = Annotated[Path, Output("every number in one table"), Beside("metrics", ".csv")]
@@ -182,9 +184,9 @@ def _run_or_say_why_not(run: Callable[[P, F, Context], None], params: P, paths: 
         run(params, paths, context)
     except NotMeasured as absent:
         context.progress.say(f"not measured: {absent}")
-        for path in marked_paths(paths, Output).values():
+        for name, path in marked_paths(paths, Output).items():
             _remove(path)
-            write_absent(path, str(absent))
+            write_absent(path, str(absent), metrics=name in FOR_METRICS)
 
 
 def imported_files() -> list[str]:

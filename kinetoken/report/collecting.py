@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BATCH = 64  # clips decoded at once
 AXES = ("x", "y", "z")
-# column of a clip → confusion table with a row for each test clip, in the order of the codes table
+# column of a clip → confusion table with a row for each test clip, by its track
 PREDICTED = {
     "classifier on codes": "train_classifier/confusion.csv", "network on pixels": "train_baselines/confusion.csv",
     "I3D + MAGVIT": "train_i3d_magvit/confusion.csv",

@@ -24,7 +24,7 @@ class Readiness(BaseModel):
     """Whether requests are served: once models are loaded, and unless a model's folder is damaged."""
 
     ready: bool
-    loading: Annotated[bool, Field(description="Models are being loaded.")]
+    loading: Annotated[bool, Field(description="Models are being loaded, or loaded again after their process ended.")]
     models: Annotated[list[str], Field(description="Models that are loaded.", examples=[["tokenizer", "classifier"]])]
     missing: Annotated[dict[str, str], Field(
         description="Models that are not, and why. Endpoints that need them answer 503.",

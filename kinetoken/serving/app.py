@@ -87,6 +87,7 @@ WORDS = {
     400: "The request is damaged.", 401: "The token is missing or wrong.",
     403: "A foreign web page made the browser send this.", 404: "No such session is open.",
     408: "The body came too slowly.", 409: "No frame is expected, or another one.",
+    410: "The process that knew the session's frames ended.",
     413: "Larger than a request may be.", 415: "A file of a kind that is not read.",
     422: "Input that cannot be read.", 500: "An error of the server.",
     503: "Busy, or a model is missing.", 504: "Not done in time.",
@@ -179,7 +180,7 @@ async def open_session(
 
 
 @router.post(
-    "/sessions/{session}/frames", responses={**WORK, **_refusals(404, 409)}, tags=["online decisions"],
+    "/sessions/{session}/frames", responses={**WORK, **_refusals(404, 409, 410)}, tags=["online decisions"],
     summary="Feed the next frame",
 )
 async def feed_frame(
@@ -197,7 +198,8 @@ async def feed_frame(
 
 
 @router.get(
-    "/sessions/{session}", responses=_refusals(*GUARD, 404, 422), tags=["online decisions"], summary="See a session"
+    "/sessions/{session}", responses=_refusals(*GUARD, 404, 410, 422), tags=["online decisions"],
+    summary="See a session",
 )
 async def see_session(at: At, session: SessionName) -> SessionState:
     """The decision so far."""
@@ -237,9 +239,9 @@ async def live() -> Alive:
 )
 async def ready(at: At, response: Response) -> Readiness:
     workers = at.workers
-    good = not workers.loading and bool(workers.loaded) and not workers.damaged
+    good = not workers.starting and bool(workers.loaded) and not workers.damaged
     response.status_code = 200 if good else 503
-    return Readiness(ready=good, loading=workers.loading, models=workers.loaded, missing=workers.lacking)
+    return Readiness(ready=good, loading=workers.starting, models=workers.loaded, missing=workers.lacking)
 
 
 @router.get(

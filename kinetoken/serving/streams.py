@@ -14,7 +14,7 @@ from kinetoken.serving.sessions import OnlineSession, OnlineSessions
 from kinetoken.serving.workers import WorkRefused
 
 DECIDED, NOT_BINARY, BAD_FRAME, POLICY, BROKEN, BUSY = 1000, 1003, 1007, 1008, 1011, 1013
-CODES = {404: POLICY, 409: POLICY, 422: BAD_FRAME, 503: BUSY, 504: BUSY}  # of the statuses of HTTP sessions
+CODES = {404: POLICY, 409: POLICY, 410: BROKEN, 422: BAD_FRAME, 503: BUSY, 504: BUSY}  # of HTTP's statuses
 REASON = 123  # bytes that a closing frame has room for
 
 

@@ -16,6 +16,7 @@ from kinetoken.serving.settings import Serving
 from kinetoken.serving.tasks import Role, Task, WorkPlan, begin
 
 START_SECONDS = 300.0  # for a worker to load its models
+WATCH_SECONDS = 0.5  # between two looks at whether the workers that wait for a task are still there
 IMPORTED = (  # once, for all workers: most of the time that one needs to start
     "kinetoken.serving.work", "kinetoken.tokenizer.network", "kinetoken.heads.classifier", "kinetoken.heads.position",
     "kinetoken.heads.video_classifier", "kinetoken.prediction.network", "kinetoken.persistence.network",
@@ -50,6 +51,11 @@ class WorkerProcess:
         self.role, self.serving = role, serving
         self._process: Any = None
         self._connection: Any = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process was begun and is no more, as when the system took its memory."""
+        return self._process is not None and not self._process.is_alive()
 
     def start(self) -> dict[str, Any]:
         """Begin a process; what it says of its models. WorkerEnded or WorkerLate if it cannot."""
@@ -114,6 +120,7 @@ class Workers:
         counts: dict[Role, int] = {"clips": serving.limits.concurrency, "frames": 1}
         self._all = [make(role, serving) for role, count in counts.items() for _ in range(count)]
         self._free: dict[Role, asyncio.Queue[WorkerProcess]] = {role: asyncio.Queue() for role in counts}
+        self._running = dict.fromkeys(counts, 0)
         self._threads = ThreadPoolExecutor(len(self._all), "worker")
         self._tasks, self._stopping = set[asyncio.Task[Any]](), False
 
@@ -121,6 +128,11 @@ class Workers:
     def loading(self) -> bool:
         """Whether models are not loaded yet."""
         return len(self.report) < len(self._free)
+
+    @property
+    def starting(self) -> bool:
+        """Whether some requests have no worker: models are not loaded yet, or are being loaded again."""
+        return not all(self._running.values())
 
     @property
     def loaded(self) -> list[str]:
@@ -140,6 +152,7 @@ class Workers:
         """Begin all processes; they load their models while the server answers already."""
         for worker in self._all:
             self._later(self._begin(worker))
+        self._later(self._watch())
 
     async def stop(self) -> None:
         """End all processes."""
@@ -158,19 +171,48 @@ class Workers:
             if name in self.lacking:
                 raise WorkRefused(503, f"the model {name} is needed and not loaded: {self.lacking[name]}")
 
-    async def ask(self, role: Role, task: Task, payload: bytes = b"") -> dict[str, Any]:
+    async def ask(
+        self, role: Role, task: Task, payload: bytes = b"", require: Callable[[], object] | None = None
+    ) -> dict[str, Any]:
         """The result of a task, by the first worker that is free.
 
-        WorkRefused if none is in time, and for a task that has no result.
+        `require` is called before a worker gets the task, and may refuse it: another may have been lost meanwhile.
+        WorkRefused if none is free in time, and for a task that has no result.
         """
         try:
-            worker = await asyncio.wait_for(self._free[role].get(), self.limits.wait_seconds)
+            worker = await asyncio.wait_for(self._present(role), self.limits.wait_seconds)
         except TimeoutError:
-            raise WorkRefused(503, "the server is busy; try again", retry=2) from None
+            why = "the server is busy" if self._running[role] else "the process that does this is being started again"
+            raise WorkRefused(503, f"{why}; try again", retry=2) from None
+        try:
+            if require is not None:
+                require()
+        except WorkRefused:
+            self._free[role].put_nowait(worker)
+            raise
         # a client that goes away does not take the worker along
-        return await asyncio.shield(self._later(self._answer(worker, task, payload)))
+        return await asyncio.shield(self._later(self._answer(worker, task, payload, require)))
 
-    async def _answer(self, worker: WorkerProcess, task: Task, payload: bytes) -> dict[str, Any]:
+    async def _present(self, role: Role) -> WorkerProcess:
+        """A free worker whose process has not ended."""
+        while (worker := await self._free[role].get()).ended:
+            self._replace(worker)
+        return worker
+
+    async def _watch(self) -> None:
+        """Start again what ends while it has nothing to do, before a request needs it."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for free in self._free.values():
+                for worker in [free.get_nowait() for _ in range(free.qsize())]:
+                    if worker.ended:
+                        self._replace(worker)
+                    else:
+                        free.put_nowait(worker)
+
+    async def _answer(
+        self, worker: WorkerProcess, task: Task, payload: bytes, require: Callable[[], object] | None
+    ) -> dict[str, Any]:
         loop, seconds = asyncio.get_running_loop(), self.limits.max_seconds
         try:
             reply = await loop.run_in_executor(self._threads, worker.ask, task, payload, seconds)
@@ -180,7 +222,7 @@ class Workers:
         except WorkerEnded as ended:
             self._replace(worker)
             if not ended.asked:
-                return await self.ask(worker.role, task, payload)
+                return await self.ask(worker.role, task, payload, require)
             raise WorkRefused(500, "the process that read this input ended unexpectedly; it is started again") from None
         except Exception:  # such as a reply that is no JSON: a worker is never lost
             self._replace(worker)
@@ -195,6 +237,7 @@ class Workers:
         if self._stopping:
             return
         self.restarted += 1
+        self._running[worker.role] -= 1
         for tell in self.lost:
             tell(worker.role)
         self._later(self._begin(worker, again=True))
@@ -211,6 +254,7 @@ class Workers:
                 print("a worker process could not be started; it is tried again", file=sys.stderr)
                 continue
             self.report.setdefault(worker.role, report)
+            self._running[worker.role] += 1
             self._free[worker.role].put_nowait(worker)
             return
 

@@ -60,6 +60,7 @@ def test_saved_judge_is_the_one_that_was_scored(done: Paths) -> None:
     judge = load_video_classifier(done.model)
     predicted = np.array(judge.classes)[judge.probabilities(clips.pixels).argmax(1)]
     rows = pd.read_csv(done.confusion)
+    assert rows["track_id"].tolist() == clips.track_id.tolist()
     assert rows["actual"].tolist() == clips.label.tolist()
     assert rows["predicted"].tolist() == predicted.tolist()
     accuracy = nested(done.numbers)["video"]["accuracy"]

@@ -100,6 +100,7 @@ def test_metrics_hold_the_contract(done: Paths) -> None:
 
 def test_plots_show_every_clip_epoch_and_step(done: Paths) -> None:
     confusion, codes = pd.read_csv(done.confusion), read_codes(done.codes)
+    assert confusion["track_id"].tolist() == codes.track_id[codes.split == "test"].tolist()
     assert confusion["actual"].tolist() == codes.label[codes.split == "test"].tolist()
     right = (confusion["actual"] == confusion["predicted"]).mean()
     assert metrics_of(done)["accuracy"] == pytest.approx(right, abs=1e-5)

@@ -23,6 +23,14 @@ def test_the_reason_is_read_back(tmp_path: Path, name: str) -> None:
     assert why_absent(tmp_path / name) == REASON
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "metrics"])
+def test_metrics_hold_no_sentence_and_are_still_known_to_be_absent(tmp_path: Path, name: str) -> None:
+    write_absent(tmp_path / name, REASON, metrics=True)
+    [file] = (path for path in tmp_path.rglob("*.json"))
+    assert json.loads(file.read_text()) == {"not_measured": 1}
+    assert why_absent(tmp_path / name) == "these data allow no such result"
+
+
 def test_pages_pictures_and_lines_can_be_opened(tmp_path: Path) -> None:
     for name in ("page.md", "picture.png", "rows.jsonl"):
         write_absent(tmp_path / name, REASON)

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from kinetoken.core.absence import why_absent
 from kinetoken.core.errors import of_the_machine
 
 ROOT = Path(__file__).parents[3]
@@ -190,6 +191,18 @@ def test_numbers_go_beside_the_metrics_that_alone_are_given(
     assert [file for file in files(folder) if file not in before and not file.startswith("run_info/")] == left
     refused = stage(folder, "--metrics", "plain")
     assert refused.returncode == 1 and "--metrics plain: name a .json file" in refused.stderr
+
+
+def test_metrics_without_a_result_hold_a_number_and_the_table_beside_them_the_reason(folder: Path) -> None:
+    """`dvc metrics show` prints every value of them, and a sentence makes its table as wide as itself."""
+    measured = 'write_numbers(paths, {"times": params.times}, Headlines(("times",)))'
+    script = NUMBERED.replace(measured, 'raise NotMeasured("there is one class")')
+    (folder / "repeat.py").write_text(f"from kinetoken.core.absence import NotMeasured\n{script}")
+    assert stage(folder).returncode == 0
+    for name in ("metrics/repeat.json", "metrics/repeat/not_measured.json"):
+        assert json.loads((folder / name).read_text()) == {"not_measured": 1}
+    assert files(folder / "metrics") == ["repeat.json", "repeat/not_measured.json"]
+    assert why_absent(folder / "plots/repeat/numbers.csv") == "there is one class"
 
 
 @pytest.mark.parametrize("flags, params, message", [

@@ -1,6 +1,10 @@
 """A session's decisions are those of the online detector, whatever becomes of the buffer that a frame was sent from."""
 
+import itertools
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from kinetoken.persistence.online import OnlineDetector
 from kinetoken.scenes.clips import Pixels
 from kinetoken.serving.settings import Limits
 from kinetoken.serving.tasks import Task
+from kinetoken.serving.workers import WorkerEnded
 from tests.kinetoken.serving.conftest import REPORT, MadeUpWorker
 
 
@@ -126,3 +131,73 @@ def test_so_many_sessions_are_open_at_once_and_idle_ones_are_closed(made_up: Cal
     Watcher.forgotten.clear()
     idle = made_up(Limits(sessions=1, session_seconds=0), Watcher)
     assert opened(idle) != opened(idle) and len(Watcher.forgotten) == 1
+
+
+def test_where_the_process_of_the_frames_ended_sessions_say_so_and_new_ones_work(
+    client: TestClient, pixels: Pixels
+) -> None:
+    """It is killed while it has nothing to do. A session without frames goes on, and a decision stands."""
+    begun, fresh, decided = opened(client, detector="magvit"), opened(client, detector="magvit"), opened(client)
+    assert feed(client, begun, pixels[0, 0].tobytes()).status_code == 200
+    frames = (frame.tobytes() for frame in itertools.cycle(pixels[0]))
+    while not (last := feed(client, decided, next(frames)).json())["decided"]:
+        pass
+    workers = client.app.state.served.workers  # type: ignore[attr-defined]
+    before = workers.restarted
+    [process] = [worker._process for worker in workers._all if worker.role == "frames"]
+    process.kill()
+    until = time.monotonic() + 300
+    while workers.restarted == before:
+        assert time.monotonic() < until, "nobody noticed"
+        time.sleep(0.01)
+    told = client.get("/health/ready")
+    assert told.status_code == 503 and told.json()["loading"] and not told.json()["ready"]
+    while client.get("/health/ready").status_code == 503:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    gone = "the process that knew the frames of this session ended; open another session"
+    for answer in (feed(client, begun, pixels[0, 1].tobytes(), number=1), client.get(f"/sessions/{begun}")):
+        assert answer.status_code == 410 and answer.json() == {"detail": gone}
+    assert client.get(f"/sessions/{decided}").json() == last
+    for session in (fresh, opened(client, detector="magvit")):
+        for number in (0, 1):
+            assert feed(client, session, pixels[0, number].tobytes(), number=number).json()["frames"] == number + 1
+    for session in (begun, fresh, decided):
+        assert client.delete(f"/sessions/{session}").status_code == 204
+
+
+class Fading(Watcher):
+    """Ends at the frame number 1 of the first track, once others wait for their turn."""
+
+    go: threading.Event
+    seen: list[tuple[int, int]]
+
+    @classmethod
+    def answer(cls, task: Task) -> dict[str, Any]:  # type: ignore[override]
+        if task.job == "feed":
+            cls.seen.append((task.options["track"], task.options["number"]))
+            if cls.seen[-1] == (1, 1):
+                assert cls.go.wait(60)
+                raise WorkerEnded(asked=True)
+        return {"result": {"status": "undecided", "confidence": 0.5, "frames": 1}}
+
+
+def test_frames_that_wait_while_the_process_ends_are_not_given_to_the_next(
+    made_up: Callable[..., TestClient]
+) -> None:
+    Fading.go, Fading.seen, frame = threading.Event(), [], bytes(3 * 64 * 64)
+    client = made_up(Limits(sessions=2), Fading)
+    first, second = opened(client), opened(client)
+    assert [feed(client, session, frame).status_code for session in (first, second)] == [200, 200]
+    with ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(feed, client, first, frame)]
+        while (1, 1) not in Fading.seen:
+            time.sleep(0.01)
+        answers.append(threads.submit(feed, client, second, frame))
+        time.sleep(0.2)
+        Fading.go.set()
+        assert [each.result().status_code for each in answers] == [500, 410]
+    assert (2, 1) not in Fading.seen
+    assert "kinetoken_sessions_open 0.0" in client.get("/metrics").text
+    assert [client.get(f"/sessions/{session}").status_code for session in (first, second)] == [410, 410]
+    assert [feed(client, opened(client), frame).status_code for _ in range(2)] == [200, 200], "lost ones take no room"
