@@ -64,6 +64,7 @@ def run(params: PositionParams, paths: Paths, context: Context) -> None:
     head = build_position_head(
         params, Codebook.of(tokenizer).vectors, dataset.codes.meta.grid, camera, dataset.split("train").points
     )
+    head.encoder.notice(torch.from_numpy(given.astype(np.int64)))
     val = dataset.split("val")
     val_codes, val_points = val.codes, val.points
 

@@ -1,11 +1,11 @@
 """Predict the codes of the next time slices from those of the past, by an LSTM and by a transformer.
 
 Reads the codes table, the tokenizer that made it, the position head, which reads the past, the clips and the
-trajectories (for the camera, the training paths and the truth of the scoring); writes the model folder, metrics, curves,
-the errors at each step ahead, and pictures of past, truth and forecast. The baselines (copy, constant velocity, constant
-acceleration, quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded past. In a
-user's videos, of which no true positions are known, the path is that of the middle of what moves, the predictor learns to
-read it, and there is no oracle.
+trajectories (for the camera, the training paths and the truth of the scoring); writes the model folder, metrics,
+curves, the errors at each step ahead, and pictures of past, truth and forecast. The baselines (copy, constant velocity,
+constant acceleration, quadratic) and the oracle, which knows the law, use the ball's path as tracked in the decoded
+past. In a user's videos, of which no true positions are known, the path is that of the middle of what moves, the
+predictor learns to read it, and there is no oracle.
 Runs alone:
 
     python -m stages.train_predictor --codes data/motion/codes.parquet --metrics /tmp/metrics.json

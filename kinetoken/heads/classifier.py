@@ -22,7 +22,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive
 from kinetoken.core.stage import Context
-from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, require_prefix
+from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, SoftArgmax, require_prefix
 from kinetoken.scores import fitted_temperature, log_softmax
 from kinetoken.training.loop import (
     Batch,
@@ -169,6 +169,9 @@ def train_head(
     head = build_classifier(params, pooling, codes.classes, coordinates, codes.meta.grid)
     target = codes.target
     train, val = np.flatnonzero(codes.split == "train"), np.flatnonzero(codes.split == "val")
+    given = torch.from_numpy(codes.codes[train].astype(np.int64))
+    if isinstance(head.pool, SoftArgmax):
+        head.pool.notice(given)
 
     def validate(_: torch.nn.Module) -> dict[str, float]:
         raw = head.log_probabilities(codes.codes[val])
@@ -177,9 +180,7 @@ def train_head(
         return {"val_loss": float(-log_likelihood[np.arange(len(val)), target[val]].mean()),
                 "val_accuracy": float(right.mean())}
 
-    batches = TensorBatches(
-        codes=torch.from_numpy(codes.codes[train].astype(np.int64)), target=torch.from_numpy(target[train])
-    )
+    batches = TensorBatches(codes=given, target=torch.from_numpy(target[train]))
     history = fit(
         head, prefix_step(params.prefix_weight), batches, params, context, label=pooling, validate=validate,
         monitor="val_loss",

@@ -24,6 +24,8 @@ from kinetoken.layers import cell_centres, expected_places
 Grid = tuple[int, int, int]
 CodeFeatures = Literal["coordinates", "index", "both"]  # how a code enters learned features
 
+NOTICED = 3.0  # added at the start to the logit of a map where a code is not the cell's usual one
+
 SCALES = (1, 2, 4, 8)  # cells a side that multi_scale averages over, as far as the grid has them
 
 
@@ -92,22 +94,37 @@ class CellFeatures(CodeEntry):
 class CodeEncoder(CodeEntry):
     """codes (B, K, H', W') → features of each cell (B, K, C, H', W'), causal over slices.
 
-    Each cell knows its place; each block sees the neighbouring cells of its own slice and of the one before.
+    Each cell knows its place, and whether its code is the one that it most often holds in training (the background, where
+    that is still): so attention begins at what is unusual. Each block sees the neighbouring cells of its own slice and of
+    the one before.
     """
+
+    usual: Tensor
 
     def __init__(
         self, coordinates: Tensor, grid: Grid, channels: int, blocks: int, code_features: CodeFeatures = "both"
     ) -> None:
         super().__init__(coordinates, channels, code_features)
         self.place = nn.Parameter(torch.randn(channels, grid[1], grid[2]) * 0.02)
+        self.register_buffer("usual", torch.full(grid, -1))  # (T', H', W'); -1, no code, until `notice` tells
+        self.mark = nn.Parameter(torch.randn(channels) * 0.3)  # of an unusual code
         self.blocks = nn.ModuleList(
             nn.Conv2d(2 * channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
             for _ in range(blocks)
         )
 
+    def notice(self, codes: Tensor) -> None:
+        """Take each cell's usual code from training clips (N, T', H', W')."""
+        self.usual.copy_(codes.mode(0).values)
+
+    def unusual(self, codes: Tensor) -> Tensor:
+        """codes (B, K, H', W') → (B, K, H', W') of 1 where a code is not the usual one of its cell, else 0."""
+        return (codes != self.usual[: codes.shape[1]]).to(self.mark.dtype)
+
     def forward(self, codes: Tensor) -> Tensor:
         slices = codes.shape[1]
-        x = rearrange(self.entered(codes), "b k h w c -> (b k) c h w") + self.place
+        entered = self.entered(codes) + self.unusual(codes)[..., None] * self.mark
+        x = rearrange(entered, "b k h w c -> (b k) c h w") + self.place
         for block in self.blocks:
             now = rearrange(functional.gelu(x), "(b k) c h w -> b k c h w", k=slices)
             before = functional.pad(now, (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1]  # of the slice before; none for the first
@@ -245,7 +262,8 @@ class Attention(nn.Module):
 class SoftArgmax(nn.Module):
     """Where M learned attention maps look, and what they find there: (B, K, M (2 + C)).
 
-    Features of cells that know their place and have seen their neighbours and the slice before.
+    Features of cells that know their place and have seen their neighbours and the slice before. The maps begin at codes
+    that are unusual for their cell: from a wide range of motions no map finds the ball by the classes alone.
     """
 
     places: Tensor
@@ -255,13 +273,19 @@ class SoftArgmax(nn.Module):
         super().__init__()
         self.encoder = CodeEncoder(coordinates, grid, size.channels, size.blocks, size.code_features)
         self.maps = nn.Conv2d(size.channels, size.maps, 1)
+        self.noticed = nn.Parameter(torch.full((size.maps, 1), NOTICED))
         self.register_buffer("places", cell_centres(grid[1], grid[2], -1, 1, "centres"), persistent=False)
         self.features = size.maps * (2 + size.channels)
+
+    def notice(self, codes: Tensor) -> None:
+        """Take each cell's usual code from training clips (N, T', H', W')."""
+        self.encoder.notice(codes)
 
     def forward(self, codes: Tensor) -> Tensor:
         cells = self.encoder(codes)  # (B, K, C, H', W')
         flat = rearrange(cells, "b k c h w -> (b k) c h w")
-        weights = rearrange(self.maps(flat), "n m h w -> n m (h w)").softmax(-1)
+        unusual = rearrange(self.encoder.unusual(codes), "b k h w -> (b k) 1 (h w)")
+        weights = (rearrange(self.maps(flat), "n m h w -> n m (h w)") + self.noticed * unusual).softmax(-1)
         where = expected_places(weights, self.places)  # (B K, M, 2)
         what = weights @ rearrange(flat, "n c h w -> n (h w) c")  # (B K, M, C)
         return rearrange(torch.cat([where, what], -1), "(b k) m f -> b k (m f)", k=codes.shape[1])

@@ -21,7 +21,7 @@ from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat
-from kinetoken.heads.poolings import CodeEncoder, Grid, require_prefix
+from kinetoken.heads.poolings import NOTICED, CodeEncoder, Grid, require_prefix
 from kinetoken.layers import cell_centres, expected_places
 from kinetoken.scenes.camera import Camera
 from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
@@ -71,6 +71,7 @@ class PositionHead(nn.Module):
         self.tokenizer_hash, self.sigma = "", dict[str, list[float]]()
         self.encoder = CodeEncoder(coordinates, grid, channels, blocks)
         self.maps = nn.Conv2d(channels, frames * (1 + READ), 1)
+        self.noticed = nn.Parameter(torch.full((frames, 1), NOTICED))
         self.register_buffer("cells", cell_centres(*grid[1:], *camera.edges), persistent=False)  # (H' W', 2) px
         self.register_buffer("typical", torch.zeros(()))  # mean log radius in training
         features = frames * (channels + READ)
@@ -88,7 +89,7 @@ class PositionHead(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         count = codes.shape[1]
-        seen, found = self._look(self.encoder(codes))  # (B, K, F, 3), (B, K, F, C)
+        seen, found = self._look(codes, self.encoder(codes))  # (B, K, F, 3), (B, K, F, C)
         told = torch.cat([self._scaled(seen), found], -1).flatten(2)  # (B, K, F (C + 3))
         causal = torch.ones(count, count, device=codes.device).tril()[..., None, None]
         weights = self.slices[:count, :count] * causal  # (K now, K seen, features, width)
@@ -98,12 +99,13 @@ class PositionHead(nn.Module):
         read: Tensor = rearrange(seen + change * scale, "b k f r -> b (k f) r")
         return read
 
-    def _look(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K, C, H', W') → u, v, log radius (B, K, F, 3), and the features there (B, K, F, C)."""
+    def _look(self, codes: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (B, K, H', W') and features of their cells (B, K, C, H', W') → u, v, log radius (B, K, F, 3), and the features there (B, K, F, C)."""
         batch = cells.shape[0]
         flat = rearrange(cells, "b k c h w -> (b k) c h w")
         maps = rearrange(self.maps(flat), "n (f r) h w -> n f r (h w)", r=1 + READ)
-        weights = maps[:, :, 0].softmax(-1)  # (B K, F, H' W')
+        unusual = rearrange(self.encoder.unusual(codes), "b k h w -> (b k) 1 (h w)")
+        weights = (maps[:, :, 0] + self.noticed * unusual).softmax(-1)  # (B K, F, H' W')
         pitch = self.camera.centre * 2 / self.grid[2]
         place = self.cells.T + pitch * maps[:, :, 1:3]  # (B K, F, 2, H' W')
         size = self.typical + maps[:, :, 3:]

@@ -227,8 +227,8 @@ def _draw_round(
     path = helical(params.world.times, centre, radius, omega, phase, yaw, tilt, pitch)
     turns = np.abs(omega) * params.world.times[-1] / (2 * np.pi)
     natural = _natural(
-        possible=(turns >= params.turns[0]) & (turns <= params.turns[1]), centre=centre, path_radius=radius, omega=omega,
-        phase=phase, yaw=yaw, tilt=tilt, pitch=pitch,
+        possible=(turns >= params.turns[0]) & (turns <= params.turns[1]), centre=centre, path_radius=radius,
+        omega=omega, phase=phase, yaw=yaw, tilt=tilt, pitch=pitch,
     )
     return natural, path
 
