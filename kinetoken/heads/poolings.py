@@ -94,9 +94,9 @@ class CellFeatures(CodeEntry):
 class CodeEncoder(CodeEntry):
     """codes (B, K, H', W') → features of each cell (B, K, C, H', W'), causal over slices.
 
-    Each cell knows its place, and whether its code is the one that it most often holds in training (the background, where
-    that is still): so attention begins at what is unusual. Each block sees the neighbouring cells of its own slice and of
-    the one before.
+    Each cell knows its place, and whether its code is the one that it most often holds in training (the background,
+    where that is still): so attention begins at what is unusual. Each block sees the neighbouring cells of its own
+    slice and of the one before.
     """
 
     usual: Tensor

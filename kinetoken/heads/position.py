@@ -100,7 +100,8 @@ class PositionHead(nn.Module):
         return read
 
     def _look(self, codes: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (B, K, H', W') and features of their cells (B, K, C, H', W') → u, v, log radius (B, K, F, 3), and the features there (B, K, F, C)."""
+        """Codes (B, K, H', W') and features of their cells (B, K, C, H', W') → u, v, log radius (B, K, F, 3), and the
+        features there (B, K, F, C)."""
         batch = cells.shape[0]
         flat = rearrange(cells, "b k c h w -> (b k) c h w")
         maps = rearrange(self.maps(flat), "n (f r) h w -> n f r (h w)", r=1 + READ)
