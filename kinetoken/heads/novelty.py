@@ -4,7 +4,7 @@ The position head reads where the ball is, and two things are asked of its path:
 
 - *misfit*: what the best of the four laws leaves of the path, in units of the head's own errors; a path of no law, two
   balls or noise leave far more than sound clips do;
-- *speed*: how far the mean speed is from that of sound clips, faster or slower; a ball that stands still fits every law.
+- *speed*: how far the mean speed is from that of sound clips, up or down; a ball that stands still fits every law.
 
 Each is counted from its median over the val clips in units of the distance from there to their 90th percentile, and
 the larger of the two is the clip's *strangeness*. No strange clip is needed to fit it. Its *p-value* is the share of
@@ -109,9 +109,9 @@ def fit_calibration(scores: Array) -> Calibration:
     centre = np.median(scores, 0)
     away = scores - centre
     away[:, 1] = np.abs(away[:, 1])
-    spread = np.maximum(np.quantile(away, SPREAD, axis=0), 1e-9)
-    one = Calibration(centre, spread, np.empty(0))
-    return dataclasses.replace(one, known=np.sort(one.strangeness(scores)))
+    spread: Array = np.maximum(np.quantile(away, SPREAD, axis=0), 1e-9)
+    known = np.sort(Calibration(centre, spread, np.empty(0)).strangeness(scores))
+    return Calibration(centre, spread, known)
 
 
 def fit_novelty(reader: PositionHead, val: np.ndarray, level: float) -> Novelty:
@@ -140,7 +140,7 @@ def load_novelty(folder: Path) -> Novelty | None:
         calibrations = tuple(Calibration(**part) for part in each)
         level = float(content["level"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not the calibration of a novelty score ({error}); train the classifier again") from None
+        raise UserError(f"{path}: not a novelty score's calibration ({error}); train the classifier again") from None
     return Novelty(load_position_head(path.parent), level, calibrations)
 
 

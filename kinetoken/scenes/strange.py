@@ -113,7 +113,7 @@ def bounce_paths(world: World, points: Array, rngs: list[np.random.Generator]) -
             hit = start[1] + when * velocity[:, 1]
             path[..., 1] += (world.floor_y + world.ball_radius - hit)[:, None]
         path[against > -SHARPNESS * speed] = np.nan  # grazed, or no bounce at all; such a path is never in view
-        return path
+        return np.asarray(path)
 
     return _in_view(world, points, rngs, draw, "bounce")
 
