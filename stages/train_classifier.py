@@ -23,7 +23,7 @@ from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
-from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
+from kinetoken.core.stage import Beside, Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.changed_clips import ENCODED_AT_ONCE, encode_changed
 from kinetoken.heads.classifier import (
@@ -85,8 +85,12 @@ class Paths:
     trajectories: Annotated[Path, Input("true positions", optional=True)] = Path("data/motion/trajectories.parquet")
     track_params: Annotated[Path, Input("colours and lights", optional=True)] = Path("data/motion/track_params.parquet")
     position: Annotated[Path, Input("position head, whose paths are judged", optional=True)] = Path("models/position")
-    novelty: Annotated[Path, Output("how strange each sound and strange clip is")] = PLOTS / "novelty.csv"
-    selective: Annotated[Path, Output("accuracy where the strangest are refused")] = PLOTS / "selective.csv"
+    novelty: Annotated[
+        Path, Output("how strange each sound and strange clip is"), Beside("metrics", ".novelty.csv")
+    ] = PLOTS / "novelty.csv"
+    selective: Annotated[
+        Path, Output("accuracy where the strangest are refused"), Beside("metrics", ".selective.csv")
+    ] = PLOTS / "selective.csv"
 
 
 def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
@@ -125,13 +129,14 @@ def judge_novelty(
 ) -> dict[str, Any]:
     """Give the head its novelty score, save it, and measure it on test clips and strange ones; no numbers where none.
 
-    There is no score where no position head could be trained. Kinds of strange scenes that cannot be drawn from the
-    dataset's tracks are left out.
+    There is no score where no position head could be trained, or only one on codes of another tokenizer. Kinds of
+    strange scenes that cannot be drawn from the dataset's tracks are left out.
     """
     reason = why_absent(paths.position) or why_absent(paths.trajectories)
-    if reason is None:
-        reader = load_position_head(paths.position)
-        dataset.require_tokenizer_of(reader, paths.position)
+    reader = None if reason else load_position_head(paths.position)
+    if reader is not None and reader.tokenizer_hash != tokenizer.hash:
+        reason = f"{paths.position} reads codes of another tokenizer"
+    if reader is not None and reason is None:
         head.known = fit_novelty(reader, dataset.split("val").codes, params.novelty_level)
         save_novelty(paths.model, head.known, paths.position)
         strange = encode_strange(params.seed, tokenizer, paths, context)

