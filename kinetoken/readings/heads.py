@@ -31,9 +31,6 @@ class ClassReader(Protocol):
     def embedding(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, D)
 
 
-    @property
-    def known(self) -> "Novelty | None": ...  # what tells clips unlike the training data, if it has it
-
 
 class PositionReader(Protocol):
     """A position head on codes; `sigma`: its errors on validation in each frame, px across the view, depth_fraction."""
@@ -53,7 +50,6 @@ class NoClasses:
     """In the place of a classifier where clips have no classes: it says nothing of any clip."""
 
     classes: tuple[str, ...] = (UNLABELLED,)
-    known: "Novelty | None" = None
 
     def __init__(self, tokenizer_hash: str) -> None:
         self.tokenizer_hash = tokenizer_hash
@@ -96,11 +92,12 @@ def gather(codes: CodesTable, world: World, classifier: ClassReader, position: P
     whitening = camera_whitening(points, 1.0, 1.0, position.focal) / errors[..., None]
     log_probabilities = np.asarray(classifier.log_probabilities(past), np.float64)
     embedding = np.asarray(classifier.embedding(past), np.float64)
-    p = None if classifier.known is None else classifier.known.p_values(past)
+    novelty: Novelty | None = getattr(classifier, "known", None)  # not of every reader
+    p = None if novelty is None else novelty.p_values(past)
     return Readings(
         "classifier", world, tuple(classifier.classes), codes.track_id, log_probabilities, embedding, points, whitening,
         np.empty((len(codes), 0), np.str_), p,
-        None if p is None or classifier.known is None else p <= classifier.known.level,
+        None if p is None or novelty is None else p <= novelty.level,
     )
 
 
