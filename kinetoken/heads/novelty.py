@@ -11,8 +11,8 @@ the larger of the two is the clip's *strangeness*. No strange clip is needed to 
 val clips that are at least as strange, the clip itself counted among them: where clips are exchangeable with the val
 clips, it is at most α in a share α of them (split conformal prediction: Vovk, Gammerman & Shafer 2005, Algorithmic
 Learning in a Random World, section 4.2). That holds nearly: the same val clips gave the median, the spread, and the
-head's errors and best epoch, so the stage measures it on test. A level α needs at least 1 / α − 1 val clips; with fewer,
-no clip is ever called strange. Every number of slices is calibrated by itself.
+head's errors and best epoch, so the stage measures it on test. A level α needs at least 1 / α − 1 val clips; with
+fewer, no clip is ever called strange. Every number of slices is calibrated by itself.
 
 The laws are those of `kinetoken.physics`, so the score is for clips with known positions; others have none.
 """
