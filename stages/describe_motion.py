@@ -89,7 +89,7 @@ def run(params: DescribeMotion, paths: Paths, context: Context) -> None:
         metrics |= {"reasons_correct": right, "reasons_correct_floor": reasons.floor(explained)}
     headlines = ladder.HEADLINES if are_laws(labels.tolist()) else ladder.HEADLINES_OF_OTHER_CLASSES
     write_numbers(paths, metrics, headlines)
-    write_descriptions(paths.descriptions, params, clips, evidence, chosen, rows)
+    write_descriptions(paths.descriptions, params, clips, evidence, chosen, rows, readings)
     write_reasons(paths.reasons, params, explained)
     reached: dict[str, pd.DataFrame] = {params.provider: rows}
     reached |= {

@@ -17,14 +17,14 @@ HIGHER = (
     "gain_over_fixed",
     "*_correct", "equation_correct_true_points", "form_match", "symbolic_match", "parsed", "healthy",
     "label_information_bits*", "per_class.*", "probe.*", "probes.*", "*_r2.*", "*_r2_per_kilobit",
-    "description.*", "on_ball.attributed", "on_ball.difference",
+    "description.*", "auroc", "auroc_by_kind.*", "found", "found_by_kind.*", "on_ball.attributed", "on_ball.difference",
 )
 LOWER = (
     "ece", "*error_px", "*error_m", "*error_depth_percent", "velocity_error", "mse", "foreground_mse", "nmse_*",
     "missed_rate", "frame_missed_rate", "memorised", "regret", "error_over_oracle", "ood_ratio",
     "mse_ratio_to_reconstruction", "forecast_*", "place_px", "place_median_px", "mean_decision_frame", "severity",
     "quantization_error*", "code_mismatch", "parameters_ks", "deletion.attributed", "deletion.difference",
-    "rank_correlation.signed", "rank_correlation.random_weights", "completeness_error",
+    "rank_correlation.signed", "rank_correlation.random_weights", "completeness_error", "false_alarms",
 )
 
 

@@ -11,6 +11,7 @@ from kinetoken.core.per_track import PerTrack
 from kinetoken.equations.evidence import Description, Evidence, as_probabilities
 from kinetoken.equations.params import DescribeMotion
 from kinetoken.equations.reasons import Explained
+from kinetoken.readings.table import Readings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 def write_descriptions(
     path: Path, params: DescribeMotion, clips: PerTrack, evidence: Evidence, told: list[Description],
-    rows: "pd.DataFrame",
+    rows: "pd.DataFrame", readings: Readings,
 ) -> None:
-    """One JSON object a line, in the order of the clips; errors that do not exist are null."""
+    """One JSON object a line, in the order of the clips; errors that do not exist are null.
+
+    `unlike_training` and `novelty_p` say whether the clip is like those that the models know, null where they cannot.
+    """
+    unlike, p = readings.unlike_training, readings.novelty_p
     probabilities = as_probabilities(evidence.log_probabilities, evidence.classes)
     with path.open("w", encoding="utf-8") as sink:
         for clip, one in enumerate(told):
@@ -30,6 +35,8 @@ def write_descriptions(
                 "description": one.sentence, "law": one.facts.law, "true_law": str(clips.label[clip]),
                 "facts": dataclasses.asdict(one.facts), "quantities": one.quantities, "detail": one.detail,
                 "class_probabilities": probabilities[clip], "points": np.round(evidence.points[clip], 4).tolist(),
+                "unlike_training": None if unlike is None else bool(unlike[clip]),
+                "novelty_p": None if p is None else _plain(p[clip]),
                 "verdicts": {name: _plain(rows[name].iloc[clip]) for name in rows},
             }
             sink.write(json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")

@@ -8,7 +8,7 @@ probabilities after every prefix. Of a pooling over time only the last features 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from kinetoken.codes import CodesTable
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
-from kinetoken.core.params import Fraction, NonNegative, Positive
+from kinetoken.core.params import Fraction, NonNegative, Positive, Range
 from kinetoken.core.stage import Context
+from kinetoken.heads.novelty import ABSENT, Novelty, load_novelty
 from kinetoken.heads.poolings import POOLINGS, CodeFeatures, Grid, Size, SoftArgmax, require_prefix
 from kinetoken.scores import fitted_temperature, log_softmax
 from kinetoken.training.loop import (
@@ -45,7 +46,8 @@ CHANGES: dict[Change, Callable[[np.ndarray], np.ndarray]] = {  # of clips (N, T,
 }
 HEADLINES = Headlines(
     required=("accuracy", "ece", "per_class.*", "pooling.*.accuracy"),
-    bounded=("accuracy", "pooling.spatial_mean.accuracy"),
+    further=("novelty.auroc", "novelty.false_alarms"),
+    bounded=("accuracy", "pooling.spatial_mean.accuracy", "novelty.auroc"),
 )
 NETWORK = ("channels", "blocks", "maps", "width", "code_features")  # of the params, what rebuilds the head
 
@@ -63,6 +65,7 @@ class ClassifierParams(TrainingParams):
     dropout: Fraction  # of pooled features
     prefix_weight: Fraction  # share of the loss that falls on prefixes, the rest on whole clips
     augment: tuple[Change, ...]  # train on clips changed in these ways too, each encoded anew
+    novelty_level: Annotated[float, Range(gt=0, lt=1)] = 0.01  # p-value up to which a clip is unlike the training data
 
     def __post_init__(self) -> None:
         if not self.poolings or len(set(self.poolings)) < len(self.poolings):
@@ -86,6 +89,7 @@ class CodeClassifier(nn.Module):
         super().__init__()
         self.classes, self.grid, self.pooling = classes, grid, pooling
         self.tokenizer_hash = ""
+        self.known: Novelty | None = None  # what tells clips that are unlike the training data
         self.register_buffer("temperature", torch.ones(grid[0]))  # after each prefix
         self.pool: nn.Module = POOLINGS[pooling](coordinates, grid, Size(channels, blocks, maps, code_features))
         self.dropout = nn.Dropout(dropout)
@@ -121,6 +125,15 @@ class CodeClassifier(nn.Module):
         """codes (N, K, H', W') → (N, width): where clips of like motion lie close together."""
         parts = [self.hidden(batch)[:, -1].double() for batch in self._batches(codes, batch_size)]
         return np.concatenate([np.empty((0, self.place.shape[1])), *(part.cpu().numpy() for part in parts)])
+
+    def novelty(self, codes: np.ndarray) -> Array:
+        """codes (N, K, H', W'), the first K ≥ 1 slices → p-values (N,): the share of val clips at least as strange.
+
+        A clip at or below `known.level` is unlike the training data. UserError for a head saved without this score.
+        """
+        if self.known is None:
+            raise UserError(f"the classifier: {ABSENT}")
+        return self.known.p_values(codes)
 
     def _batches(self, codes: np.ndarray, batch_size: int) -> Any:  # noqa: ANN401
         require_prefix(codes, self.grid)
@@ -213,4 +226,5 @@ def load_classifier(folder: Path) -> CodeClassifier:
     )
     module.tokenizer_hash = config["tokenizer"]
     load_weights(folder, module)
+    module.known = load_novelty(folder)
     return module.eval()

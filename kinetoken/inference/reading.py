@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Judged = tuple[np.ndarray, np.ndarray, Array]  # names (N,) of clips, the classes (N,) they have, probabilities (N, C)
+NOVELTY = ("novelty_p", "unlike_training")  # columns where the classifier has a novelty score
 QUANTITIES = ("speed", "radius", "pitch", "gravity")  # of a described motion: m/s, m, m a turn, m/s²
 
 
@@ -54,7 +55,9 @@ def classify(
     first.
 
     Columns: `clip`; `actual`, the class that the source names, where it names any; `predicted`; `probability` of that
-    class in [0, 1], calibrated as the model was; and `p_<class>` of every class.
+    class in [0, 1], calibrated as the model was; `p_<class>` of every class; and of a classifier of codes with a
+    novelty score `novelty_p`, the share of its validation clips that are at least as strange, and `unlike_training`,
+    whether that is so low that the class should not be trusted.
 
     UserError for a model of another kind, a tokenizer or codes other than it was trained on, and clips that it cannot
     read.
@@ -74,18 +77,23 @@ def classify(
     module = load_model(model, kind, device=device)
     parts = list(CLASSIFIERS[kind](opened, module, model, tokenizer, frames, device, progress))
     classes = module.shape.classes if kind == "i3d_magvit" else module.classes
-    return _class_table(parts, tuple(classes), opened.labelled)
+    table = _class_table([part[:3] for part in parts], tuple(classes), opened.labelled)
+    if getattr(module, "known", None) is None:
+        return table
+    p = np.concatenate([part[3] for part in parts])
+    return table.assign(**dict(zip(NOVELTY, (p, p <= module.known.level), strict=True)))
 
 
 def locate(
     clips: ClipsOrCodes, model: Saved, *, tokenizer: Saved | None = None, frames: int | None = None,
-    device: Device = "auto", progress: Progress | None = None,
+    device: Device = "auto", progress: Progress | None = None, classifier: Saved | None = None,
 ) -> "pd.DataFrame":
     """Where the ball is in every frame read, one row a frame.
 
     Columns: `clip`, `frame` from 0 on, `x`, `y`, `z` in metres (camera at the origin looking along +z, x right, y up)
     and `u`, `v` in pixels of the model's image (right and down from the middle of its upper left pixel). `model` is a
-    position head; it reads codes, or clips by the `tokenizer` that it was trained with, and any first `frames`.
+    position head; it reads codes, or clips by the `tokenizer` that it was trained with, and any first `frames`. With a
+    `classifier` of the same codes that has a novelty score, also `novelty_p` and `unlike_training`, as `classify`.
 
     UserError as `classify`.
 
@@ -99,14 +107,22 @@ def locate(
 
     module = load_model(model, "position", device=device)
     need = CodesNeed.prefix(module, model, "position", module.grid, frames)
+    judge = None if classifier is None else load_model(classifier, "classifier", device=device)
+    if judge is not None and (judge.tokenizer_hash, judge.grid) != (module.tokenizer_hash, module.grid):
+        raise UserError(f"{name_of(classifier or '', 'classifier')}: not trained on the codes of {need.reader}")
     tables = []
     for codes in codes_for(open_any(clips), need, tokenizer, device, progress):
         points = module.positions(codes.codes)  # (n, T, 3)
         u, v, _ = module.camera.project(points)
         count, length = points.shape[:2]
+        novelty: dict[str, np.ndarray] = {}
+        if judge is not None:
+            p = judge.novelty(codes.codes).repeat(length)
+            novelty = {"novelty_p": p, "unlike_training": p <= judge.known.level}
         tables.append(pd.DataFrame({
             "clip": codes.name.repeat(length), "frame": np.tile(np.arange(length), count),
             **{axis: points[..., i].ravel() for i, axis in enumerate("xyz")}, "u": u.ravel(), "v": v.ravel(),
+            **novelty,
         }))
     return pd.concat(tables, ignore_index=True)
 
@@ -122,7 +138,7 @@ def describe(
 
     Columns: `clip`; `actual` where the source names classes; `law`; `x`, `y`, `z` in metres as text in t, seconds from
     the first frame; `sentence`; and `speed` (m/s, mean), `radius` (m), `pitch` (m a turn), `gravity` (m/s²), NaN where
-    the law has none.
+    the law has none; and as `classify` `novelty_p` and `unlike_training`, of the part that was read.
 
     UserError as `classify`.
 
@@ -152,13 +168,16 @@ def describe(
     for codes in codes_for(opened, need, tokenizer, device, progress):
         world = _world(opened, codes, locator.frames * need.grid[0])
         whole = dataclasses.replace(codes, meta=dataclasses.replace(codes.meta, grid=need.grid))
-        evidence = evidence_of(gather(whole, world, reader, locator))
+        read = gather(whole, world, reader, locator)
+        evidence = evidence_of(read)
         described = offline.describe(evidence, world.times, priors=PRIORS, independence=INDEPENDENCE)
-        for name, label, one in zip(codes.name, codes.label, described, strict=True):
+        for row, (name, label, one) in enumerate(zip(codes.name, codes.label, described, strict=True)):
+            novelty = {column: getattr(read, column) for column in NOVELTY if reader.known is not None}
             rows.append({
                 "clip": str(name), **({"actual": str(label)} if opened.labelled else {}), "law": one.facts.law,
                 **one.equations, "sentence": one.sentence,
                 **{quantity: one.quantities.get(quantity, np.nan) for quantity in QUANTITIES},
+                **{column: values[row] for column, values in novelty.items()},
             })
     return pd.DataFrame(rows)
 
@@ -166,10 +185,11 @@ def describe(
 def _by_codes(
     opened: Opened, module: Any, model: Saved, tokenizer: Saved | None, frames: int | None, device: Device,  # noqa: ANN401
     progress: Progress | None,
-) -> Iterator[Judged]:
+) -> Iterator[Any]:  # Judged, and with a novelty score its p-values (N,) behind
     need = CodesNeed.prefix(module, model, "classifier", module.grid, frames)
     for codes in codes_for(opened, need, tokenizer, device, progress):
-        yield codes.name, codes.label, np.exp(module.log_probabilities(codes.codes))
+        judged = codes.name, codes.label, np.exp(module.log_probabilities(codes.codes))
+        yield judged if module.known is None else (*judged, module.novelty(codes.codes))
 
 
 def _by_pixels(
@@ -219,7 +239,7 @@ def _by_both(
         _count(progress, block)
 
 
-CLASSIFIERS: dict[str, Callable[..., Iterator[Judged]]] = {
+CLASSIFIERS: dict[str, Callable[..., Iterator[Any]]] = {
     "classifier": _by_codes, "video_classifier": _by_pixels, "i3d_magvit": _by_both,
 }
 

@@ -1,7 +1,7 @@
 """The past read by two heads on codes: class and embedding by the classifier, 3-D points by the position head."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from kinetoken.scenes.camera import camera_whitening
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.own_tracks import UNLABELLED
 
+if TYPE_CHECKING:
+    from kinetoken.heads.novelty import Novelty
+
 
 class ClassReader(Protocol):
     """A classifier of codes (N, K, H', W'), any number of time slices."""
@@ -26,6 +29,7 @@ class ClassReader(Protocol):
 
     def log_probabilities(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, C)
     def embedding(self, codes: NDArray[np.int32]) -> NDArray[np.floating]: ...  # (N, D)
+
 
 
 class PositionReader(Protocol):
@@ -88,9 +92,12 @@ def gather(codes: CodesTable, world: World, classifier: ClassReader, position: P
     whitening = camera_whitening(points, 1.0, 1.0, position.focal) / errors[..., None]
     log_probabilities = np.asarray(classifier.log_probabilities(past), np.float64)
     embedding = np.asarray(classifier.embedding(past), np.float64)
+    novelty: Novelty | None = getattr(classifier, "known", None)  # not of every reader
+    p = None if novelty is None else novelty.p_values(past)
     return Readings(
         "classifier", world, tuple(classifier.classes), codes.track_id, log_probabilities, embedding, points, whitening,
-        np.empty((len(codes), 0), np.str_),
+        np.empty((len(codes), 0), np.str_), p,
+        None if p is None or novelty is None else p <= novelty.level,
     )
 
 

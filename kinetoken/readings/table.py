@@ -1,14 +1,15 @@
 """The readings table: what models read of the first frames of clips, one row a clip.
 
 Columns track_id, log_probabilities, embedding, points, whitening (fixed-size lists of float64, row-major) and
-neighbours (list of strings); the schema metadata holds one JSON value: source, classes, and the world that the clips
-were seen in, from which the frames' times follow. Neither the true class nor any later frame is in it.
+neighbours (list of strings), and novelty_p and unlike_training where the classifier has a novelty score; the schema
+metadata holds one JSON value: source, classes, and the world that the clips were seen in, from which the frames' times
+follow. Neither the true class nor any later frame is in it.
 """
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NUMBERS = ("log_probabilities", "embedding", "points", "whitening")
+NOVELTY = ("novelty_p", "unlike_training")
 AGAIN = "run read_motion again"
 
 
@@ -31,7 +33,8 @@ class Readings:
 
     log_probabilities (N, C) of `classes` (C,); embedding (N, D), where clips of like motion lie close together; points
     (N, K, 3) m with their whitening (N, K, 3, 3) as in `physics.fitting`; neighbours (N, k) classes of the most similar
-    training clips, nearest first, k = 0 where none were asked for.
+    training clips, nearest first, k = 0 where none were asked for; novelty_p (N,), the share of val clips at least as
+    strange, and unlike_training (N,) bool, None where the model has no novelty score.
     """
 
     source: str  # the model that read, see `params.ReadMotion`
@@ -43,6 +46,8 @@ class Readings:
     points: Array
     whitening: Array
     neighbours: NDArray[np.str_]
+    novelty_p: Array | None = None
+    unlike_training: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.track_id)
@@ -62,6 +67,9 @@ def write_readings(path: Path, readings: Readings) -> None:
         flat = np.asarray(getattr(readings, name), np.float64).reshape(len(readings), -1)
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
     columns["neighbours"] = pa.array(readings.neighbours.tolist(), pa.list_(pa.string()))
+    for name in NOVELTY:
+        if (values := getattr(readings, name)) is not None:
+            columns[name] = pa.array(values)
     about = {"source": readings.source, "classes": readings.classes, "world": dataclasses.asdict(readings.world)}
     table = pa.table(columns).replace_schema_metadata({"readings": json.dumps(about, sort_keys=True)})
     write_table(path, table)
@@ -85,7 +93,9 @@ def read_readings(path: Path) -> Readings:
             raise UserError(f"{path}: column '{name}' does not fit {frames} frames, {len(classes)} classes; {AGAIN}")
         numbers[name] = numbers[name].reshape(count, *shape)
     track_id = table["track_id"].to_numpy()
-    readings = Readings(about["source"], world, classes, track_id, **numbers, neighbours=_neighbours(path, table))
+    novelty = {name: table[name].to_numpy() for name in NOVELTY if name in table.column_names}
+    parts: dict[str, Any] = {**numbers, "neighbours": _neighbours(path, table), **novelty}
+    readings = Readings(about["source"], world, classes, track_id, **parts)
     if count == 0 or (np.diff(track_id) <= 0).any():
         raise UserError(f"{path}: expected clips in ascending order of track_id, each once; {AGAIN}")
     require_finite(readings, path, AGAIN)

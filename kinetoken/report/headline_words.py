@@ -70,6 +70,15 @@ WORDS = {
         "The averages are of the codes' coordinates and not standardised, as in the pipeline whose failure started "
         "this project. Much of the loss is then one of scale.", FREQUENT, "position kept",
     ),
+    "train_classifier.novelty.auroc": Meaning(
+        "Random walks, bounces, two balls, still balls, empty rooms and pixel noise are drawn as the test clips are. "
+        "Probability that a strange clip gets a higher novelty score than a test clip, mean over the six kinds.",
+        "the classifier's own confidence",
+    ),
+    "train_classifier.novelty.false_alarms": Meaning(
+        "Share of test clips that the score calls unlike the training data. By its calibration it should be at most "
+        "`novelty_level`, 1 %.",
+    ),
     "explain_classifier.on_ball.attributed": Meaning(
         "Share of the classifier's attributions (integrated gradients) that lies on tokens which meet the ball.",
         "equal attributions everywhere",

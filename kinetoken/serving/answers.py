@@ -53,7 +53,20 @@ class TokenizedClips(CodesAnswer):
     clips: list[CodedClip]
 
 
-class ClassifiedClip(BaseModel):
+class JudgedClip(BaseModel):
+    """Whether a clip is like those that the models were trained on."""
+
+    novelty_p: Annotated[float | None, Field(
+        ge=0, le=1, description="Share of validation clips that are at least as strange; null without a novelty score.",
+        examples=[0.62],
+    )] = None
+    unlike_training: Annotated[bool | None, Field(
+        description="Is the clip so unlike the training data that what was read of it should not be trusted?",
+        examples=[False],
+    )] = None
+
+
+class ClassifiedClip(JudgedClip):
     clip: Annotated[str, Field(examples=["clip"])]
     predicted: Annotated[str, Field(description="The likeliest class.", examples=["helical"])]
     probability: Annotated[float, Field(ge=0, le=1, description="Of this class.", examples=[0.98])]
@@ -78,7 +91,7 @@ class FramePosition(BaseModel):
     v: Annotated[float, Field(description="Pixels down, in the model's image.", examples=[33.0])]
 
 
-class LocatedClip(BaseModel):
+class LocatedClip(JudgedClip):
     clip: Annotated[str, Field(examples=["clip"])]
     positions: list[FramePosition]
 

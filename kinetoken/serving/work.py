@@ -99,6 +99,7 @@ def do_classify(bench: Workbench, task: Task, _: bytes) -> dict[str, Any]:
             {
                 "clip": row["clip"], "predicted": row["predicted"], "probability": float(row["probability"]),
                 "probabilities": {name.removeprefix("p_"): float(row[name]) for name in classes},
+                **_novelty(row),
             }
             for row in table.to_dict("records")
         ],
@@ -107,16 +108,26 @@ def do_classify(bench: Workbench, task: Task, _: bytes) -> dict[str, Any]:
 
 def do_locate(bench: Workbench, task: Task, _: bytes) -> dict[str, Any]:
     clips = _opened(bench, task)
+    position, judge = bench.model("position"), bench.models.get("classifier")
+    if judge is None or judge.known is None or judge.grid != position.grid:
+        judge = None
     table = locate(
-        clips, bench.model("position"), tokenizer=bench.model("tokenizer"), frames=task.options.get("frames")
+        clips, position, tokenizer=bench.model("tokenizer"), frames=task.options.get("frames"), classifier=judge
     )
     found = []
     for name, rows in table.groupby("clip", sort=False):
         places = [{key: float(row[key]) for key in "xyzuv"} | {"frame": int(row["frame"])}
                   for row in rows.to_dict("records")]
-        found.append({"clip": str(name), "positions": places})
+        found.append({"clip": str(name), "positions": places, **_novelty(rows.iloc[0])})
     _require_few(len(found), bench.plan.limits)
     return {"notes": _notes(clips, task), "clips": found}
+
+
+def _novelty(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a mapping, or a row of a table
+    """What a row says of the clip's likeness to the training data; nothing without a novelty score."""
+    if "novelty_p" not in row:
+        return {}
+    return {"novelty_p": float(row["novelty_p"]), "unlike_training": bool(row["unlike_training"])}
 
 
 def do_predict(bench: Workbench, task: Task, _: bytes) -> dict[str, Any]:

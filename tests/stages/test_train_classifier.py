@@ -1,6 +1,8 @@
 """train_classifier, run for real on tiny data coded by an untrained tokenizer."""
 
 import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,16 @@ import torch
 from PIL import Image
 
 from kinetoken.codes import read_codes, write_codes
+from kinetoken.core.absence import why_absent, write_absent
 from kinetoken.core.errors import UserError
+from kinetoken.core.params import load_params
 from kinetoken.core.stage import CPU, Context
 from kinetoken.dataset import Dataset, DatasetPaths
 from kinetoken.heads.classifier import ClassifierParams, load_classifier
+from kinetoken.heads.position import PositionParams, build_position_head, save_position_head
+from kinetoken.scenes.camera import Camera
+from kinetoken.scenes.strange import KINDS
+from kinetoken.scenes.tracks import read_tracks
 from kinetoken.tokenizer.network import load_tokenizer
 from stages import train_classifier
 from stages.train_classifier import Paths
@@ -29,11 +37,34 @@ PARAMS = ClassifierParams(
 
 
 def stage_paths(coded: Path, out: Path) -> Paths:
+    """Without a position head, as for videos of things whose positions nobody knows."""
     out.mkdir(exist_ok=True)
+    if not (out / "no_position").exists():
+        write_absent(out / "no_position", "nothing was tracked")
+    tables = {name: out / f"{name}.csv" for name in (
+        "numbers", "confusion", "curves", "prefix", "reliability", "novelty", "selective",
+    )}
     return Paths(
-        coded / "codes.parquet", coded / "tokenizer", out / "classifier", out / "metrics.json",
-        out / "headlines", out / "numbers.csv",
-        *(out / f"{name}.csv" for name in ("confusion", "curves", "prefix", "reliability")), out / "confusions.png",
+        codes=coded / "codes.parquet", tokenizer=coded / "tokenizer", model=out / "classifier",
+        metrics=out / "metrics.json", headlines=out / "headlines", confusions=out / "confusions.png",
+        position=out / "no_position", **tables,
+    )
+
+
+def with_position(paths: Paths, data: Path, folder: Path) -> Paths:
+    """The same with tracks and their scene, and with a position head in `folder`, made here if it is not there."""
+    tables = data / "trajectories.parquet", data / "track_params.parquet"
+    if not folder.exists():
+        codes, tracks = read_codes(paths.codes), read_tracks(*tables)
+        params = dataclasses.replace(
+            load_params("params.yaml", "train_position", PositionParams), channels=6, blocks=1, width=8
+        )
+        coordinates = torch.randn(codes.meta.codebook_size, 3, generator=torch.Generator().manual_seed(0))
+        head = build_position_head(params, coordinates, codes.meta.grid, Camera.of(tracks.world, 64), tracks.points)
+        sigma = {"px": [0.3] * 16, "depth_fraction": [0.02] * 16}
+        save_position_head(folder, head, params, codes.meta.tokenizer, sigma)
+    return dataclasses.replace(
+        paths, videos=data / "videos", trajectories=tables[0], track_params=tables[1], position=folder
     )
 
 
@@ -41,9 +72,18 @@ def silent() -> Context:
     return dataclasses.replace(Context.silent(), hardware=dataclasses.replace(CPU, threads=1))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_strange_clips() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_classifier, "STRANGE", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
-def done(coded: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    paths = stage_paths(coded, tmp_path_factory.mktemp("classifier"))
+def done(coded: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """With a position head that never trained, so that there is a novelty score."""
+    folder = tmp_path_factory.mktemp("classifier")
+    paths = with_position(stage_paths(coded, folder), tiny_data, folder / "position")
     train_classifier.run(PARAMS, paths, silent())
     return paths
 
@@ -107,23 +147,60 @@ def test_a_sheet_is_drawn_where_nothing_is_read_wrongly(done: Paths, tmp_path: P
     assert width > 8 * 64 and 64 < height < 2 * 64
 
 
-def test_same_bytes_again(done: Paths, coded: Path, tmp_path: Path) -> None:
-    again = stage_paths(coded, tmp_path / "again")
+def test_same_bytes_again(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
+    again = with_position(stage_paths(coded, tmp_path / "again"), tiny_data, done.position)
     train_classifier.run(PARAMS, again, silent())
-    names = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "prefix", "reliability", "confusions")
+    names = ("model", "metrics", "headlines", "numbers", "confusion", "curves", "prefix", "reliability", "confusions",
+             "novelty", "selective")
     assert_same_outputs(again, done, names)
 
 
-def test_no_test_clip_trains(done: Paths, coded: Path, tmp_path: Path) -> None:
+def test_no_test_clip_trains(done: Paths, coded: Path, tiny_data: Path, tmp_path: Path) -> None:
     """With the codes of test and ood replaced by noise, the head is the same to the byte."""
     table = read_codes(done.codes)
     held_out, changed = np.isin(table.split, ["test", "ood"]), table.codes.copy()
     changed[held_out] = np.random.default_rng(0).integers(0, 1000, changed[held_out].shape)
     write_codes(tmp_path / "codes.parquet", table.meta, [dataclasses.replace(table, codes=changed)])
-    paths = dataclasses.replace(stage_paths(coded, tmp_path), codes=tmp_path / "codes.parquet")
+    paths = with_position(stage_paths(coded, tmp_path), tiny_data, done.position)
+    paths = dataclasses.replace(paths, codes=tmp_path / "codes.parquet")
     train_classifier.run(PARAMS, paths, silent())
     assert_same_outputs(paths, done, ("model", "curves"))
     assert paths.numbers.read_text() != done.numbers.read_text(), "nothing was replaced"
+
+
+# ---- clips unlike the training data
+
+
+def test_the_novelty_score_is_saved_and_measured_on_every_kind_of_strange_scene(done: Paths) -> None:
+    """24 test clips and 4 of each kind; the p-values in the table are those of the saved head."""
+    metrics, table, head = nested(done.numbers)["novelty"], pd.read_csv(done.novelty), load_classifier(done.model)
+    assert table["kind"].value_counts().to_dict() == {"sound": 24, **dict.fromkeys(KINDS, 4)}
+    test = read_codes(done.codes).of_split("test")
+    sound = table[table["kind"] == "sound"]
+    np.testing.assert_allclose(sound["p"], head.novelty(test.codes), rtol=1e-4)
+    assert metrics["false_alarms"] == pytest.approx((sound["p"] <= 0.01).mean())
+    names = {name for name in metrics["auroc_by_kind"] if not name.endswith("_floor")}
+    assert names == set(KINDS) and all(f"{name}_floor" in metrics["auroc_by_kind"] for name in names)
+    assert metrics["auroc"] == pytest.approx(np.mean([metrics["auroc_by_kind"][name] for name in names]), abs=1e-5)
+    assert {"auroc_floor", "found", "auroc_ci95_low"} <= set(metrics)
+    assert "novelty" in json.loads(done.metrics.read_text())
+
+
+def test_refusing_none_leaves_the_same_accuracy_by_either_score(done: Paths) -> None:
+    table = pd.read_csv(done.selective)
+    right = nested(done.numbers)["accuracy"] * 24
+    last = table[table["coverage"] == 1]
+    assert set(table["score"]) == {"novelty", "confidence"}
+    np.testing.assert_allclose(last["accuracy"], right / (24 + 4 * len(KINDS)), rtol=1e-4)
+
+
+def test_without_positions_there_is_no_score_and_no_number_of_it(coded: Path, tmp_path: Path) -> None:
+    paths = stage_paths(coded, tmp_path / "out")
+    train_classifier.run(dataclasses.replace(PARAMS, poolings=("attention", "spatial_mean")), paths, silent())
+    assert "novelty" not in nested(paths.numbers)
+    assert why_absent(paths.novelty) == why_absent(paths.selective) == "nothing was tracked"
+    with pytest.raises(UserError, match="no novelty score"):
+        load_classifier(paths.model).novelty(read_codes(paths.codes).codes[:1])
 
 
 # ---- changed clips
@@ -188,4 +265,4 @@ def test_bad_codes_are_refused_before_training(coded: Path, tmp_path: Path, faul
     paths = dataclasses.replace(stage_paths(coded, tmp_path / "out"), codes=tmp_path / "codes.parquet")
     with pytest.raises(UserError, match=message):
         train_classifier.run(PARAMS, paths, silent())
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["no_position"]

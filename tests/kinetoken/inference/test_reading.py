@@ -1,5 +1,6 @@
 """Numbers through this room are those that the stages' own paths give, to the bit."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from kinetoken.core.stage import Context
 from kinetoken.equations import offline
 from kinetoken.equations.reading import evidence_of
 from kinetoken.heads.classifier import load_classifier
+from kinetoken.heads.novelty import fit_novelty, save_novelty
 from kinetoken.heads.position import load_position_head
 from kinetoken.heads.video_classifier import load_video_classifier
 from kinetoken.i3d_magvit.network import load_i3d_magvit
@@ -124,6 +126,31 @@ def test_descriptions_are_those_of_the_stages(applied: Path, tiny_data: Path, tm
     clips = open_clips(tiny_data / "videos", split="test", limit=3)
     few = describe(clips, models / "classifier", models / "position", tokenizer=models / "tokenizer")
     assert few["clip"].tolist() == table["clip"].tolist()[:3] and few["law"].tolist() == table["law"].tolist()[:3]
+
+
+def test_clips_unlike_the_training_data_are_named_by_every_reader(
+    applied: Path, test_codes: CodesTable, tmp_path: Path
+) -> None:
+    """The p-values of the classifier's own score, of whole clips and, for a description, of the part that was read."""
+    classifier, position = applied / "models" / "classifier", applied / "models" / "position"
+    few = open_any(applied / "codes.parquet", split="test", limit=4)
+    assert "novelty_p" not in classify(few, classifier), "a classifier without a score says nothing of it"
+    with pytest.raises(UserError, match="no novelty score"):
+        locate(few, position, classifier=classifier)
+    shutil.copytree(classifier, tmp_path / "classifier")
+    save_novelty(
+        tmp_path / "classifier", fit_novelty(load_position_head(position), test_codes.codes[:3], 0.3), position
+    )
+    head = load_classifier(tmp_path / "classifier")
+    whole, past = head.novelty(test_codes.codes[:4]), head.novelty(test_codes.codes[:4, :3])
+    table = classify(few, head)
+    np.testing.assert_allclose(table["novelty_p"], whole)
+    assert table["unlike_training"].tolist() == (whole <= 0.3).tolist()
+    places = locate(few, position, classifier=head)
+    np.testing.assert_allclose(places["novelty_p"], whole.repeat(16))
+    described = describe(few, head, position)
+    np.testing.assert_allclose(described["novelty_p"], past)
+    assert described["unlike_training"].tolist() == (past <= 0.3).tolist()
 
 
 @pytest.mark.parametrize("fps", [8, 16])

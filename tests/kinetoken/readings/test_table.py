@@ -27,7 +27,12 @@ def some(clips: int = 5, neighbours: int = 2, frames: int = 12) -> Readings:
     )
 
 
-@pytest.mark.parametrize("readings", [some(), some(1), some(neighbours=0), some(frames=1)])
+JUDGED = dataclasses.replace(
+    some(), novelty_p=np.linspace(0.005, 1, 5), unlike_training=np.array([True, False, False, False, False])
+)
+
+
+@pytest.mark.parametrize("readings", [some(), some(1), some(neighbours=0), some(frames=1), JUDGED])
 def test_what_was_written_comes_back_bit_for_bit(readings: Readings, tmp_path: Path) -> None:
     write_readings(tmp_path / "r.parquet", readings)
     back = read_readings(tmp_path / "r.parquet")
