@@ -62,7 +62,7 @@ def with_position(paths: Paths, data: Path, folder: Path) -> Paths:
         coordinates = torch.randn(codes.meta.codebook_size, 3, generator=torch.Generator().manual_seed(0))
         head = build_position_head(params, coordinates, codes.meta.grid, Camera.of(tracks.world, 64), tracks.points)
         sigma = {"px": [0.3] * 16, "depth_fraction": [0.02] * 16}
-        save_position_head(folder, head, params, codes.meta.tokenizer, sigma)
+        save_position_head(folder, head, codes.meta.tokenizer, sigma)
     return dataclasses.replace(
         paths, videos=data / "videos", trajectories=tables[0], track_params=tables[1], position=folder
     )

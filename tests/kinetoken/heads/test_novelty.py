@@ -86,7 +86,7 @@ def test_each_clip_is_judged_by_itself_whatever_its_neighbours() -> None:
 def saved(folder: Path) -> Path:
     classifier = build_classifier(CLASSIFIER, "soft_argmax", ("a", "b"), COORDINATES, GRID)
     save_classifier(folder / "classifier", classifier, CLASSIFIER, "t")
-    save_position_head(folder / "position", head(), PARAMS, "t", SIGMA)
+    save_position_head(folder / "position", head(), "t", SIGMA)
     return folder / "classifier"
 
 
