@@ -1,5 +1,7 @@
 """Render actions in mirrored pairs that differ only in order, in the layout of Something-Something-V2.
 
+With `enabled: false` in the section they are left out: then GASM-CAST says that it was not measured.
+
 Reads    params generate_actions
 Writes   actions/20bn-something-something-v2/<id>.webm, actions/labels/{train,validation,test,labels}.json and
          test-answers.csv; a sheet with one clip of each class
@@ -13,6 +15,7 @@ from typing import Annotated
 
 from kinetoken.actions.generation import Actions, generate
 from kinetoken.actions.sheet import draw_sheet
+from kinetoken.core.absence import NotMeasured
 from kinetoken.core.stage import Context, Output, run_stage
 
 
@@ -23,6 +26,8 @@ class Paths:
 
 
 def run(params: Actions, paths: Paths, context: Context) -> None:
+    if not params.enabled:
+        raise NotMeasured("left out by params.yaml: generate_actions.enabled is false")
     context.progress.phase("drawing", sum(vars(params.counts).values()), "clips")
     generate(params, paths.actions, context.progress.advance)
     draw_sheet(paths.actions, paths.sheet)

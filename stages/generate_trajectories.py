@@ -1,5 +1,8 @@
 """Sample 3-D trajectories from the four laws of motion, or read the user's own. Of a folder of videos there are none.
 
+Candidates for early decisions are left out where their section says `enabled: false`: then all that hangs on them says
+that it was not measured.
+
 Reads    params generate_trajectories.<dataset>; the tracks file, unless it is the placeholder synthetic.csv
 Writes   trajectories.parquet (one row a frame), track_params.parquet (one row a track: its constants)
 
@@ -27,6 +30,8 @@ class Paths:
 
 
 def run(params: Trajectories | CandidateTracks, paths: Paths, context: Context) -> None:
+    if isinstance(params, CandidateTracks) and not params.enabled:
+        raise NotMeasured("left out by params.yaml: generate_trajectories.persistence.enabled is false")
     if paths.source.is_dir():
         raise NotMeasured(f"{paths.source} is a folder of videos, in which true positions are not known")
     if paths.source.name == SYNTHETIC:

@@ -59,7 +59,7 @@ def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
     )
     classes = dataset.classes
     train, val, test = (dataset.split(name).read_clips() for name in ("train", "val", "test"))
-    module, history = train_video_classifier(params, classes, train, val, context, "video")
+    module, history = train_video_classifier(params, classes, train, val, context, "video", not dataset.tracked)
     save_video_classifier(paths.model, module, params)
     first, first_history = train_video_classifier(
         params, classes, _first_frame(train), _first_frame(val), context, "first_frame"

@@ -20,6 +20,7 @@ import yaml
 
 from kinetoken.cards.models import MODELS
 from kinetoken.cards.writing import SECTIONS
+from kinetoken.core.absence import why_absent
 from kinetoken.core.numbers import BESIDE, read_numbers
 from kinetoken.core.params import NoParams, load_params, overlay, read_yaml
 from kinetoken.core.stage import Hardware, Input, Output, marked_paths
@@ -422,6 +423,37 @@ def test_every_stage_ends_done(smoke: Path) -> None:
 def test_nothing_changed_nothing_reruns(smoke: Path) -> None:
     output = dvc(smoke, "repro")
     assert "up to date" in output and not reran(output)
+
+
+def test_two_experiments_can_be_left_out(smoke: Path) -> None:
+    """Early decisions and GASM-CAST: their stages are done and say why they are empty, and all others go on."""
+    folder = smoke.with_name("left_out")
+    shutil.copytree(smoke, folder)
+    (folder / "profiles/left_out.yaml").write_text(
+        "generate_trajectories: {persistence: {enabled: false}}\ngenerate_actions: {enabled: false}\n", encoding="utf-8"
+    )
+    overlay(folder / "profiles/left_out.yaml", folder / "params.yaml")
+    emptied = {
+        "generate_trajectories@persistence", "render_videos@persistence", "extract_codes@persistence",
+        "detect_persistence", "generate_actions", "train_gasm_cast",
+    }
+    assert reran(dvc(folder, "repro")) == emptied | {"describe_motion", "build_report", "write_cards"}
+    candidates = "left out by params.yaml: generate_trajectories.persistence.enabled is false"
+    actions = "left out by params.yaml: generate_actions.enabled is false"
+    for stage in emptied:
+        name, _, dataset = stage.partition("@")
+        reason = actions if name in ("generate_actions", "train_gasm_cast") else candidates
+        for path in paths_of(name, "outs", dataset) | paths_of(name, "metrics", dataset):
+            place = folder / path
+            assert place.exists()
+            if place.suffix not in (".md", ".png", ".jsonl"):  # these say it to people
+                assert why_absent(place) == reason, path
+    text = (folder / "plots/build_report/report.md").read_text(encoding="utf-8").replace("\\_", "_")
+    assert text.count(f"Not measured: {candidates}.") >= 2 and text.count(f"Not measured: {actions}.") == 2
+    cards = (folder / "plots/cards/README.md").read_text(encoding="utf-8").replace("\\_", "_")
+    assert f"| `models/gasm_cast` | {actions} |" in cards and f"| `models/persistence` | {candidates} |" in cards
+    numbers = read_numbers(folder / "plots/describe_motion/numbers.csv")
+    assert "equation_correct" in numbers and "reasons_correct" not in numbers
 
 
 def imported_by(name: str, folder: Path) -> set[str]:

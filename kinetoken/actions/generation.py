@@ -38,6 +38,7 @@ class Actions:
     fps: Positive
     image_size: Annotated[int, Range(ge=16)]  # pixels a side, even
     processes: Positive
+    enabled: bool = True  # false leaves the actions out, and with them GASM-CAST
 
     def __post_init__(self) -> None:
         if self.frames[0] > self.frames[1] or self.frames[0] < 2:

@@ -51,11 +51,12 @@ class VideoClassifier(nn.Module):
 
     def __init__(
         self, classes: tuple[str, ...], shape: tuple[int, int, int], *, channels: int, maps: int, width: int,
-        still: float = 0.0, mirror: bool = False, reverse: bool = False,
+        still: float = 0.0, mirror: bool = False, reverse: bool = False, own_still: bool = False,
     ) -> None:
-        """shape: frames, height, width of a clip."""
+        """shape: frames, height, width of a clip. own_still: what is behind each clip is its own median over time."""
         super().__init__()
         self.classes, self.shape, self.still, self.mirror, self.reverse = classes, shape, still, mirror, reverse
+        self.own_still = own_still
         frames, height, image_width = shape
         self.register_buffer("background", torch.zeros(height, image_width, 3))  # in [0, 1]
         # no biases: where nothing moves the maps are empty
@@ -71,7 +72,8 @@ class VideoClassifier(nn.Module):
 
     def motion(self, clips: Tensor) -> Tensor:
         """clips (B, T, H, W, 3) uint8 → what differs from the background, at half size: (B, T, 3, H/2, W/2)."""
-        moving = clips.float().div_(255).sub_(self.background)
+        frames = clips.float().div_(255)
+        moving = frames - frames.median(1, keepdim=True).values if self.own_still else frames.sub_(self.background)
         images = functional.avg_pool2d(rearrange(moving, "b t h w c -> (b t) c h w"), 2)
         # faint differences far from the ball, as codes leave them, would pull its centroid
         return rearrange(functional.softshrink(images, self.still), "(b t) c h w -> b t c h w", b=len(clips))
@@ -123,7 +125,8 @@ def still_background(clips: Pixels) -> Tensor:
 
 
 def build_video_classifier(
-    params: BaselinesParams, classes: tuple[str, ...], shape: tuple[int, int, int], background: Tensor
+    params: BaselinesParams, classes: tuple[str, ...], shape: tuple[int, int, int], background: Tensor,
+    own_still: bool = False,
 ) -> VideoClassifier:
     """An untrained network; its weights come from the params' seed.
 
@@ -134,6 +137,7 @@ def build_video_classifier(
     module = VideoClassifier(
         classes, shape, channels=params.channels, maps=params.maps, width=params.width,
         still=params.still, mirror=params.mirror and symmetric, reverse=params.reverse and symmetric,
+        own_still=own_still,
     )
     module.background.copy_(background)
     return module
@@ -157,11 +161,16 @@ def classification_step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[s
 
 
 def train_video_classifier(
-    params: BaselinesParams, classes: tuple[str, ...], train: Clips, val: Clips, context: Context, label: str
+    params: BaselinesParams, classes: tuple[str, ...], train: Clips, val: Clips, context: Context, label: str,
+    own_still: bool = False,
 ) -> tuple[VideoClassifier, History]:
-    """The direct network trained on the clips, the weights of its best epoch on `val`."""
+    """The direct network trained on the clips, the weights of its best epoch on `val`.
+
+    own_still: for clips that share no background, as videos do. Of a single frame nothing would be left, so there the
+    background of all clips is taken off.
+    """
     shape = (train.pixels.shape[1], train.pixels.shape[2], train.pixels.shape[3])
-    module = build_video_classifier(params, classes, shape, still_background(train.pixels))
+    module = build_video_classifier(params, classes, shape, still_background(train.pixels), own_still and shape[0] > 1)
     target = target_of(val, classes)
 
     def validate(_: torch.nn.Module) -> dict[str, float]:
@@ -185,6 +194,7 @@ def target_of(clips: Clips, classes: tuple[str, ...]) -> Labels:
 def save_video_classifier(folder: Path, module: VideoClassifier, params: BaselinesParams) -> None:
     """models/video_classifier: weights, and a config that rebuilds it."""
     size = {name: getattr(params, name) for name in ("channels", "maps", "width", "still")}
+    size |= {"own_still": True} if module.own_still else {}
     save_model(folder, module, {"classes": list(module.classes), "shape": list(module.shape), "network": size})
 
 

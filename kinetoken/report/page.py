@@ -57,6 +57,7 @@ def page_content(
         "scores": sections.score_table(results, "train_generator/scores.csv"),
         "laws": sections.score_table(results, "train_generator/laws.csv"), "savings": sections.savings(results),
         "vitals": sections.vitals(results), "gaps": not_run(results, gpu=gpu),
+        "not_measured": results.not_measured,
         "numbers": {stage: number_rows(found) for stage, found in results.metrics.items()},
         "legend_list": legend_list, "headings": headings, "sections": SECTIONS,
     }

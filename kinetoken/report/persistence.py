@@ -52,7 +52,12 @@ class EarlyDecisions:
 
 
 def early_decisions(results: Results, count: int) -> EarlyDecisions | None:
-    """The section, with `count` reasons of right decisions and as many of wrong ones; None if nothing is there."""
+    """The section, with `count` reasons of right decisions and as many of wrong ones; None if nothing is there.
+
+    None too if these data, or the parameters, left it out: there the page gives the reason.
+    """
+    if STAGE in results.not_measured:
+        return None
     if STAGE not in results.metrics:
         results.note(f"plots/{STAGES[STAGE]}")
         if not (results.plots / STAGE).exists():

@@ -57,7 +57,7 @@ def write_summary(folder: Path, content: Mapping[str, Any], results: Results) ->
         for section, charts in drawn.items()
     }
     for section, (file, title) in DRAWN.items():
-        if (results.plots / file).exists():
+        if (results.plots / file).exists() and Path(file).parent.name not in results.not_measured:
             place = Path(os.path.relpath(results.plots / file, folder)).as_posix()
             pictures.setdefault(section, []).append(Still(place, title, title))
     page = render(TEMPLATES, "report.md.j2", {

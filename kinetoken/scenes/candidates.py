@@ -70,6 +70,7 @@ class CandidateTracks:
     appears: tuple[NonNegative, NonNegative]  # frames, the first and the last at which a candidate may appear
     motion: CandidateMotion
     laws: "FourLaws" = dataclasses.field(default_factory=lambda: FourLaws())  # read where motion.law is four_laws
+    enabled: bool = True  # false leaves the candidates out, and with them early decisions
 
     def __post_init__(self) -> None:
         first, last = self.appears

@@ -7,6 +7,7 @@ is drawn into a share of the training clips. All draws come from torch's generat
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -41,6 +42,9 @@ class AugmentationParams:
     brightness: NonNegativeFloat  # background's gain: 1 ± this
     texture: NonNegativeFloat  # standard deviation of the texture, of full scale
     noise_std: NonNegativeFloat  # greatest standard deviation of the noise, of full scale
+    # of clips of which no positions are known, so of videos:
+    turned: Fraction = 0.5  # mirrored, upside down, transposed or backwards, each drawn by itself
+    recoloured: Fraction = 0.5  # red, green and blue in another order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +145,12 @@ def training_step(params: TokenizerParams) -> Step:
     weights = {"quantizer": quantizer.weight, "contrastive": quantizer.contrastive}
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        given, target, varied = vary(batch["clips"].float() / 255, batch["background"], params.augmentation)
+        clips, behind = batch["clips"].float() / 255, batch["background"]
+        if "still" in batch:
+            clips, behind = turn(clips, batch["still"], params.augmentation)
+        given, target, varied = vary(clips, behind, params.augmentation)
         view = _noisy(target, params.augmentation.noise_std) if quantizer.contrastive else None
         output, losses = module(given, batch["background"], view, quantizing_of(batch))
-        if "still" in batch:  # with what was added to the background
-            varied = batch["still"] + varied - batch["background"]
         reconstruction = reconstruction_loss(output, target, varied, params.loss)
         total = reconstruction + sum(weights[name] * part for name, part in losses.items())
         return total, {"reconstruction": reconstruction, **losses}
@@ -207,6 +212,26 @@ def validation(
         return {"val_loss": total / len(pixels), "val_psnr_db": -10 * math.log10(max(squared / len(pixels), 1e-10))}
 
     return validate
+
+
+def turn(clips: Tensor, still: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor]:
+    """Clips (B, T, H, W, 3) and the still picture of each (B, 1, H, W, 3), turned and recoloured: all frames alike.
+
+    A tokenizer learns no classes, so a clip may become one of another class.
+    """
+    turns: list[Callable[[Tensor], Tensor]] = [lambda each: each.flip(3), lambda each: each.flip(2)]
+    turns.append(lambda each: each.flip(1))  # played backwards
+    if clips.shape[2] == clips.shape[3]:
+        turns.append(lambda each: each.transpose(2, 3))
+    for change in turns:
+        rows = _chosen(clips, params.turned)
+        clips, still = (each.index_copy(0, rows, change(each[rows])) for each in (clips, still))
+    rows = _chosen(clips, params.recoloured)
+    order = torch.rand(len(rows), 1, 1, 1, 3, device=clips.device).argsort(-1)
+    clips, still = (
+        each.index_copy(0, rows, each[rows].gather(-1, order.expand_as(each[rows]))) for each in (clips, still)
+    )
+    return clips, still
 
 
 def vary(clips: Tensor, background: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from kinetoken.codes import CodesMeta, CodesTable, read_codes, write_codes
+from kinetoken.core.absence import write_absent
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers_table
 from kinetoken.core.stage import Context
@@ -243,6 +244,24 @@ def test_early_decisions_are_told_and_their_gaps_stated(
     section = text[text.index('<section id="early">') : text.index('<section id="words">')]
     assert section.count('class="gap"') == 1 and "plots/detect_persistence/numbers.csv" in section
     assert "dvc repro detect_persistence" in text[text.index('<section id="all">') :]
+
+
+def test_what_was_left_out_is_said_once_in_its_section(paths_to: Callable[..., Paths], tmp_path: Path) -> None:
+    """An experiment that parameters leave out is no gap that a stage would fill."""
+    plots = write_all(tmp_path / "plots", {"describe_motion": {"is_llm": 0}})
+    why = {"train_gasm_cast": "left out, actions", "detect_persistence": "left out, candidates"}
+    for stage, reason in why.items():
+        for name in ("numbers.csv", "confusion.csv", "attention.png", "reasons.jsonl"):
+            write_absent(plots / stage / name, reason)
+    bare = paths_to(plots=plots)
+    build_report.run(PARAMS, bare, Context.silent())
+    text, told = bare.report.read_text(encoding="utf-8"), (bare.summary / "report.md").read_text(encoding="utf-8")
+    for stage, start, end in (("train_gasm_cast", "actions", "early"), ("detect_persistence", "early", "words")):
+        section = text[text.index(f'<section id="{start}">') : text.index(f'<section id="{end}">')]
+        assert section.count('class="gap"') == 1 and f"Not measured: {why[stage]}." in section
+        assert f"dvc repro {stage}" not in text
+        assert told.count(f"Not measured: {why[stage]}.") == 2, "in its section and in the list of gaps"
+    assert "attention.png" not in told
 
 
 def test_same_inputs_same_bytes(page: str, paths_to: Callable[..., Paths]) -> None:

@@ -12,6 +12,7 @@ from kinetoken.actions.classes import ACTIONS, draw_action
 from kinetoken.actions.generation import ActionCounts, Actions, clip_action, clip_rng
 from kinetoken.actions.inspection import inspect
 from kinetoken.actions.layout import VIDEOS, read_actions
+from kinetoken.core.absence import NotMeasured
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
@@ -33,6 +34,12 @@ def _run(params: Actions, folder: Path) -> generate_actions.Paths:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> generate_actions.Paths:
     return _run(PARAMS, tmp_path_factory.mktemp("made"))
+
+
+def test_they_can_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(NotMeasured, match=r"^left out by params.yaml: generate_actions.enabled is false$"):
+        _run(dataclasses.replace(PARAMS, enabled=False), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def _rows(paths: generate_actions.Paths, split: str) -> list[dict[str, object]]:

@@ -9,8 +9,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from kinetoken.core.absence import NotMeasured
+from kinetoken.core.params import load_params
 from kinetoken.core.progress import Progress
 from kinetoken.core.stage import Context, run_stage
+from kinetoken.scenes.candidates import CandidateTracks
 from kinetoken.scenes.intake import TrackFileParams
 from kinetoken.scenes.motion import Trajectories
 from stages import generate_trajectories
@@ -37,6 +40,15 @@ def test_two_runs_give_the_same_bytes(tiny_data: Path, tmp_path: Path, trajector
     generate_trajectories.run(trajectory_params, paths, Context.silent())
     assert paths.trajectories.read_bytes() == (tiny_data / "trajectories.parquet").read_bytes()
     assert paths.track_params.read_bytes() == (tiny_data / "track_params.parquet").read_bytes()
+
+
+def test_candidates_can_be_left_out(tmp_path: Path) -> None:
+    params = dataclasses.replace(
+        load_params(ROOT / "params.yaml", "generate_trajectories.persistence", CandidateTracks), enabled=False
+    )
+    paths = generate_trajectories.Paths(SOURCE, tmp_path / "a.parquet", tmp_path / "b.parquet")
+    with pytest.raises(NotMeasured, match=r"^left out by params.yaml: generate_trajectories.persistence.enabled is f"):
+        generate_trajectories.run(params, paths, Context.silent())
 
 
 def test_own_tracks_pass_through_the_stage(

@@ -112,6 +112,23 @@ def test_folder_rebuilds_the_judge(tmp_path: Path) -> None:
         load_video_classifier(tmp_path / "judge")
 
 
+def test_a_clip_may_have_a_still_picture_of_its_own(tmp_path: Path) -> None:
+    """Then walls of any brightness, the same in all frames, count nothing; nothing is left of a single frame."""
+    torch.manual_seed(0)
+    module = build_video_classifier(PARAMS, ("a", "b"), (4, 32, 32), torch.zeros(32, 32, 3), own_still=True).eval()
+    clips = square_clips(4)
+    for frame in range(4):
+        clips[0, frame] = np.roll(clips[0, frame], 5 * frame, axis=1)
+    wall = clips.copy()
+    wall[:, :, :, 28:] += 40  # where the square never is
+    np.testing.assert_array_equal(module.probabilities(wall), module.probabilities(clips))
+    assert float(module.motion(torch.from_numpy(clips)).abs().max()) > 0.1
+    save_video_classifier(tmp_path / "judge", module, PARAMS)
+    loaded = load_video_classifier(tmp_path / "judge")
+    assert loaded.own_still
+    np.testing.assert_array_equal(loaded.probabilities(clips), module.probabilities(clips))
+
+
 def test_network_learns_the_easy_pair(tiny_data: Path) -> None:
     clips = ClipStore(tiny_data / "videos").read("train", "test")
     easy = np.isin(clips.label, ["linear", "circular"])

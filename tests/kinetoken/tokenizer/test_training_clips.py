@@ -15,6 +15,7 @@ from kinetoken.tokenizer.training_clips import (
     cut_windows,
     quantizing_of,
     static_background,
+    turn,
     vary,
 )
 
@@ -171,3 +172,32 @@ def test_clips_with_still_pictures_of_their_own_are_cut_where_they_differ_from_t
 def test_a_window_must_fit_the_grid() -> None:
     with pytest.raises(ValueError, match="multiple of 8 px, found 20"):
         WindowParams(size=20, share=0.5)
+
+
+def marked_clips() -> tuple[torch.Tensor, torch.Tensor]:
+    """Six clips (T 4, 16 × 16) of a coloured square that moves to the right, and the still picture of each."""
+    still = torch.rand(6, 1, 16, 16, 3, generator=torch.Generator().manual_seed(4))
+    clips = still.expand(6, 4, 16, 16, 3).clone()
+    for frame in range(4):
+        clips[:, frame, 3:6, 2 + 3 * frame : 5 + 3 * frame] = torch.tensor([1.0, 0.5, 0.0])
+    return clips, still
+
+
+def test_turned_clips_keep_what_moves_and_their_still_pictures_turn_with_them() -> None:
+    clips, still = marked_clips()
+    torch.manual_seed(2)
+    turned, behind = turn(clips, still, dataclasses.replace(OFF, turned=0.5, recoloured=0.5))
+    moves, did = ((one - other).abs().amax(-1) > 0 for one, other in ((turned, behind), (clips, still)))
+    assert torch.equal(moves.sum((1, 2, 3)), did.sum((1, 2, 3))), "where nothing moves a clip is its still picture"
+    same = [torch.equal(one, other) for one, other in zip(turned, clips, strict=True)]
+    assert not all(same) and turned.shape == clips.shape and behind.shape == still.shape
+    colours = {tuple(sorted(pixel.tolist())) for clip, seen in zip(turned, moves, strict=True) for pixel in clip[seen]}
+    assert colours == {(0.0, 0.5, 1.0)}
+    for one, other in zip(turned, clips, strict=True):
+        torch.testing.assert_close(one.sort(-1).values.sum((0, 1, 2)), other.sort(-1).values.sum((0, 1, 2)))
+
+
+def test_nothing_is_turned_unless_asked_for() -> None:
+    clips, still = marked_clips()
+    turned, behind = turn(clips, still, dataclasses.replace(OFF, turned=0.0, recoloured=0.0))
+    assert torch.equal(turned, clips) and torch.equal(behind, still)
