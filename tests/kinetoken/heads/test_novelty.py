@@ -21,7 +21,7 @@ from kinetoken.heads.novelty import (
     selective_table,
 )
 from kinetoken.heads.position import save_position_head
-from tests.kinetoken.heads.test_position import COORDINATES, GRID, PARAMS, head
+from tests.kinetoken.heads.test_position import COORDINATES, GRID, head
 
 CLASSIFIER = ClassifierParams(
     seed=1, epochs=1, batch_size=16, learning_rate=0.003, warmup_fraction=0.1, weight_decay=0.01, gradient_clip=1.0,
