@@ -21,7 +21,7 @@ from kinetoken.core.numbers import Headlines, write_numbers
 from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
-from kinetoken.heads.coordinates import forest_correct, nuisance_table, path_table
+from kinetoken.heads.coordinates import forest_correct, law_fit_correct, nuisance_table, path_table
 from kinetoken.heads.video_classifier import BaselinesParams, save_video_classifier, target_of, train_video_classifier
 from kinetoken.scenes.clips import Clips
 from kinetoken.scenes.tracks import Tracks
@@ -29,7 +29,9 @@ from kinetoken.scores import classification_metrics, confusion_rows, majority_ac
 from kinetoken.training.loop import curves_table
 
 ACCURACIES = ("coordinates.accuracy", "video.accuracy", "first_frame.accuracy", "nuisance.accuracy")
-HEADLINES = Headlines(("majority.accuracy", *ACCURACIES, "video.ece"), bounded=ACCURACIES)
+HEADLINES = Headlines(
+    ("majority.accuracy", *ACCURACIES, "video.ece"), further=("law_fit.accuracy",), bounded=ACCURACIES
+)
 HEADLINES_OF_FOOTAGE = Headlines(("majority.accuracy", "video.accuracy", "first_frame.accuracy", "video.ece"))
 
 
@@ -76,6 +78,10 @@ def run(params: BaselinesParams, paths: Paths, context: Context) -> None:
         },
         **(forests(dataset.tracks, floor, params.seed) if dataset.tracked else {}),
     }
+    if dataset.lawful:
+        test_tracks = dataset.tracks.take(dataset.split("test").rows)
+        knowable = law_fit_correct(test_tracks, test.pixels.shape[2], params.seed)
+        metrics["law_fit"] = {**with_interval("accuracy", knowable), "accuracy_floor": floor}
     write_numbers(paths, metrics, HEADLINES if dataset.tracked else HEADLINES_OF_FOOTAGE)
     write_csv(paths.confusion, confusion_rows(probabilities, target, classes).assign(track_id=test.track_id))
     write_csv(paths.curves, curves_table({"video": history, "first_frame": first_history}))

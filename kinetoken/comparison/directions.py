@@ -8,7 +8,7 @@ Direction = Literal["higher", "lower", "neither"]
 # Baselines, controls and references say what is possible without the model: a change of theirs is no progress.
 NO_RESULT = (
     "control.*", "first_frame.*", "nuisance.*", "majority.*", "order_blind.*", "floor.*", "floors.*", "reference.*",
-    "oracle.*", "coordinates.*", "rule.*", "*.pixels", "*.truth", "attention_ratio_*",
+    "oracle.*", "coordinates.*", "law_fit.*", "rule.*", "*.pixels", "*.truth", "attention_ratio_*",
 )
 # of the whole dotted name, or of its last parts
 HIGHER = (

@@ -1,4 +1,4 @@
-"""What the true paths and their circumstances alone tell about the class: a ceiling and two controls.
+"""What the true paths and their circumstances alone tell about the class: two ceilings and two controls.
 
 `path_features` describes a path by its differential geometry; a small classifier on them is the ceiling of
 what any reader of the codes can reach. Circumstances (speed, colour, light, start) must tell nothing.
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
+from kinetoken.physics.fitting import choose_law, fit_laws
+from kinetoken.scenes.camera import Camera, camera_whitening
 from kinetoken.scenes.tracks import Tracks
 from kinetoken.scores import Labels
 
@@ -17,6 +19,7 @@ LEAST_FRAMES = 4  # for a third derivative
 NUISANCE = ("speed", "start_x", "start_y", "start_z", "colour_r", "colour_g", "colour_b", "light_azimuth",
             "light_tilt", "light_strength")
 TREES = 100
+SEEN_PX = 0.15  # standard deviation of what a good reader gets wrong of u, v and radius
 
 
 def path_features(points: Array, fps: float) -> dict[str, Array]:
@@ -64,6 +67,22 @@ def _spread(points: Array) -> Array:
 def path_table(tracks: Tracks) -> Array:
     """(N, F) features of the true paths."""
     return np.stack(list(path_features(tracks.points, tracks.world.fps).values()), 1)
+
+
+def law_fit_correct(tracks: Tracks, image_size: int, seed: int) -> Array:
+    """Is each track's law (N,) the one that fits its true positions best, seen with `SEEN_PX` of noise? 0 or 1.
+
+    The noise is Gaussian, in pixels of an image of `image_size`, on u, v and the ball's radius alike. What is not told
+    rightly from these no reader of the clip can be expected to know.
+    """
+    camera, rng = Camera.of(tracks.world, image_size), np.random.default_rng([seed, 15])
+    u, v, radius = (each + SEEN_PX * rng.standard_normal(each.shape) for each in camera.project(tracks.points))
+    radius = np.maximum(radius, SEEN_PX)
+    points = camera.unproject(u, v, radius)
+    whitening = camera_whitening(points, SEEN_PX, SEEN_PX / float(radius.mean()), camera.focal)
+    fits = fit_laws(tracks.world.times, points, whitening)
+    chosen, _ = choose_law(fits)
+    return np.asarray(np.array(list(fits))[chosen] == tracks.label, np.float64)
 
 
 def nuisance_table(tracks: Tracks) -> Array:

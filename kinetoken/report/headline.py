@@ -75,6 +75,8 @@ HEADLINES = (
     Headline("train_tokenizer", "centroid_error_px", "Ball position in the reconstruction, error", "px", True),
     Headline("train_baselines", "coordinates.accuracy", "Class predicted from true positions", "share",
              floor="train_baselines.majority.accuracy"),
+    Headline("train_baselines", "law_fit.accuracy", "Class of the law that fits true positions with 0.15 px of noise",
+             "share", floor="train_baselines.majority.accuracy"),
     Headline("train_baselines", "video.accuracy", "Class predicted from pixels", "share",
              floor="train_baselines.majority.accuracy", ceiling="train_baselines.coordinates.accuracy"),
     Headline("train_baselines", "first_frame.accuracy", "Control: class from the first frame alone", "share"),

@@ -46,7 +46,8 @@ def test_metrics_hold_floor_ceiling_and_controls(done: Paths) -> None:
     metrics = nested(done.numbers)
     assert metrics["majority"]["accuracy"] == 0.25
     assert metrics["coordinates"]["accuracy"] >= 0.9  # 48 true paths are enough to learn from
-    for name in ("video", "coordinates", "first_frame", "nuisance"):
+    assert metrics["law_fit"]["accuracy"] >= 0.8
+    for name in ("video", "coordinates", "first_frame", "nuisance", "law_fit"):
         found = metrics[name]
         assert found["accuracy_ci95_low"] <= found["accuracy"] <= found["accuracy_ci95_high"]
         assert found["accuracy_floor"] == 0.25

@@ -1,12 +1,16 @@
 """Path features against the closed forms of the laws."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from kinetoken.core.errors import UserError
-from kinetoken.heads.coordinates import NUISANCE, nuisance_table, path_features
+from kinetoken.heads.coordinates import NUISANCE, law_fit_correct, nuisance_table, path_features
 from kinetoken.physics import laws
 from kinetoken.scenes.motion import Trajectories, draw_tracks
+from kinetoken.scenes.tracks import read_tracks
 
 FPS = 64.0
 TIMES = np.arange(64) / FPS
@@ -64,3 +68,13 @@ def test_nuisance_holds_the_start_and_not_the_path(trajectory_params: Trajectori
     np.testing.assert_allclose(table[:, -3:], tracks.points[:, 0])
     tracks.points[:, 1:] += 1.0
     np.testing.assert_array_equal(nuisance_table(tracks), table)
+
+
+def test_a_law_that_noise_hides_is_not_known(tiny_data: Path) -> None:
+    """Without its bends a path is a line: what is then called a circle is read wrongly, and lines rightly."""
+    tracks = read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet")
+    tracks = tracks.take(np.arange(24))
+    assert law_fit_correct(tracks, 64, seed=0).mean() > 0.8
+    straight = dataclasses.replace(tracks, points=np.linspace(tracks.points[:, 0], tracks.points[:, -1], 16, axis=1))
+    right = law_fit_correct(straight, 64, seed=0)
+    assert right[tracks.label == "linear"].mean() > 0.8 and right[tracks.label != "linear"].mean() < 0.3
