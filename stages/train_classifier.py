@@ -103,9 +103,12 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
     coordinates = Codebook.of(tokenizer).vectors
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}
-    for pooling in params.poolings:
+    poolings = params.poolings_for(int((codes.split == "train").sum()))
+    if poolings != params.poolings:
+        context.progress.say(f"few training clips: {poolings[0]} in place of {params.poolings[0]}, on shifted codes")
+    for pooling in poolings:
         heads[pooling], histories[pooling] = train_head(params, pooling, codes, coordinates, context)
-    best = heads[params.poolings[0]]
+    best = heads[poolings[0]]
     save_classifier(paths.model, best, params, tokenizer.hash)
     unlike = {"novelty": judge_novelty(best, params, dataset, tokenizer, paths, context)}
     context.progress.phase("scoring")

@@ -66,14 +66,52 @@ class ClassifierParams(TrainingParams):
     prefix_weight: Fraction  # share of the loss that falls on prefixes, the rest on whole clips
     augment: tuple[Change, ...]  # train on clips changed in these ways too, each encoded anew
     novelty_level: Annotated[float, Range(gt=0, lt=1)] = 0.01  # p-value up to which a clip is unlike the training data
+    few_clips: NonNegative = 0  # with fewer training clips than this, the next two hold
+    few_pooling: str = "moving_argmax"  # takes the place of the first pooling
+    few_shift: NonNegative = 2  # cells by which training codes are shifted at random, up or down and left or right
 
     def __post_init__(self) -> None:
         if not self.poolings or len(set(self.poolings)) < len(self.poolings):
             raise ValueError("poolings: name at least one, each once")
         if len(set(self.augment)) < len(self.augment):
             raise ValueError("augment: each change once")
-        if unknown := [name for name in self.poolings if name not in POOLINGS]:
+        if unknown := [name for name in (*self.poolings, self.few_pooling) if name not in POOLINGS]:
             raise ValueError(f"poolings: no '{unknown[0]}'; known are {', '.join(sorted(POOLINGS))}")
+
+    def poolings_for(self, clips: int) -> tuple[str, ...]:
+        """What is trained on so many training clips."""
+        if clips >= self.few_clips:
+            return self.poolings
+        return tuple(dict.fromkeys((self.few_pooling, *self.poolings[1:])))
+
+    def shift_for(self, clips: int) -> int:
+        """By how many cells codes are shifted with so many training clips."""
+        return self.few_shift if clips < self.few_clips else 0
+
+
+class ShiftedCodes(TensorBatches):
+    """Batches {"codes": (B, K, H', W'), …} in which each clip's grid is shifted at random by up to `most` cells.
+
+    All slices of a clip are shifted alike. Cells that come in repeat the outermost ones. This stands for clips that
+    were filmed a little to the side, which a network of convolutions encodes nearly alike.
+    """
+
+    def __init__(self, most: int, **tensors: Tensor) -> None:
+        super().__init__(**tensors)
+        self._most = most
+
+    def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
+        batch = super().gather(indices, done)
+        if not self._most:
+            return batch
+        codes = batch["codes"]
+        height, width = codes.shape[2:]
+        by = torch.randint(-self._most, self._most + 1, (2, len(codes), 1))
+        rows, columns = (torch.arange(height) + by[0]).clamp(0, height - 1), torch.arange(width) + by[1]
+        columns = columns.clamp(0, width - 1)
+        clip = torch.arange(len(codes))[:, None, None]
+        shifted = codes.permute(0, 2, 3, 1)[clip, rows[:, :, None], columns[:, None, :]]  # (B, H', W', K)
+        return batch | {"codes": shifted.permute(0, 3, 1, 2).contiguous()}
 
 
 class CodeClassifier(nn.Module):
@@ -193,7 +231,7 @@ def train_head(
         return {"val_loss": float(-log_likelihood[np.arange(len(val)), target[val]].mean()),
                 "val_accuracy": float(right.mean())}
 
-    batches = TensorBatches(codes=given, target=torch.from_numpy(target[train]))
+    batches = ShiftedCodes(params.shift_for(len(train)), codes=given, target=torch.from_numpy(target[train]))
     history = fit(
         head, prefix_step(params.prefix_weight), batches, params, context, label=pooling, validate=validate,
         monitor="val_loss",

@@ -132,6 +132,26 @@ class CodeEncoder(CodeEntry):
         return rearrange(functional.gelu(x), "(b k) c h w -> b k c h w", k=slices)
 
 
+class MovingEncoder(CodeEncoder):
+    """The same, of cells that also know how they differ from what was there before; codes enter by coordinates alone.
+
+    Where each clip has a background of its own, no code says that something moves, but a change of codes does. So the
+    difference of a code's coordinates from their mean over the slices so far enters too, with and without its sign.
+    Embeddings of single codes are left out: few clips do not show most of them.
+    """
+
+    def __init__(self, coordinates: Tensor, grid: Grid, channels: int, blocks: int) -> None:
+        super().__init__(coordinates, grid, channels, blocks, "coordinates")
+        self.moved = nn.Linear(2 * coordinates.shape[1], channels)
+
+    def entered(self, codes: Tensor) -> Tensor:
+        known = self.coordinates[codes]  # (B, K, H', W', D)
+        count = torch.arange(1, known.shape[1] + 1, device=codes.device)[:, None, None, None]
+        moved = known - known.cumsum(1) / count
+        cells: Tensor = super().entered(codes) + self.moved(torch.cat([moved, moved.abs()], -1))
+        return cells
+
+
 class SpatialMean(nn.Module):
     """The mean of the codes' coordinates over space: (B, K, D). It keeps time and no place; the first team's."""
 
@@ -271,7 +291,7 @@ class SoftArgmax(nn.Module):
 
     def __init__(self, coordinates: Tensor, grid: Grid, size: Size) -> None:
         super().__init__()
-        self.encoder = CodeEncoder(coordinates, grid, size.channels, size.blocks, size.code_features)
+        self.encoder = self._encoder(coordinates, grid, size)
         self.maps = nn.Conv2d(size.channels, size.maps, 1)
         self.noticed = nn.Parameter(torch.full((size.maps, 1), NOTICED))
         self.register_buffer("places", cell_centres(grid[1], grid[2], -1, 1, "centres"), persistent=False)
@@ -280,6 +300,9 @@ class SoftArgmax(nn.Module):
     def notice(self, codes: Tensor) -> None:
         """Take each cell's usual code from training clips (N, T', H', W')."""
         self.encoder.notice(codes)
+
+    def _encoder(self, coordinates: Tensor, grid: Grid, size: Size) -> CodeEncoder:
+        return CodeEncoder(coordinates, grid, size.channels, size.blocks, size.code_features)
 
     def forward(self, codes: Tensor) -> Tensor:
         cells = self.encoder(codes)  # (B, K, C, H', W')
@@ -291,8 +314,22 @@ class SoftArgmax(nn.Module):
         return rearrange(torch.cat([where, what], -1), "(b k) m f -> b k (m f)", k=codes.shape[1])
 
 
+class MovingArgmax(SoftArgmax):
+    """Where M learned attention maps look, and what they find there, of cells that know what changed: `MovingEncoder`.
+
+    For clips that share no background.
+    """
+
+    def notice(self, codes: Tensor) -> None:
+        """No code is a cell's usual one where each clip has a background of its own: all maps begin alike."""
+
+    def _encoder(self, coordinates: Tensor, grid: Grid, size: Size) -> CodeEncoder:
+        return MovingEncoder(coordinates, grid, size.channels, size.blocks)
+
+
 POOLINGS = {
     "spatial_mean": SpatialMean, "standardised_mean": StandardisedMean, "cell_mean": CellMean,
     "global_mean": GlobalMean, "temporal_mean": TemporalMean, "attention": Attention, "soft_argmax": SoftArgmax,
+    "moving_argmax": MovingArgmax,
     "multi_scale": MultiScale, "none": AllTokens,
 }

@@ -17,6 +17,7 @@ from kinetoken.heads.classifier import (
     CHANGES,
     ClassifierParams,
     CodeClassifier,
+    ShiftedCodes,
     build_classifier,
     load_classifier,
     prefix_step,
@@ -122,7 +123,7 @@ def test_a_head_on_means_over_time_cannot_tell_the_order() -> None:
 
 def test_unknown_or_repeated_pooling_is_refused() -> None:
     values = {**dataclasses.asdict(PARAMS), "poolings": ["soft_argmax", "mode"], "augment": []}
-    with pytest.raises(UserError, match="poolings: no 'mode'; known are attention, cell_mean, global_mean, multi_"):
+    with pytest.raises(UserError, match="poolings: no 'mode'; known are attention, cell_mean, global_mean, moving_"):
         build(ClassifierParams, values, "train_classifier")
     with pytest.raises(UserError, match="each once"):
         build(ClassifierParams, {**values, "poolings": ["soft_argmax", "soft_argmax"]}, "train_classifier")
@@ -241,3 +242,28 @@ def test_an_epoch_is_judged_by_the_head_that_it_would_leave(monkeypatch: pytest.
     assert seen == [pytest.approx(loss(), abs=1e-5)]
     trained.temperature.fill_(1.0)
     assert loss() > seen[0] + 0.1
+
+
+def test_few_clips_have_a_pooling_of_their_own_and_shifted_codes() -> None:
+    params = dataclasses.replace(PARAMS, few_clips=100, poolings=("soft_argmax", "spatial_mean"))
+    assert params.poolings_for(99) == ("moving_argmax", "spatial_mean") and params.shift_for(99) == params.few_shift
+    assert params.poolings_for(100) == params.poolings == PARAMS.poolings_for(1) and params.shift_for(100) == 0
+    with pytest.raises(ValueError, match="no 'gone'"):
+        dataclasses.replace(PARAMS, few_pooling="gone")
+
+
+def test_shifted_codes_keep_time_and_neighbours() -> None:
+    codes = torch.arange(4 * 8 * 8).reshape(1, *GRID).repeat(40, 1, 1, 1)
+    torch.manual_seed(0)
+    batch = ShiftedCodes(2, codes=codes, target=torch.arange(40)).gather(np.arange(40))
+    assert torch.equal(batch["target"], torch.arange(40))
+    places = batch["codes"] - codes[:, :, :1, :1]  # 8 × row + column, in all slices
+    assert torch.equal(places, places[:, :1].expand_as(places)), "all slices are shifted alike"
+    rows, columns = places[:, 0, :, 0] // 8, places[:, 0, 0] % 8
+    shifts = {(int(row[4]) - 4, int(column[4]) - 4) for row, column in zip(rows, columns, strict=True)}
+    assert len(shifts) > 12 and {abs(each) for shift in shifts for each in shift} == {0, 1, 2}
+    for row, column, place in zip(rows, columns, places[:, 0], strict=True):
+        assert torch.equal(row, (torch.arange(8) + row[4] - 4).clamp(0, 7))
+        assert torch.equal(place, 8 * row[:, None] + column)
+    same = ShiftedCodes(0, codes=codes, target=torch.arange(40)).gather(np.arange(3))
+    assert torch.equal(same["codes"], codes[:3])

@@ -8,6 +8,7 @@ from kinetoken.heads.poolings import (
     CellFeatures,
     CodeEncoder,
     CodeFeatures,
+    MovingEncoder,
     Size,
     SoftArgmax,
     SpatialMean,
@@ -79,6 +80,7 @@ BLIND_TO = {  # what each pooling cannot tell, by what it is
     "multi_scale": set[str](),
     "none": set[str](),
     "soft_argmax": set[str](),
+    "moving_argmax": set[str](),
 }
 
 
@@ -206,3 +208,20 @@ def test_encoder_sees_the_neighbours_and_the_slice_before() -> None:
     assert differs[1, 3:6, 3:6].all()
     assert differs[2, 3:6, 3:6].all()
     assert differs.sum() == 18
+
+
+def test_a_moving_encoder_is_told_what_changed() -> None:
+    """A clip in which nothing changes enters by its codes alone; a change enters in its slice and fades in later ones.
+    """
+    torch.manual_seed(0)
+    encoder = MovingEncoder(COORDINATES, GRID, channels=5, blocks=0)
+    plain = encoder.enter(COORDINATES)
+    still = torch.full((1, *GRID), 3)
+    still[0, :, 4, 4] = 7
+    torch.testing.assert_close(encoder.entered(still), plain[still] + encoder.moved.bias)
+    moving = still.clone()
+    moving[0, 1, 4, 4] = 3
+    known = (encoder.entered(moving) - plain[moving] - encoder.moved.bias).abs().amax(-1)[0]
+    assert (known[:, 4, 4] > 1e-4).tolist() == [False, True, True, True]
+    known[:, 4, 4] = 0
+    assert float(known.max()) < 1e-5
