@@ -44,6 +44,7 @@ from kinetoken.heads.novelty import (
     selective_table,
 )
 from kinetoken.heads.position import load_position_head
+from kinetoken.physics.laws import are_laws
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.strange import KINDS, strange_clips
 from kinetoken.scenes.tracks import read_tracks
@@ -99,7 +100,9 @@ def run(params: ClassifierParams, paths: Paths, context: Context) -> None:
         DatasetPaths(codes=paths.codes, tokenizer=paths.tokenizer, videos=videos), needs=require_classes
     )
     tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
-    codes = with_changed_clips(dataset, params.augment, context) if params.augment else dataset.codes
+    # other classes may differ in a mirror, or backwards
+    changed = params.augment if are_laws(dataset.classes) else ()
+    codes = with_changed_clips(dataset, changed, context) if changed else dataset.codes
     coordinates = Codebook.of(tokenizer).vectors
     heads: dict[str, CodeClassifier] = {}
     histories: dict[str, History] = {}

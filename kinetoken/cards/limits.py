@@ -124,7 +124,7 @@ def of_predictor(subject: Subject) -> list[str]:
         if subject.has(inside, outside):
             found.append(f"{title}: {FARTHER[0].lower()}{FARTHER[1:]}{subject.shown(outside, 'px')} instead of "
                          f"{subject.shown(inside, 'px')}.")
-    if subject.section.get("copies"):
+    if subject.section.get("copies") and subject.section.get("copy_scale", [1.0])[-1] > 1:
         found.append("It was also trained on enlarged copies of the training paths. So results outside the training "
                      "ranges assume that the laws stay the same when paths are enlarged.")
     errors = {name: subject.number(f"train_predictor.transformer.per_class.{name}.centroid_error_px")

@@ -64,7 +64,7 @@ class ClassifierParams(TrainingParams):
     width: Positive  # of the perceptron over slices
     dropout: Fraction  # of pooled features
     prefix_weight: Fraction  # share of the loss that falls on prefixes, the rest on whole clips
-    augment: tuple[Change, ...]  # train on clips changed in these ways too, each encoded anew
+    augment: tuple[Change, ...]  # train on clips changed in these ways too, each encoded anew, if all classes are laws
     novelty_level: Annotated[float, Range(gt=0, lt=1)] = 0.01  # p-value up to which a clip is unlike the training data
     few_clips: NonNegative = 0  # with fewer training clips than this, the next two hold
     few_pooling: str = "moving_argmax"  # takes the place of the first pooling

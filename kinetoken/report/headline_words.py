@@ -114,8 +114,7 @@ WORDS = {
         "The transformer's error divided by the error of a least-squares fit that is given the clip's law of motion."
     ),
     "train_predictor.transformer.ood_ratio": Meaning(
-        "The same on clips outside the training ranges (split `ood`). The copies of training paths (`copy_scale`) "
-        "reach some of their speeds."
+        "The same on clips outside the training ranges (split `ood`)."
     ),
     "train_predictor.transformer.mse_ratio_to_reconstruction": Meaning(
         "Mean squared error of the predicted frames, divided by that of the same frames decoded from their true codes."

@@ -37,12 +37,14 @@ def test_tracks_are_projected_and_the_mask_is_the_balls(tracked: Dataset) -> Non
 
 def test_pixels_alone_tell_the_same_places(tracked: Dataset, untracked: Dataset) -> None:
     known, found = (Truth.of(each.split("test"), 12, 16) for each in (tracked, untracked))
-    away = np.hypot(known.u - found.u, known.v - found.v)
-    # the median of a clip holds a ghost of a ball that tarries; most clips have none
+    # the median of a clip holds a ghost of a ball that tarries; of one that gets about there is hardly any
+    about = np.hypot(np.ptp(known.u, axis=1), np.ptp(known.v, axis=1)) > 14
+    assert about.sum() >= 8
+    away = np.hypot(known.u - found.u, known.v - found.v)[about]
     assert np.median(away) < 0.5 and np.mean(away < 1.5) > 0.8
     assert found.background.shape[:2] == (len(known.u), 1) and found.shared_background is None
     np.testing.assert_array_equal(found.behind(np.array([2, 1])), found.background[[2, 1]])
-    overlap = (known.mask & found.mask).sum() / found.mask.sum()
+    overlap = (known.mask & found.mask)[about].sum() / found.mask[about].sum()
     assert overlap > 0.7
 
 
