@@ -8,7 +8,7 @@ import torch
 
 from kinetoken.explanations.reader import FeatureReader, code_tables, random_weights
 from kinetoken.heads.classifier import CodeClassifier
-from kinetoken.heads.poolings import POOLINGS, CodeFeatures
+from kinetoken.heads.poolings import POOLINGS, CodeFeatures, SoftArgmax
 
 GRID = (3, 4, 4)
 COORDINATES = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
@@ -22,6 +22,8 @@ def head(pooling: str, code_features: CodeFeatures = "both") -> CodeClassifier:
         ("a", "b", "c"), COORDINATES, GRID, pooling, channels=6, blocks=1, maps=2, width=12,
         code_features=code_features,
     )
+    if isinstance(made.pool, SoftArgmax):
+        made.pool.notice(torch.from_numpy(CODES[:2].astype(np.int64)))
     made.temperature[:] = torch.tensor([1.0, 2.0, 0.5])
     return made.eval()
 
