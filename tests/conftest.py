@@ -11,7 +11,7 @@ import pytest
 from kinetoken.core.params import load_params
 from kinetoken.core.stage import Context
 from kinetoken.footage.folder import VideoDataset
-from kinetoken.scenes.motion import Counts, Trajectories
+from kinetoken.scenes.motion import Bands, Counts, Trajectories
 
 ROOT = Path(__file__).parents[1]
 BEFORE = pytest.StashKey[str]()
@@ -61,6 +61,15 @@ def trajectory_params() -> Trajectories:
     """The motion dataset's own params with tiny counts."""
     params = load_params(ROOT / "params.yaml", "generate_trajectories.motion", Trajectories)
     return dataclasses.replace(params, counts=Counts(train=48, val=16, test=24, ood=8))
+
+
+@pytest.fixture(scope="session")
+def plain_params(trajectory_params: Trajectories) -> Trajectories:
+    """The same with motions that show their law in three quarters of a clip: fast, and no short arcs."""
+    return dataclasses.replace(
+        trajectory_params, start_low=(-0.5, -0.35, 2.5), start_high=(0.5, 0.35, 3.2), turns=(0.0, 100.0),
+        bands=Bands(speed=(1.4, 2.1), path_radius=(0.2, 0.35), gravity=(3.0, 6.0)),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -191,7 +191,7 @@ def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path)
     paths = explain_classifier.Paths(
         **beside(explain_classifier.Paths(), tmp_path / "e", model=trained.model, **inputs)
     )
-    explain_classifier.run(dataclasses.replace(test_explain_classifier.PARAMS, steps=32), paths, SILENT)
+    explain_classifier.run(dataclasses.replace(test_explain_classifier.PARAMS, steps=128), paths, SILENT)
     numbers = read_numbers(paths.numbers)
     assert not [name for name in numbers if "ball" in name] and numbers["completeness_error"] < 0.05
     assert set(pd.read_csv(paths.by_slice)["class"]) == {"left", "right"} and paths.picture.stat().st_size > 1000

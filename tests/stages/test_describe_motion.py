@@ -33,8 +33,8 @@ PARAMS = DescribeMotion(
 
 
 @pytest.fixture(scope="module")
-def tracks(trajectory_params: Trajectories) -> Tracks:
-    return draw_tracks(trajectory_params)
+def tracks(plain_params: Trajectories) -> Tracks:
+    return draw_tracks(plain_params)
 
 
 def run_with(

@@ -47,7 +47,7 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
         data / "track_params.parquet", out / "models/predictor",
         out / "metrics/train_predictor.json", out / "metrics/train_predictor", out / "plots/numbers.csv",
         out / "plots/curves.csv", out / "plots/horizon.csv",
-        out / "plots/predictions.png",
+        out / "plots/predictions.png", out / "models/position",  # none: the predictor learns to read by itself
     )
 
 

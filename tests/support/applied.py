@@ -116,7 +116,7 @@ def save_tiny_detector(folder: Path, name: str, tokenizer: Tokenizer, clips: Pix
     temperatures = np.linspace(0.9, 1.1, FRAMES // network.stride)
     kept = network.extractor.kept(torch.from_numpy(clips))
     odds = predict_clips(network, kept, torch.device("cpu")).logits / temperatures
-    below, above = np.quantile(odds[:, :-1], [0.15, 0.85]).tolist()
+    below, above = np.quantile(odds[:, :-1], [0.02, 0.98]).tolist()
     hashed = tokenizer.hash if name == "magvit" else ""
     detector = Detector(name, network, tuple(temperatures.tolist()), above, below, FRAMES, hashed)
     save_detector(folder, detector, params, SIZE)

@@ -157,7 +157,7 @@ def test_the_command(repository: Path, tmp_path: Path) -> None:
     printed = CliRunner().invoke(app, [*words, "--json"])
     assert printed.exit_code == 0, printed.output
     content = json.loads(printed.stdout)
-    assert content["params"] == [{"section": "train_classifier", "name": "epochs", "a": "12", "b": "4"}]
+    assert content["params"] == [{"section": "train_classifier", "name": "epochs", "a": "5", "b": "4"}]
     assert {one["name"]: one["verdict"] for one in content["headlines"]}["train_classifier.accuracy"] == "worse"
     assert content["equal"]["headlines"] > 30 and content["pictures"] == [PICTURE]
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")

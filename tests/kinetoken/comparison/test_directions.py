@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 NAMES = sorted({
     row["name"] for table in ROOT.glob("plots/*/numbers*.csv") for row in csv.DictReader(table.open(encoding="utf-8"))
 })
-CONTROLS = ("coordinates.", "first_frame.", "nuisance.", "order_blind.", "control.")
+CONTROLS = ("coordinates.", "law_fit.", "first_frame.", "nuisance.", "order_blind.", "control.")
 
 
 @pytest.mark.parametrize("one", HEADLINES, ids=lambda one: one.name)

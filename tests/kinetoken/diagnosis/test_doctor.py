@@ -131,7 +131,9 @@ def test_names_from_a_users_file_are_escaped(folder: Path) -> None:
 
 
 def test_defaults_are_those_of_the_pipeline() -> None:
-    assert load_params(ROOT / "params.yaml", "diagnose_codes", Diagnosis) == DEFAULT
+    theirs = load_params(ROOT / "params.yaml", "diagnose_codes", Diagnosis)
+    # the pipeline's probes may take longer: its codes are diagnosed once a run
+    assert dataclasses.replace(theirs, train_clips=DEFAULT.train_clips) == DEFAULT
 
 
 def test_rows_carry_their_ends() -> None:

@@ -17,8 +17,8 @@ PAST = 12
 
 
 @pytest.fixture(scope="module")
-def tracks(trajectory_params: Trajectories) -> Tracks:
-    return draw_tracks(trajectory_params)
+def tracks(plain_params: Trajectories) -> Tracks:
+    return draw_tracks(plain_params)
 
 
 def evidence_of(tracks: Tracks, error: float, confidence: float = 0.0) -> Evidence:

@@ -17,10 +17,13 @@ from tests.support.tokenizers import Toy
 ROOT = Path(__file__).parents[3]
 
 
-def test_at_sixteen_frames_it_is_the_dataset_motion_but_for_seed_and_counts() -> None:
+def test_at_sixteen_frames_it_is_the_dataset_motion_but_for_seed_counts_and_ranges() -> None:
+    """Its ranges are the narrow ones of version 1: a motion card is compared with others of the same set."""
     ours = trajectories(SetRequest(64, 16, 16.0, 400))
     theirs = load_params(ROOT / "params.yaml", "generate_trajectories.motion", Trajectories)
     same = {"seed": 0, "counts": theirs.counts, "ood_bands": theirs.bands, "source": ""}
+    same |= {name: getattr(theirs, name) for name in ("world", "start_low", "start_high", "bands", "turns")}
+    assert ours.bands.speed == (1.4, 2.1) and ours.turns[0] == 0
     assert dataclasses.replace(ours, **same) == dataclasses.replace(theirs, **same)  # type: ignore[arg-type]
     assert ours.seed == SEED != theirs.seed
     assert vars(ours.counts) == {"train": 240, "val": 40, "test": 120, "ood": 0}
