@@ -87,7 +87,7 @@ def coded(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> di
     """The same with a tokenizer that was trained on them for a moment, and their codes."""
     folder = tmp_path_factory.mktemp("coded")
     tiny = test_train_tokenizer.PARAMS
-    params = dataclasses.replace(tiny, epochs=14, windows=dataclasses.replace(tiny.windows, size=16))
+    params = dataclasses.replace(tiny, epochs=28, windows=dataclasses.replace(tiny.windows, size=16))
     trained = train_tokenizer.Paths(**beside(train_tokenizer.Paths(), folder / "t", **data))
     train_tokenizer.run(params, trained, SILENT)
     given = {"videos": data["videos"], "tokenizer": trained.model}
@@ -148,7 +148,7 @@ def test_predictors_follow_the_middle_of_what_moves(coded: dict[str, Path], tmp_
     """No oracle, no law: the baselines and the true codes are what a prediction is compared with."""
     inputs = {name: coded[name] for name in TRACKLESS}
     params = dataclasses.replace(
-        test_train_predictor.PARAMS, past_slices=1, future_slices=1, epochs=30,
+        test_train_predictor.PARAMS, past_slices=1, future_slices=1, epochs=45,
         translation=dataclasses.replace(test_train_predictor.PARAMS.translation, epochs=60),
     )
     paths = train_predictor.Paths(**beside(train_predictor.Paths(), tmp_path, **inputs))
@@ -159,7 +159,7 @@ def test_predictors_follow_the_middle_of_what_moves(coded: dict[str, Path], tmp_
         assert numbers[f"{name}.centroid_error_px_ci95_low"] <= numbers[f"{name}.centroid_error_px"] < 16
     for name, each in pd.read_csv(paths.curves).groupby("model"):
         falls = each["val_path_px"].iloc[-1] / each["val_path_px"].iloc[0]
-        assert falls < (0.99 if name == "lstm" else 0.92), (name, falls)  # codes of a tokenizer of 70 steps
+        assert falls < (0.97 if name == "lstm" else 0.85), (name, falls)
     assert paths.pictures.stat().st_size > 1000
 
 

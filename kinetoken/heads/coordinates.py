@@ -72,8 +72,8 @@ def path_table(tracks: Tracks) -> Array:
 def law_fit_correct(tracks: Tracks, image_size: int, seed: int) -> Array:
     """Is each track's law (N,) the one that fits its true positions best, seen with `SEEN_PX` of noise? 0 or 1.
 
-    The noise is Gaussian, in pixels of an image of `image_size`, on u, v and the ball's radius alike. What is not told
-    rightly from these no reader of the clip can be expected to know.
+    The noise is Gaussian, in pixels of an image of `image_size`, on u, v and the ball's radius alike. It is about what
+    a clip shows of its law: a reader that also knows which motions are frequent can do a little better.
     """
     camera, rng = Camera.of(tracks.world, image_size), np.random.default_rng([seed, 15])
     u, v, radius = (each + SEEN_PX * rng.standard_normal(each.shape) for each in camera.project(tracks.points))

@@ -1,6 +1,7 @@
 """Paths, dynamics, reader, writer and the scoring of forecasts, on closed forms and properties."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import torch
 
 from kinetoken.core.artifacts import read_config
 from kinetoken.core.errors import UserError
+from kinetoken.heads.position import PositionHead
 from kinetoken.physics import fitting, laws
+from kinetoken.physics.world import World
 from kinetoken.prediction import judging
 from kinetoken.prediction.network import DYNAMICS, PathShape, Predictor, PredictorShape, load_predictor
 from kinetoken.prediction.training import ErrorModel, dynamics_step, slices_ahead
 from kinetoken.prediction.truth import Truth
 from kinetoken.scenes import paths
+from kinetoken.scenes.camera import Camera
 from kinetoken.scenes.clips import ClipStore
 from kinetoken.scenes.rendering import Scene
 from kinetoken.scenes.tracking import Tracked
@@ -23,6 +27,7 @@ from kinetoken.tokenizer.codebook import Codebook
 
 LEVELS = (3, 2, 2)
 FRAMES = 4
+WORLD = World(floor_y=-1.15, ball_radius=0.2, fps=16.0, num_frames=16)
 SHAPE = PredictorShape(
     grid=(4, 8, 8), levels=LEVELS, coordinates=3, codebook_size=12, past_slices=3, slice_frames=4, image_size=64,
     width=16, filters=8, lstm_width=16, transformer_width=16,
@@ -458,3 +463,46 @@ def test_errors_of_fewer_clips_than_numbers_stay_among_what_was_seen() -> None:
     seen = measured.flatten(1) - measured.flatten(1).mean(0)
     assert torch.isfinite(drawn).all()
     assert int(torch.linalg.matrix_rank(torch.cat([drawn, seen]), rtol=1e-4)) == 4
+
+
+# --- the position head as reader --------------------------------------------------------------------
+
+
+def head_on(codebook: Codebook) -> PositionHead:
+    torch.manual_seed(5)
+    made = PositionHead(
+        codebook.vectors.float(), SHAPE.grid, FRAMES, Camera.of(WORLD, 64), channels=6, blocks=1, width=8
+    )
+    made.typical.fill_(1.0)
+    torch.nn.init.normal_(made.correct[-1].weight)  # type: ignore[arg-type]  # starts at zero: let it speak
+    return made.eval()
+
+
+def test_the_position_head_reads_the_past_and_stays_as_it_is(tmp_path: Path) -> None:
+    """The path is the head's own in path coordinates; training reaches the look, the writer and the vectors alone."""
+    head, codes = head_on(fsq_codebook()), some_codes(5, 3)
+    torch.manual_seed(0)
+    built = Predictor(SHAPE, fsq_codebook(), head).eval()
+    seen, ahead = built.paths(codes, "lstm", batch_size=2)
+    u, v, radius = Camera.of(WORLD, 64).project(head.positions(codes))
+    torch.testing.assert_close(seen, paths.to_path_coordinates(u, v, radius, 64), atol=1e-4, rtol=0)
+    assert ahead.shape == (5, FRAMES, 3)
+    before = {name: value.clone() for name, value in built.translator.named_parameters()}
+    _, path, look = built.read(torch.from_numpy(codes).long())
+    (path.sum() + look.square().sum()).backward()  # type: ignore[no-untyped-call]
+    moved = {name for name, value in built.translator.named_parameters() if value.grad is not None}
+    assert moved == {name for name in before if name.startswith(("reader.body", "reader.look", "vectors.learned"))}
+    built.tokenizer_hash = "abc"
+    built.save(tmp_path / "model")
+    loaded = load_predictor(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(codes), built.predict(codes))
+    torch.testing.assert_close(loaded.paths(codes)[0], seen)
+
+
+def test_a_predictor_saved_before_heads_read_still_loads(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.save(tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text(encoding="utf-8"))
+    assert config.pop("position") is None
+    (tmp_path / "model/config.json").write_text(json.dumps(config), encoding="utf-8")
+    codes = some_codes(4, 3)
+    np.testing.assert_array_equal(load_predictor(tmp_path / "model").predict(codes), predictor.predict(codes))
