@@ -184,7 +184,9 @@ def test_videos_whose_classes_are_called_like_laws_are_none(coded: dict[str, Pat
 
 def test_decisions_on_them_are_explained(coded: dict[str, Path], tmp_path: Path) -> None:
     """Own class names, no true positions: what needs the ball is left out."""
-    inputs = {name: coded[name] for name in ("codes", "tokenizer")}
+    write_absent(tmp_path / "position", "in videos true positions are not known")
+    inputs = {name: coded[name] for name in ("codes", "tokenizer", "videos", "trajectories", "track_params")}
+    inputs["position"] = tmp_path / "position"
     trained = train_classifier.Paths(**beside(train_classifier.Paths(), tmp_path / "c", **inputs))
     train_classifier.run(dataclasses.replace(test_train_classifier.PARAMS, epochs=16, few_clips=100), trained, SILENT)
     inputs = {name: coded[name] for name in ("codes", "videos", "trajectories", "track_params")}
