@@ -1,7 +1,7 @@
 """Train I3D + MAGVIT: frames and tokens of a clip read together, for its class and for what comes next.
 
-Reads    params train_i3d_magvit, hardware; the motion clips, their codes, the tokenizer; trajectories and
-         track_params, for the true positions
+Reads    params train_i3d_magvit, hardware; the motion clips, their codes, the tokenizer; the position head, which reads
+         the codes; trajectories and track_params, for the true positions
 Writes   models/i3d_magvit, metrics, plots/train_i3d_magvit/{confusion,curves,forecast}.csv and pictures
 
 The class is predicted from whole clips and also from the past alone, the future from the past alone.
@@ -22,12 +22,15 @@ from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import require_classes
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.heads.position import PositionHead, position_head_for
 from kinetoken.i3d_magvit.evaluation import Evaluation
 from kinetoken.i3d_magvit.network import I3DMagvit, I3DMagvitShape
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.i3d_magvit.scores import HEADLINES
 from kinetoken.i3d_magvit.training import ClipSet, train_network
+from kinetoken.physics.laws import are_laws
 from kinetoken.scenes.clips import ClipStore
+from kinetoken.scenes.paths import scene_path, symmetric_copies
 from kinetoken.scores import confusion_rows
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer
@@ -52,6 +55,7 @@ class Paths:
     )
     frames: Annotated[Path, Output("forecasts on top of the frames")] = Path("plots/train_i3d_magvit/forecasts.png")
     paths: Annotated[Path, Output("forecasts as paths in space")] = Path("plots/train_i3d_magvit/paths.png")
+    position: Annotated[Path, Input("position head, which reads the codes", optional=True)] = Path("models/position")
 
 
 def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
@@ -60,9 +64,14 @@ def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
         track_params=paths.track_params,
     ), needs=require_classes, causal=True, scene=True)
     device = fabric_device(context.hardware)
-    network = build(params, dataset.codes, dataset.tokenizer, dataset.clips)
+    head = position_head_for(dataset, paths.position)
+    network = build(params, dataset.codes, dataset.tokenizer, dataset.clips, head)
     context.progress.say(f"train_i3d_magvit: {params.backbone.title}, {network.loaded}")
     clips = {name: ClipSet.of(dataset.split(name)) for name in ("train", "val", "test")}
+    if head is not None and params.drawn and are_laws(dataset.classes):
+        train = dataset.split("train").points
+        copies = symmetric_copies(train, dataset.tracks.world, params.copies, (1.0, 1.0), params.seed)
+        clips["train"].copies = scene_path(dataset.scene, copies)
     history = train_network(network, clips["train"], clips["val"], params, context)
     network.to(device)
     dataset.tokenizer.to(device)
@@ -85,14 +94,17 @@ def run(params: I3DMagvitParams, paths: Paths, context: Context) -> None:
     evaluation.draw(paths.frames, paths.paths)
 
 
-def build(params: I3DMagvitParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore) -> I3DMagvit:
-    """An untrained network for these clips; what is not loaded comes from the params' seed."""
+def build(
+    params: I3DMagvitParams, codes: CodesTable, tokenizer: Tokenizer, store: ClipStore, head: PositionHead | None = None
+) -> I3DMagvit:
+    """An untrained network for these clips, whose reader is the position head if there is one; what is not loaded
+    comes from the params' seed."""
     codebook = Codebook.of(tokenizer)
     shape = I3DMagvitShape(
         codes.classes, store.shape[0], store.shape[1], codes.meta.grid, codebook.levels, codebook.size, codebook.dim,
     )
     torch.manual_seed(params.seed)
-    network = I3DMagvit(params, shape, codebook)
+    network = I3DMagvit(params, shape, codebook, head)
     network.tokenizer_hash = codes.meta.tokenizer
     return network
 

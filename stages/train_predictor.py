@@ -19,14 +19,13 @@ from typing import Annotated
 import torch
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import write_csv
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
-from kinetoken.heads.position import PositionHead, load_position_head
+from kinetoken.heads.position import PositionHead, position_head_for
 from kinetoken.prediction.judging import Codes, Forecaster, Insight
 from kinetoken.prediction.network import DYNAMICS, Predictor, PredictorParams, PredictorShape
 from kinetoken.prediction.scores import HEADLINES, all_metrics, score_splits
@@ -59,7 +58,8 @@ class Paths:
 
 def run(params: PredictorParams, paths: Paths, context: Context) -> None:
     dataset = open_dataset(params, paths)
-    predictor = build(params, dataset.codes, dataset.tokenizer, dataset.clips, position_head(dataset, paths.position))
+    head = position_head_for(dataset, paths.position)
+    predictor = build(params, dataset.codes, dataset.tokenizer, dataset.clips, head)
     histories = train_predictor(predictor, dataset, params, context)
     dataset.tokenizer.to(fabric_device(context.hardware))
     scores = score_splits(
@@ -114,18 +114,6 @@ def every_class_trained(codes: PerTrack, source: object) -> None:
     """UserError for an empty split, or a class with nothing to train on."""
     require_splits(codes, source)
     require_of_each_class(codes, source, "train")
-
-
-def position_head(dataset: Dataset, folder: Path) -> PositionHead | None:
-    """The head that reads positions from these codes; None where none could be trained.
-
-    UserError for a head of another tokenizer.
-    """
-    if not dataset.tracked or not folder.exists() or why_absent(folder):
-        return None
-    head = load_position_head(folder)
-    dataset.require_tokenizer_of(head, folder)
-    return head
 
 
 def build(

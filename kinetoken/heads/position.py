@@ -8,7 +8,7 @@ earlier slices told is then used to correct both. From one camera, depth is know
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
@@ -25,6 +26,9 @@ from kinetoken.heads.poolings import NOTICED, CodeEncoder, Grid, require_prefix
 from kinetoken.layers import cell_centres, expected_places
 from kinetoken.scenes.camera import Camera
 from kinetoken.training.loop import Batch, Step, TrainingParams, index_batches
+
+if TYPE_CHECKING:
+    from kinetoken.dataset import Dataset
 
 Array = NDArray[np.float64]
 
@@ -212,3 +216,15 @@ def position_head_of(config: Mapping[str, Any]) -> PositionHead:
         torch.zeros(config["codebook"]), tuple(config["grid"]), config["frames"], Camera(**config["camera"]),
         **config["network"],
     )
+
+
+def position_head_for(dataset: "Dataset", folder: Path) -> PositionHead | None:
+    """The head in `folder`, which reads positions from this dataset's codes; None where none could be trained.
+
+    UserError for a head of another tokenizer.
+    """
+    if not dataset.tracked or not folder.exists() or why_absent(folder):
+        return None
+    head = load_position_head(folder)
+    dataset.require_tokenizer_of(head, folder)
+    return head

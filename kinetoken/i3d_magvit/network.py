@@ -1,7 +1,7 @@
 """Two streams, one of frames through a video network and one of MAGVIT tokens, read step by step by a transformer.
 
 Frames → backbone (I3D by default) → one vector a step → compressed by a vector quantizer. Tokens of the same
-slices → where the ball is in each frame, and its look. Both, step by step, and the form of the path so far →
+slices → where the ball is in each frame, by a trained position head if there is one, and its look. Both, step by step, and the form of the path so far →
 transformer → an embedding, from which come the class and the future: the ball's place in the frames to come, and
 their MAGVIT tokens.
 
@@ -24,6 +24,7 @@ from kinetoken.backbones.loading import LoadReport
 from kinetoken.core.artifacts import load_weights, read_config, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
+from kinetoken.heads.position import PositionHead, position_head_of
 from kinetoken.i3d_magvit.compression import FeatureQuantizer
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.prediction.network import (
@@ -31,6 +32,7 @@ from kinetoken.prediction.network import (
     LOOK_WIDTH,
     CodeVectors,
     FilterBank,
+    HeadReader,
     PathReader,
     PathShape,
     PredictorShape,
@@ -38,7 +40,9 @@ from kinetoken.prediction.network import (
 )
 from kinetoken.scenes.paths import COORDINATES
 from kinetoken.tokenizer.codebook import Codebook
+from kinetoken.training.loop import index_batches
 
+READING_BATCH = 256
 FORM_BOUND = 4.0  # of a path's form; early in training what is read off codes has any form at all
 
 
@@ -74,8 +78,13 @@ class JointOutput:
 class I3DMagvit(nn.Module):
     """clips and their codes → class, embedding, the ball's path, and its future."""
 
-    def __init__(self, params: I3DMagvitParams, shape: I3DMagvitShape, codebook: Codebook) -> None:
-        """Raises UserError for sizes that do not fit together."""
+    def __init__(
+        self, params: I3DMagvitParams, shape: I3DMagvitShape, codebook: Codebook, head: PositionHead | None = None
+    ) -> None:
+        """`head`: a trained position head on the same codes, which then reads them; it is saved with the rest.
+
+        Raises UserError for sizes that do not fit together.
+        """
         super().__init__()
         self.params, self.shape = params, shape
         self.tokenizer_hash = ""
@@ -95,7 +104,7 @@ class I3DMagvit(nn.Module):
         self.compress = FeatureQuantizer(self.backbone.feature_size, params.compression)
         told = self._predictor_shape()
         self.vectors = CodeVectors(codebook)
-        self.reader = PathReader(told) if params.tokens else None
+        self.reader = _reader(told, head) if params.tokens else None
         self.locate = nn.Linear(params.compression.size, shape.slice_frames // self.steps * COORDINATES)
         self.form = PathShape(told)
         of_slice = (DEGREES + shape.slice_frames) * COORDINATES + (LOOK_WIDTH if params.tokens else 0)
@@ -104,8 +113,12 @@ class I3DMagvit(nn.Module):
         longest = shape.grid[0] * self.steps
         # a matrix for each step: what bends a path is the difference of steps, and one matrix for all would hide it
         self.join = nn.Parameter(torch.randn(longest, joined, width) / (joined * longest) ** 0.5)
+        # frames begin with no say beside tokens (ReZero, Bachlechner et al. 2020, arXiv:2003.04887): few clips are
+        # looked at, and what features add at random is harm
+        self.say = nn.Parameter(torch.tensor(0.0 if params.tokens else 1.0), requires_grad=params.tokens)
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.unseen = nn.Parameter(torch.zeros(params.compression.size))  # in place of features not looked at
+        self.plain = nn.Parameter(torch.zeros(LOOK_WIDTH))  # look of a path that was drawn and has no codes
         layer = nn.TransformerEncoderLayer(
             width, temporal.heads, 4 * width, dropout=params.dropout, activation="gelu", batch_first=True,
             norm_first=True,
@@ -123,6 +136,7 @@ class I3DMagvit(nn.Module):
         self.look, self.writer = nn.Linear(params.embedding, LOOK_WIDTH), SliceWriter(told)
         unread: list[Tensor] = [] if params.video_share < 1 else [self.unseen]
         unread += [] if params.tokens else [self.vectors.learned.weight, self.writer.from_codes.weight]
+        unread += [] if isinstance(self.reader, HeadReader) and params.drawn else [self.plain]
         for weights in unread:
             weights.requires_grad_(False)
 
@@ -160,11 +174,15 @@ class I3DMagvit(nn.Module):
             self.backbone.eval()
         return self
 
-    def forward(self, whole: Tensor, pasts: Tensor, codes: Tensor) -> tuple[JointOutput, JointOutput]:
+    def forward(
+        self, whole: Tensor, pasts: Tensor, codes: Tensor, path: Tensor | None = None, drawn: Tensor | None = None
+    ) -> tuple[JointOutput, JointOutput]:
         """Clips with codes (B, K, H', W') int64 in training: what is made of each whole, and of its past alone.
 
         Frames are looked at of part of them: `whole` (W, T, H, W, 3) uint8 are those of the first clips, `pasts`
-        (P, past frames, H, W, 3) those of the last clips' pasts; what others would say is left open.
+        (P, past frames, H, W, 3) those of the last clips' pasts; what others would say is left open. `path` (B, T, 3):
+        what a reader that stays as it is has said of these codes before; `drawn` (M, T, 3): what it might say of M more
+        clips, which come after the others.
         """
         looked = [self._features(whole), self._features(pasts)]
         sizes = [each.shape[0] * each.shape[1] for each in looked]
@@ -174,12 +192,17 @@ class I3DMagvit(nn.Module):
             for each, clips in zip(narrow[0].split(sizes), looked, strict=True)
         )
         batch, past = len(codes), self.past_slices
-        read = self._read(codes)
+        read = self._read(codes, path)
+        more = 0 if drawn is None else len(drawn)
+        if drawn is not None:
+            assert read is not None
+            look = self.plain.expand(more, codes.shape[1], -1)
+            read = torch.cat([read[0], drawn]), torch.cat([read[1], look])
         before = None if read is None else (read[0][:, : self.past_frames], read[1][:, :past])
-        opened = self._open(batch - len(first), codes.shape[1]), self._open(batch - len(last), past)
+        opened = self._open(batch + more - len(first), codes.shape[1]), self._open(batch - len(last), past)
         return (
             self._seen(torch.cat([first, opened[0]]), read, self._located(first), loss),
-            self._seen(torch.cat([opened[1], last]), before, self._located(last), loss),
+            self._seen(torch.cat([opened[1], last, self._open(more, past)]), before, self._located(last), loss),
         )
 
     def see(self, clips: Tensor | None, codes: Tensor) -> JointOutput:
@@ -202,11 +225,19 @@ class I3DMagvit(nn.Module):
         path: Tensor = rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES)
         return path
 
-    def _read(self, codes: Tensor) -> tuple[Tensor, Tensor] | None:
+    def read_before(self, codes: Tensor) -> Tensor | None:
+        """The path (N, T, 3) of codes (N, K, H', W') by a reader that stays as it is; None where the reader learns."""
+        if not isinstance(self.reader, HeadReader):
+            return None
+        device = self.place.device
+        parts = [self.reader.path(codes[rows].to(device)).cpu() for rows in index_batches(len(codes), READING_BATCH)]
+        return torch.cat(parts)
+
+    def _read(self, codes: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
         """The ball's path (B, T, 3) and its look (B, K, ·), slice by slice; nothing where tokens are not read."""
         if self.reader is None:
             return None
-        found: tuple[Tensor, Tensor] = self.reader(self.vectors(codes))
+        found: tuple[Tensor, Tensor] = self.reader(self.vectors(codes), codes, path)
         return found
 
     def _seen(
@@ -228,7 +259,7 @@ class I3DMagvit(nn.Module):
         known.append(self.form(path.detach()).clamp(-FORM_BOUND, FORM_BOUND))  # (B, K, ·) each
         slices = repeat(torch.cat(known, -1), "b k f -> b (k s) f", s=self.steps)
         # a step's features weigh as much as one number: at full size they would drown the path, however little they say
-        joined = torch.cat([compressed / self.params.compression.size**0.5, slices], -1)  # (B, K S, ·)
+        joined = torch.cat([self.say * compressed / self.params.compression.size**0.5, slices], -1)  # (B, K S, ·)
         count = joined.shape[1]
         steps = torch.einsum("bsf,sfw->bsw", joined, self.join[:count]) + self.place[:count]  # (B, K S, width)
         if self.layers is not None:
@@ -267,10 +298,16 @@ class I3DMagvit(nn.Module):
 
     def save(self, folder: Path, trust: dict[str, float] | None = None) -> None:
         """The model folder: weights, and a config that rebuilds the network and says how far to trust its readings."""
+        reader = self.reader
         save_model(folder, self, {
+            "position": reader.head.rebuilt_from if isinstance(reader, HeadReader) else None,
             "params": dataclasses.asdict(self.params), "shape": dataclasses.asdict(self.shape),
             "tokenizer": self.tokenizer_hash, "backbone": dataclasses.asdict(self.loaded), "trust": trust,
         })
+
+
+def _reader(shape: PredictorShape, head: PositionHead | None) -> PathReader | HeadReader:
+    return PathReader(shape) if head is None else HeadReader(shape, head)
 
 
 def require_fitting(size: int, wanted: int) -> None:
@@ -296,7 +333,8 @@ def load_i3d_magvit(folder: Path | str) -> I3DMagvit:
     except (KeyError, TypeError):
         raise UserError(f"{folder}: not a model of train_i3d_magvit (config.json has no fitting 'shape')") from None
     params = build(I3DMagvitParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
-    network = I3DMagvit(params, shape, Codebook.unfilled(shape))
+    head = config.get("position")
+    network = I3DMagvit(params, shape, Codebook.unfilled(shape), None if head is None else position_head_of(head))
     load_weights(folder, network)
     network.tokenizer_hash, network.loaded = tokenizer, loaded
     return network.eval()

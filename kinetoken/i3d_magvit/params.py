@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated, Literal
 
 from kinetoken.backbones.params import Dinov3Params, FrameCnnParams, I3dParams, R3dParams, SlowFastParams
-from kinetoken.core.params import Fraction, NonNegativeFloat, Positive, Range
+from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive, Range
 from kinetoken.tokenizer.quantizers import QuantizerParams
 from kinetoken.training.muon import MuonParams
 
@@ -79,6 +79,8 @@ class I3DMagvitParams(MuonParams):
     video_share: Annotated[float, Range(gt=0, le=1)]  # of a batch, whole and as pasts; of the rest only codes are read
     compression: CompressionParams
     tokens: bool  # read the MAGVIT tokens too
+    drawn: NonNegative  # paths drawn beside each batch where a position head reads, off as far as it is
+    copies: Positive  # paths derived from each training track by symmetry, of which they are drawn, if all are laws
     temporal: TemporalParams
     embedding: Positive
     hidden: Positive  # of the classification head

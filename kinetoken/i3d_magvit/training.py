@@ -2,6 +2,11 @@
 
 Of most of each batch only the codes are read: they cost a sixth of what the frames cost, and both the class and the
 path take more clips to learn than a processor can look at in the time.
+
+Where a trained position head reads the codes, what it says of training clips is nearer to the truth than what it will
+say of others. So in training the true path stands for it, off as far as the head is on validation clips. Beside each
+batch come paths that symmetry makes of the training tracks, with no codes and no frames: they cost hardly anything,
+and the class and the future are learned from as many as it takes.
 """
 
 import dataclasses
@@ -17,9 +22,9 @@ from kinetoken.core.stage import Context
 from kinetoken.dataset import Split
 from kinetoken.i3d_magvit.network import I3DMagvit, JointOutput
 from kinetoken.i3d_magvit.params import I3DMagvitParams
-from kinetoken.prediction.training import BACKGROUND_WEIGHT
+from kinetoken.prediction.training import BACKGROUND_WEIGHT, ErrorModel
 from kinetoken.scenes.paths import RADIUS_GAIN, scene_path
-from kinetoken.training.loop import Batch, History, Step, Validate, fit, index_batches
+from kinetoken.training.loop import Batch, History, Step, Validate, fabric_device, fit, index_batches
 from kinetoken.training.muon import muon_and_adamw
 
 Array = NDArray[np.float64]
@@ -37,6 +42,7 @@ class ClipSet:
     codes: Tensor
     label: Tensor
     path: Tensor
+    copies: Tensor | None = None  # (M N, T, 3) paths of the same classes, the N clips' M times over; none if not made
 
     @classmethod
     def of(cls, split: Split) -> "ClipSet":
@@ -47,14 +53,37 @@ class ClipSet:
         )
 
 
+class Readings:
+    """What a position head might say of clips: their true paths, off as far as it is on clips it does not know.
+
+    `errors`, of a path, are new at every draw. Beside the clips' own paths `count` others are drawn for each batch, of
+    `path` (N, T, 3) with the classes `label` (N,).
+    """
+
+    def __init__(self, errors: ErrorModel, path: Tensor, label: Tensor, count: int) -> None:
+        self.errors, self.path, self.label, self.count = errors, path, label, count
+
+    def beside(self, path: Tensor) -> Batch:
+        """What a batch of clips with these paths (B, T, 3) is given more."""
+        index = torch.randint(0, len(self.path), (self.count,))
+        others = self.path[index]
+        return {
+            "read": self.errors.disturb(path), "drawn": self.errors.disturb(others), "drawn_path": others,
+            "drawn_label": self.label[index],
+        }
+
+
 class PartlySeen:
     """Batches of codes, labels and paths, and the frames that are looked at of them: `whole` of the first clips, and
     `pasts` of the last.
     """
 
-    def __init__(self, clips: ClipSet, share: float, past: int) -> None:
-        """`share` of each batch, at least one clip, is looked at whole, and as many as `past` frames."""
-        self.clips, self.share, self.past = clips, share, past
+    def __init__(self, clips: ClipSet, share: float, past: int, readings: Readings | None = None) -> None:
+        """`share` of each batch, at least one clip, is looked at whole, and as many as `past` frames.
+
+        readings: given with the codes, in place of what the network's reader finds in them.
+        """
+        self.clips, self.share, self.past, self.readings = clips, share, past, readings
 
     def __len__(self) -> int:
         return len(self.clips.label)
@@ -62,10 +91,11 @@ class PartlySeen:
     def gather(self, indices: np.ndarray, done: float = 0.0) -> Batch:
         index, clips = torch.from_numpy(indices), self.clips
         looked = max(round(self.share * len(index)), 1)
-        return {
+        batch = {
             "whole": clips.clips[index[:looked]], "pasts": clips.clips[index[-looked:], : self.past],
             "codes": clips.codes[index], "label": clips.label[index], "path": clips.path[index],
         }
+        return batch if self.readings is None else batch | self.readings.beside(batch["path"])
 
 
 @dataclasses.dataclass
@@ -85,11 +115,17 @@ def train_network(
 ) -> History:
     """Fit to `train`, keep the epoch that is best on `val`; nothing else is looked at."""
     step, validate = joint_step(network, train.codes), _validation(network, val)
+    network.to(fabric_device(context.hardware))
+    known, readings = network.read_before(val.codes), None
     noise = torch.randn(train.path.shape, generator=torch.Generator().manual_seed(params.seed))
+    if known is not None:
+        paths = train.path if train.copies is None else train.copies
+        labels = train.label.repeat(len(paths) // len(train.label))
+        readings = Readings(ErrorModel(known - val.path), paths, labels, params.drawn)
     network.form.measure(train.path + READING_NOISE * noise)
     return fit(
-        network, step, PartlySeen(train, params.video_share, network.past_frames), params, context, label="train",
-        validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
+        network, step, PartlySeen(train, params.video_share, network.past_frames, readings), params, context,
+        label="train", validate=validate, monitor="val_loss", optimizers=muon_and_adamw(params),
     )
 
 
@@ -101,7 +137,10 @@ def joint_step(network: I3DMagvit, train: Tensor) -> Step:
 
     def step(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         codes, path, label = batch["codes"], batch["path"], batch["label"]
-        seen, told = module(batch["whole"], batch["pasts"], codes)
+        seen, told = module(batch["whole"], batch["pasts"], codes, batch.get("read"), batch.get("drawn"))
+        every, labels = path, label
+        if "drawn" in batch:
+            every, labels = torch.cat([path, batch["drawn_path"]]), torch.cat([label, batch["drawn_label"]])
         assert told.ahead is not None and seen.located is not None and told.located is not None
 
         def misplaced(whole: Tensor, pasts: Tensor) -> Tensor:
@@ -112,10 +151,10 @@ def joint_step(network: I3DMagvit, train: Tensor) -> Step:
             ) / 2
 
         parts = {
-            "class": functional.cross_entropy(seen.logits, label),
-            "class_of_past": functional.cross_entropy(told.logits, label),
-            "place": misplaced(seen.path, told.path),
-            "forecast": place_loss(told.ahead, _next(path, past, network.shape.slice_frames), size, weights.depth),
+            "class": functional.cross_entropy(seen.logits, labels),
+            "class_of_past": functional.cross_entropy(told.logits, labels),
+            "place": misplaced(seen.path[: len(path)], told.path[: len(path)]),
+            "forecast": place_loss(told.ahead, _next(every, past, network.shape.slice_frames), size, weights.depth),
             "tokens": _writing_loss(network, told, batch, common.to(codes.device)),
             "compression": seen.compression,
         }
@@ -158,7 +197,8 @@ def _writing_loss(network: I3DMagvit, told: JointOutput, given: Batch, common: T
     wanted = given["codes"][:, first]  # (B, H', W')
     path = given["path"][:, past - 1 : past + frames]
     digits = network.codebook.digits()[wanted]
-    shown = network.written(told, given["codes"][:, :first], path)
+    clips = dataclasses.replace(told, embedding=told.embedding[: len(wanted)])  # not the paths that were drawn
+    shown = network.written(clips, given["codes"][:, :first], path)
     surprise = sum(
         functional.cross_entropy(rearrange(each, "b h w c -> b c h w"), digits[..., i], reduction="none")
         for i, each in enumerate(network.writer.logits(shown, digits))

@@ -131,8 +131,11 @@ class PathReader(nn.Module):
         centres = functional.pad(cell_centres(rows, columns, *IMAGE_EDGES), (0, 1))  # (H W, 3), no size of their own
         self.register_buffer("centres", centres, persistent=False)
 
-    def forward(self, coordinates: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, K, D, H, W) → path (B, K · frames, 3) and look (B, K, L). It has no use for the codes themselves."""
+    def forward(self, coordinates: Tensor, codes: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, K, D, H, W) → path (B, K · frames, 3) and look (B, K, L).
+
+        It reads both anew: codes, and a path known before, are what a HeadReader needs.
+        """
         batch = len(coordinates)
         before = torch.cat([torch.zeros_like(coordinates[:, :1]), coordinates[:, :-1]], 1)
         both = rearrange([before, coordinates], "p b k d h w -> (b k) (p d) h w")
@@ -165,14 +168,20 @@ class HeadReader(nn.Module):
         self.register_buffer("centres", cell_centres(rows, columns, *IMAGE_EDGES), persistent=False)  # (H W, 2)
         self.cell_width = (IMAGE_EDGES[1] - IMAGE_EDGES[0]) / columns  # in path coordinates
 
-    def forward(self, coordinates: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, K, D, H, W) and codes (B, K, H, W) → path (B, K · frames, 3) and look (B, K, L)."""
-        assert codes is not None
-        batch = len(codes)
-        with torch.no_grad():
-            seen = self.head.eval()(codes)  # (B, K · frames, 3): u, v in pixels, log radius
+    @torch.no_grad()
+    def path(self, codes: Tensor) -> Tensor:
+        """(B, K, H, W) → (B, K · frames, 3). No slice is told of a later one."""
+        seen = self.head.eval()(codes)  # u, v in pixels, log radius
         size = RADIUS_GAIN * (seen[..., 2:] - math.log(self.smallest))
-        path = torch.cat([(seen[..., :2] - self.middle) / self.quarter, size], -1)
+        return torch.cat([(seen[..., :2] - self.middle) / self.quarter, size], -1)
+
+    def forward(self, coordinates: Tensor, codes: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, K, D, H, W) and codes (B, K, H, W) → path (B, K · frames, 3) and look (B, K, L).
+
+        `path`: what `path` said of these codes before, where that is known.
+        """
+        batch = len(codes)
+        path = self.path(codes) if path is None else path
         features = self.look(self.body(rearrange(coordinates, "b k d h w -> (b k) d h w"))).flatten(2)
         each = rearrange(path, "b (k f) c -> (b k) f c", f=self.frames)
         away = torch.cdist(each[..., :2], self.centres.expand(len(each), -1, -1)) / self.cell_width  # (B K, F, H W)
