@@ -31,9 +31,9 @@ setup:  ## .venv with everything in requirements.txt and the command kinetoken (
 	uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@cp requirements.txt $@
 
-repro: setup  ## run what changed (PROFILE=gpu or smoke: write that profile over params.yaml first)
+repro: setup  ## run what changed (JOBS=2: stages side by side; PROFILE=gpu or smoke: that profile over params.yaml first)
 	@$(if $(PROFILE),python -m kinetoken.core.params overlay profiles/$(PROFILE).yaml)
-	@dvc repro $(ARGS)
+	@$(if $(JOBS),python -m tools.jobs --jobs $(JOBS) --seconds profiles/stage_seconds.json,dvc repro) $(ARGS)
 	@echo "report: plots/report.html    numbers: make metrics    curves: dvc plots show"
 
 metrics: setup  ## the headline numbers beside baselines, upper bounds, intervals and targets

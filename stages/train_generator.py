@@ -26,6 +26,7 @@ from kinetoken.core.numbers import write_numbers
 from kinetoken.core.per_track import PerTrack, require_of_each_class, require_splits
 from kinetoken.core.stage import Context, HeadlineFolder, Input, NumbersTable, Output, run_stage
 from kinetoken.dataset import Dataset, DatasetPaths
+from kinetoken.generation import judging
 from kinetoken.generation.forecasting import horizon_table, score_forecasts
 from kinetoken.generation.generator import PRIORS, Generator, GeneratorParams, GeneratorShape
 from kinetoken.generation.judging import Pixels
@@ -79,13 +80,14 @@ def run(params: GeneratorParams, paths: Paths, context: Context) -> None:
     tokenizer = dataset.tokenizer.to(fabric_device(context.hardware))
     generator = build(params, codes, tokenizer, dataset.clips.shape[0])
     context.progress.phase("following the ball")
-    seen = {
-        split: Plan.of_clips(dataset.split(split).read_clips().pixels, dataset.background)
+    balls = {
+        split: judging.follow(dataset.split(split).read_clips().pixels, dataset.background)
         for split in ("train", "val")
     }
+    seen = {split: Plan.of_tracks(ball, dataset.clips.shape[1]) for split, ball in balls.items()}
     histories = generator.fit(codes, seen, params, context)
     generator.to(fabric_device(context.hardware))
-    scorer = Scorer(params, dataset, judge, context)
+    scorer = Scorer(params, dataset, balls["train"], judge, context)
     scored = {"real": scorer.ceiling()}
     samples, seconds = {}, {}
     for prior in PRIORS:

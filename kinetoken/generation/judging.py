@@ -24,10 +24,12 @@ TRACK_BATCH = 64
 
 @dataclasses.dataclass
 class BallTracks:
-    """The ball followed through N clips: tracked (N, T) each, and the share of the deviation inside it (N, T)."""
+    """The ball followed through N clips: tracked (N, T) each, the share of the deviation inside it (N, T), and the mean
+    colour (N, 3) in [0, 1] of all that deviates."""
 
     tracked: Tracked
     inside: Array
+    colour: Array
 
     @property
     def path(self) -> Array:
@@ -43,7 +45,7 @@ class BallTracks:
 
     def take(self, rows: slice) -> "BallTracks":
         fields = {f.name: getattr(self.tracked, f.name)[rows] for f in dataclasses.fields(Tracked)}
-        return BallTracks(Tracked(**fields), self.inside[rows])
+        return BallTracks(Tracked(**fields), self.inside[rows], self.colour[rows])
 
 
 def follow(clips: Pixels, background: NDArray[np.float32] | None) -> BallTracks:
@@ -51,7 +53,7 @@ def follow(clips: Pixels, background: NDArray[np.float32] | None) -> BallTracks:
 
     Without a background (H, W, 3) of all clips, what moves is what differs from each clip's own still picture.
     """
-    parts, shares = [], []
+    parts, shares, colours = [], [], []
     for start in range(0, len(clips), TRACK_BATCH):
         frames = np.asarray(clips[start : start + TRACK_BATCH] / np.float32(255), np.float32)
         behind = picture_behind(frames, background)
@@ -61,9 +63,11 @@ def follow(clips: Pixels, background: NDArray[np.float32] | None) -> BallTracks:
         square = (grid - found.u[..., None])[..., None, :] ** 2 + (grid - found.v[..., None])[..., :, None] ** 2
         near = square <= (1.5 * found.radius + 1)[..., None, None] ** 2
         shares.append((weight * near).sum((-1, -2)) / np.maximum(found.mass, 1e-9))
+        summed = np.einsum("bthw,bthwc->bc", weight, frames)
+        colours.append(summed / np.maximum(weight.sum((1, 2, 3)), 1e-6)[:, None])
         parts.append(found)
     fields = [np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(Tracked)]
-    return BallTracks(Tracked(*fields), np.concatenate(shares))
+    return BallTracks(Tracked(*fields), np.concatenate(shares), np.concatenate(colours))
 
 
 @dataclasses.dataclass(frozen=True)

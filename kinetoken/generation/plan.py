@@ -8,22 +8,16 @@ colour and that it moves on smoothly. It is to the codes what a layout is to a p
 import dataclasses
 import math
 
-import numpy as np
 import torch
 from einops import rearrange
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinetoken.footage.motion import picture_behind, track_moving
+from kinetoken.generation.judging import BallTracks
 from kinetoken.scenes.paths import to_path_coordinates
-from kinetoken.scenes.tracking import deviation
 from kinetoken.training.loop import Batch
-
-Pixels = NDArray[np.uint8]
 
 COLOURS = 3
 HEADS = 4
-TRACK_BATCH = 64
 LEAST_SPREAD = 0.02  # standard deviation of a component's draws, of the component's own
 
 
@@ -35,18 +29,11 @@ class Plan:
     colour: Tensor
 
     @classmethod
-    def of_clips(cls, clips: Pixels, background: NDArray[np.float32] | None) -> "Plan":
-        """Tracked in (N, T, H, W, 3) uint8 before one background (H, W, 3), or each clip's own still picture."""
-        paths, colours = [], []
-        for start in range(0, len(clips), TRACK_BATCH):
-            frames = np.asarray(clips[start : start + TRACK_BATCH] / np.float32(255), np.float32)
-            behind = picture_behind(frames, background)
-            found = track_moving(frames, behind)
-            paths.append(to_path_coordinates(found.u, found.v, found.radius, frames.shape[-2]))
-            weight = deviation(frames, behind)  # (B, T, H, W)
-            summed = np.einsum("bthw,bthwc->bc", weight, frames)
-            colours.append(torch.from_numpy(summed / np.maximum(weight.sum((1, 2, 3)), 1e-6)[:, None]).float())
-        return cls(torch.cat(paths), torch.cat(colours))
+    def of_tracks(cls, found: BallTracks, image_size: int) -> "Plan":
+        """What was followed through clips of `image_size` pixels a side."""
+        ball = found.tracked
+        path = to_path_coordinates(ball.u, ball.v, ball.radius, image_size)
+        return cls(path, torch.from_numpy(found.colour).float())
 
     def mirrored(self) -> "Plan":
         """Left and right exchanged: what the same world shows as often."""

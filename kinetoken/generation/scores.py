@@ -54,20 +54,19 @@ class Scorer:
     """Judges clips class by class against the real ones; the same way for every prior.
 
     Real are the test clips through the tokenizer, in two halves: drawn clips, and for the ceiling the second half,
-    are compared with the first. Without a judge, class_match is left out.
+    are compared with the first. Without a judge, class_match is left out. `train`: the ball in the training clips.
     """
 
     def __init__(
-        self, params: GeneratorParams, dataset: Dataset, judge: VideoClassifier | None, context: Context
+        self, params: GeneratorParams, dataset: Dataset, train: judging.BallTracks, judge: VideoClassifier | None,
+        context: Context,
     ) -> None:
         self.params, self.tokenizer, self.judge, self.progress = params, dataset.tokenizer, judge, context.progress
         self.classes, self.background = dataset.classes, dataset.background
         self.scene = dataset.scene if dataset.lawful else None
-        self.progress.phase("following real clips")
-        train = dataset.split("train").read_clips()
-        real = judging.follow(train.pixels, self.background)
-        self.validity = judging.Validity.of_training(real, dataset.clips.shape[1])
-        paths = {name: real.path[train.label == name] for name in self.classes}
+        self.validity = judging.Validity.of_training(train, dataset.clips.shape[1])
+        label = dataset.split("train").label
+        paths = {name: train.path[label == name] for name in self.classes}
         self.whitening = {name: judging.Whitening.of_training(each) for name, each in paths.items()}
         self.training = {name: self.whitening[name](each) for name, each in paths.items()}
         test = dataset.codes.of_split("test")

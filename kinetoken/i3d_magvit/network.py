@@ -1,9 +1,9 @@
 """Two streams, one of frames through a video network and one of MAGVIT tokens, read step by step by a transformer.
 
 Frames → backbone (I3D by default) → one vector a step → compressed by a vector quantizer. Tokens of the same
-slices → where the ball is in each frame, by a trained position head if there is one, and its look. Both, step by step, and the form of the path so far →
-transformer → an embedding, from which come the class and the future: the ball's place in the frames to come, and
-their MAGVIT tokens.
+slices → where the ball is in each frame, by a trained position head if there is one, and its look. Both, step by step,
+and the form of the path so far → transformer → an embedding, from which come the class and the future: the ball's
+place in the frames to come, and their MAGVIT tokens.
 
 The network is given either a whole clip or its past alone. Within what it is given every step may look at every
 other one, so a forecast is made from the past alone by giving nothing else.

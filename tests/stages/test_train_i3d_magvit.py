@@ -16,19 +16,22 @@ from kinetoken.codes import CodesTable, read_codes, write_codes
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
+from kinetoken.heads.position import save_position_head
 from kinetoken.i3d_magvit.evaluation import Evaluation
 from kinetoken.i3d_magvit.network import load_i3d_magvit
 from kinetoken.i3d_magvit.params import I3DMagvitParams
 from kinetoken.i3d_magvit.past import in_metres, load_trust
 from kinetoken.i3d_magvit.scores import RULES
 from kinetoken.i3d_magvit.training import read
+from kinetoken.prediction.network import HeadReader
 from kinetoken.scenes.clips import ClipStore, shard_path, write_shard
 from kinetoken.scenes.paths import to_pixels
 from kinetoken.scenes.tracks import read_tracks, write_tracks
+from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.tokenizer.network import Tokenizer, load_tokenizer, save_tokenizer
 from stages import train_i3d_magvit
 from stages.train_i3d_magvit import Paths
-from tests.support.i3d_magvit import COMPRESSION, I3D, PARAMS, QUIET, SLOWFAST, variant
+from tests.support.i3d_magvit import COMPRESSION, I3D, PARAMS, QUIET, SHAPE, SLOWFAST, position_head, variant
 from tests.support.numbers import nested
 from tests.support.published_keys import numbers, r3d_18
 from tests.support.same_bytes import assert_same_outputs
@@ -48,7 +51,7 @@ def stage_paths(coded: Path, data: Path, out: Path) -> Paths:
         data / "track_params.parquet", out / "models/i3d_magvit", out / "metrics/train_i3d_magvit.json",
         out / "metrics/train_i3d_magvit", out / "plots/numbers.csv",
         out / "plots/confusion.csv", out / "plots/curves.csv", out / "plots/forecast.csv", out / "plots/forecasts.png",
-        out / "plots/paths.png",
+        out / "plots/paths.png", out / "models/position",  # none: the network learns to read by itself
     )
 
 
@@ -162,6 +165,26 @@ def test_the_model_says_how_far_its_readings_are_off_on_validation_clips(done: P
     assert trust.depth_fraction == pytest.approx(np.sqrt(((found[..., 2] / truth[..., 2] - 1) ** 2).mean()), rel=1e-4)
     assert metrics_of(done)["sigma"]["px"] == pytest.approx(trust.px, rel=1e-4)
     assert 0.2 <= trust.temperature <= 5
+
+
+def test_the_position_head_reads_where_there_is_one(
+    coded: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage takes it, leaves it as it is, and saves it with the network; a head on other codes is refused."""
+    monkeypatch.setattr(Evaluation, "draw", lambda *_: None)
+    codes, paths = read_codes(coded / "codes.parquet"), stage_paths(coded, tiny_data, tmp_path)
+    head = position_head(Codebook.of(load_tokenizer(coded / "tokenizer")).vectors, dataclasses.replace(
+        SHAPE, grid=codes.meta.grid, image_size=64
+    ))
+    save_position_head(paths.position, head, codes.meta.tokenizer, {"px": [0.1], "depth_fraction": [0.01]})
+    train_i3d_magvit.run(dataclasses.replace(PARAMS, epochs=1), paths, QUIET)
+    reader = load_i3d_magvit(paths.model).reader
+    assert isinstance(reader, HeadReader)
+    kept = reader.head.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in head.state_dict().items())
+    save_position_head(tmp_path / "other", head, "0" * 64, {"px": [0.1], "depth_fraction": [0.01]})
+    with pytest.raises(UserError, match="other belongs to 000000000000"):
+        train_i3d_magvit.run(PARAMS, dataclasses.replace(paths, position=tmp_path / "other"), QUIET)
 
 
 # ---- what it may know

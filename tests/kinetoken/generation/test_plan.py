@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kinetoken.core.stage import CPU, Context
+from kinetoken.generation.judging import follow
 from kinetoken.generation.plan import COLOURS, Plan, PlanPrior, PlanShape
 from kinetoken.generation.training import train_plan_prior
 from kinetoken.scenes.clips import ClipStore
@@ -28,7 +29,7 @@ def prior() -> PlanPrior:
 def test_a_ball_is_seen_where_it_is_and_of_its_colour(tiny_data: Path) -> None:
     store = ClipStore(tiny_data / "videos")
     clips = store.read("train")
-    seen = Plan.of_clips(clips.pixels, store.scene.background())
+    seen = Plan.of_tracks(follow(clips.pixels, store.scene.background()), store.shape[1])
     tracks = read_tracks(tiny_data / "trajectories.parquet", tiny_data / "track_params.parquet")
     rows = np.isin(tracks.track_id, clips.track_id)
     u, v, radius = store.scene.camera.project(tracks.points[rows])

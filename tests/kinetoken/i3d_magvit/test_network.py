@@ -15,8 +15,18 @@ from kinetoken.core.errors import UserError
 from kinetoken.generation.generator import Generator, GeneratorShape
 from kinetoken.i3d_magvit.network import I3DMagvit, load_i3d_magvit, require_fitting
 from kinetoken.i3d_magvit.params import ForecastParams, TemporalParams
-from kinetoken.i3d_magvit.training import ClipSet, JointPredictions, PartlySeen, joint_step, read, train_network
-from kinetoken.prediction.network import Predictor, PredictorShape
+from kinetoken.i3d_magvit.training import (
+    ClipSet,
+    JointPredictions,
+    PartlySeen,
+    Readings,
+    joint_step,
+    read,
+    train_network,
+)
+from kinetoken.prediction.network import HeadReader, Predictor, PredictorShape
+from kinetoken.prediction.training import ErrorModel
+from kinetoken.scenes.paths import to_path_coordinates
 from kinetoken.tokenizer.codebook import Codebook
 from kinetoken.training.loop import Batch, Step, fit
 from kinetoken.training.muon import muon_and_adamw
@@ -294,6 +304,76 @@ def test_in_training_too_the_past_is_told_nothing_later() -> None:
     for name in ("logits", "embedding", "path", "ahead"):
         assert torch.equal(getattr(one[1], name), getattr(two[1], name))
     assert not torch.allclose(one[0].logits, two[0].logits)
+
+
+# ---- a position head that reads, and paths that are drawn
+
+
+def test_a_head_reads_the_codes_and_stays_as_it_is(tmp_path: Path) -> None:
+    """The path is the head's, no slice is told of a later one, and training leaves it; so it comes back from a file."""
+    module, clips = network(reads=True), some_clips(16)
+    assert isinstance(module.reader, HeadReader)
+    before = {name: value.clone() for name, value in module.reader.head.state_dict().items()}
+    train_network(module, clips, some_clips(6, 1), dataclasses.replace(PARAMS, epochs=1), QUIET)
+    assert all(torch.equal(value, before[name]) for name, value in module.reader.head.state_dict().items())
+    u, v, radius = module.reader.head.camera.project(module.reader.head.positions(clips.codes.numpy()))
+    found = module.read_before(clips.codes)
+    torch.testing.assert_close(found, to_path_coordinates(u, v, radius, SHAPE.image_size), atol=1e-3, rtol=1e-3)
+    assert torch.equal(read(module, *past_of(clips)).path, read(module, clips.clips, clips.codes).path[:, :PAST])
+    torch.testing.assert_close(read(module, clips.clips, clips.codes).path, found, atol=1e-5, rtol=1e-5)
+    module.save(tmp_path / "model")
+    loaded = load_i3d_magvit(tmp_path / "model")
+    assert_same_reading(read(module, *past_of(clips), tokens=True), read(loaded, *past_of(clips), tokens=True))
+    assert network().read_before(clips.codes) is None
+
+
+def test_what_is_made_of_drawn_paths_is_what_is_made_of_clips_that_read_so() -> None:
+    """They come after the clips, with frames left open and the look of no clip; they change nothing of the clips."""
+    module, clips = network(reads=True).eval(), some_clips(5)
+    drawn = module.read_before(clips.codes)[2:]
+    with torch.no_grad():
+        module.see(*past_of(clips))  # k-means starts the feature codebook in the first reading of all
+        alone = module(clips.clips[:2], clips.clips[-2:, :PAST], clips.codes)
+        beside = module(clips.clips[:2], clips.clips[-2:, :PAST], clips.codes, drawn=drawn)
+        module.reader.look.weight.zero_(), module.reader.look.bias.zero_()  # now a clip's look says no more than theirs
+        bare = module.see(None, clips.codes), module.see(None, clips.codes[:, :SLICES])
+        plain = module(clips.clips[:2], clips.clips[-2:, :PAST], clips.codes, drawn=drawn)
+    for one, many in zip(alone, beside, strict=True):
+        torch.testing.assert_close(many.logits[:5], one.logits, atol=1e-5, rtol=1e-5)
+    for one, many in zip(bare, plain, strict=True):
+        assert len(many.logits) == 8
+        torch.testing.assert_close(many.logits[5:], one.logits[2:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(plain[1].ahead[5:], bare[1].ahead[2:], atol=1e-4, rtol=1e-4)
+
+
+def test_training_paths_are_off_as_far_as_the_head_is_on_clips_it_does_not_know() -> None:
+    """True paths with the errors that were measured, other ones at each draw, of the same spread; and their classes."""
+    clips = some_clips(8)
+    torch.manual_seed(0)
+    measured = 0.1 * torch.randn(4000, 16, 3)
+    readings = Readings(ErrorModel(measured), torch.cat([clips.path, clips.path + 50]), clips.label.repeat(2), 400)
+    given = PartlySeen(clips, 0.5, PAST, readings).gather(np.arange(8))
+    assert not torch.equal(given["read"], clips.path)
+    assert float((given["read"] - clips.path).std()) == pytest.approx(0.1, rel=0.2)
+    assert float((given["drawn"] - given["drawn_path"]).std()) == pytest.approx(0.1, rel=0.05)
+    known = {tuple(path[0].tolist()): int(label) for path, label in zip(readings.path, readings.label, strict=True)}
+    assert {tuple(path[0].tolist()) for path in given["drawn_path"]} == set(known)
+    pairs = zip(given["drawn_path"], given["drawn_label"], strict=True)
+    assert all(known[tuple(path[0].tolist())] == int(label) for path, label in pairs)
+    module = network(reads=True)
+    loss, parts = joint_step(module, clips.codes)(module.train(), given)
+    loss.backward()
+    assert torch.isfinite(loss) and module.plain.grad is not None and module.plain.grad.any()
+
+
+def test_the_frames_begin_with_no_say_beside_tokens() -> None:
+    """Other frames change nothing but the path that they tell alone; without tokens theirs is all that is said."""
+    clips, other = some_clips(5), some_clips(5, seed=9)
+    module = I3DMagvit(PARAMS, SHAPE, network().codebook).eval()
+    one, two = (read(module, frames, clips.codes) for frames in (clips.clips, other.clips))
+    assert np.array_equal(one.logits, two.logits) and not torch.equal(one.located, two.located)
+    bare = network(variant("no_tokens"))
+    assert float(bare.say) == 1 and not bare.say.requires_grad and module.say.requires_grad
 
 
 def test_readings_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
