@@ -49,7 +49,7 @@ WORDS = {
     "train_baselines.law_fit.accuracy": Meaning(
         "All laws are fitted to the test clips' true positions with 0.15 pixels of noise, about what a reader of the "
         "clips gets wrong, and the best one by the Bayesian information criterion is taken. A reader that also "
-        "knows which motions are frequent can do a little better.", FREQUENT
+        "knows which motions are frequent does better.", FREQUENT
     ),
     "train_baselines.video.accuracy": Meaning(
         "Accuracy of a network that is given the original clips.", FREQUENT, "classifier on true positions"
@@ -64,7 +64,7 @@ WORDS = {
     ),
     "train_classifier.accuracy": Meaning(
         "Accuracy of the default classifier, whose pooling keeps positions (`soft_argmax`).", FREQUENT,
-        "classifier on pixels",
+        "classifier on true positions",
     ),
     "train_classifier.per_class.*": Meaning("Accuracy of the same classifier on the class with the lowest accuracy."),
     "train_classifier.pooling.cell_mean.accuracy": Meaning(
@@ -135,7 +135,9 @@ WORDS = {
         "Share of generated motions that are closer to a training clip than 99 % of real test clips are. Motions that "
         "are not copied score about 1 %.", "1 % by definition", "real clips, encoded and decoded",
     ),
-    "train_i3d_magvit.accuracy": Meaning("Accuracy of one network that is given frames and codes.", FREQUENT),
+    "train_i3d_magvit.accuracy": Meaning(
+        "Accuracy of one network that is given frames and codes.", FREQUENT, "classifier on true positions"
+    ),
     "train_i3d_magvit.per_class.*": Meaning("Accuracy of this network on the class with the lowest accuracy."),
     "train_i3d_magvit.without_frames.accuracy": Meaning(
         "Accuracy of the same network when it is given codes but no frames.", FREQUENT

@@ -79,7 +79,7 @@ def test_a_row_has_baseline_upper_bound_and_interval(cards: Cards, run: Run) -> 
     row = next(line for line in cards.pages["classifier.md"].splitlines() if "**Class predicted from codes" in line)
     for key, words in (("accuracy", "**"), ("accuracy_floor", " (most frequent class)"), ("accuracy_ci95_low", "")):
         assert f"{100 * numbers[key]:.1f}" in row and words in row
-    assert "(classifier on pixels)" in row
+    assert "(classifier on true positions)" in row
 
 
 @each_model
