@@ -15,6 +15,7 @@ from kinetoken.commands import Force, Json, Quiet, Threads, show
 from kinetoken.comparison.commands import commands as comparison
 from kinetoken.core.errors import UserError
 from kinetoken.core.extras import naming_extras
+from kinetoken.core.terminal import close_streams, open_streams, tell
 from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import commands
 from kinetoken.serving.commands import commands as serving
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 class Speaking(TyperGroup):
     """A group whose sub-commands end with one message and exit code 1 after bad input, 130 after an interruption."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own types
+        open_streams()
+        try:
+            return super().main(*args, **options)
+        finally:
+            close_streams()
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click's own types
         try:
@@ -41,7 +49,7 @@ class Speaking(TyperGroup):
 
 
 def _fail(ctx: Any, message: str, code: int) -> NoReturn:  # noqa: ANN401
-    typer.echo(f"error: {ctx.invoked_subcommand}: {message}", err=True)
+    tell(f"error: {ctx.invoked_subcommand}: {message}")
     raise typer.Exit(code) from None
 
 

@@ -9,9 +9,7 @@ Writes   videos/part-*.parquet; with --export K also K playable WebM files under
 Alone    python -m stages.render_videos --section render_videos.motion --export 8
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +17,7 @@ import numpy as np
 
 from kinetoken.core.absence import NotMeasured, why_absent
 from kinetoken.core.stage import Context, Input, Output, run_stage
+from kinetoken.core.workers import worker_pool
 from kinetoken.footage.folder import VideoDataset
 from kinetoken.footage.importing import import_folder
 from kinetoken.scenes.clips import Clips, export_webm, safe_name, shard_path, write_shard
@@ -67,7 +66,7 @@ def draw(params: VideoDataset | ClutteredRendering, paths: Paths, context: Conte
         for job in jobs:
             context.progress.advance(draw_shard(*job))
     else:
-        with ProcessPoolExecutor(params.processes, mp_context=get_context("fork")) as pool:
+        with worker_pool(params.processes) as pool:
             for count in pool.map(draw_shard, *zip(*jobs, strict=True)):
                 context.progress.advance(count)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.terminal import open_streams
 from tools.commands import KINDS, Command, Project, faults, run_cheap, split
 from tools.documented import proof_faults
 
@@ -169,6 +170,7 @@ def _place(fault: str) -> tuple[str, int, str]:
 
 
 def main() -> int:
+    open_streams()
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     try:
         outcome = check(Path.cwd())

@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.terminal import open_streams
 from tools import cures, studies
 from tools.results import Source, read_source, result_table, value
 
@@ -91,6 +92,7 @@ def outdated(root: Path) -> dict[Path, str]:
 
 
 def main() -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     options = parser.parse_args()

@@ -20,6 +20,7 @@ from typing import Any
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.outputs import written_whole
+from kinetoken.core.terminal import open_streams
 from tools.smoke import environment
 
 OUT = Path("dvc_plots/offline.html")
@@ -116,6 +117,7 @@ def _data_uri(path: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revisions", nargs="*", metavar="REV", help="revisions to compare; default: the working tree")
     parser.add_argument("--out", type=Path, default=OUT, help=f"the page (default: {OUT})")

@@ -21,6 +21,7 @@ from typing import Any
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import read_yaml
+from kinetoken.core.terminal import open_streams
 from tools.imports import is_code
 from tools.smoke import clone, differences, environment, git, run_all
 
@@ -148,6 +149,7 @@ def _cached_outputs(root: Path) -> set[str]:
 
 
 def main() -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only say what is stale; exit code 1 if anything is")
     options = parser.parse_args()

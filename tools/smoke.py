@@ -21,6 +21,7 @@ from typing import Any
 from kinetoken.core.artifacts import hash_path
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import overlay, read_yaml
+from kinetoken.core.terminal import open_streams
 
 MARK = ".kinetoken-clone"  # only a folder that holds it is ever replaced
 PROVENANCE = re.compile(rb'<section id="provenance">.*?</section>', re.DOTALL)
@@ -145,6 +146,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def main() -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(".smoke"))
     parser.add_argument("--profile", default="profiles/smoke.yaml")

@@ -21,6 +21,7 @@ from typing import Any
 from kinetoken.core.artifacts import write_json
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import read_yaml
+from kinetoken.core.terminal import open_streams
 from tools.fingerprints import fingerprint
 from tools.smoke import environment, git
 
@@ -127,6 +128,7 @@ def show(root: Path) -> None:
 
 
 def main() -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command")
     running = commands.add_parser("run", help="run one")

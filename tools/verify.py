@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.terminal import open_streams
 from tools.integrity import Examination, Finding, Project, examine, open_project
 from tools.repair import repair, untouchable
 from tools.smoke import git
@@ -69,6 +70,7 @@ def printable(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repair", action="store_true", help="move what is damaged aside, restore good copies")
     parser.add_argument("--json", action="store_true", help="print JSON in place of text")

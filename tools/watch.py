@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinetoken.core.progress import clock, describe
+from kinetoken.core.terminal import open_streams
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,6 +111,7 @@ def _pressed(seconds: float) -> str:
 
 
 def main() -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run-info", type=Path, default=Path("run_info"))
     parser.add_argument("--once", action="store_true", help="print the page once and end")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from kinetoken.actions.cache import ClipCache
 from kinetoken.actions.inspection import Inspection, admit, inspect
@@ -27,6 +27,7 @@ from kinetoken.actions.layout import ActionSet, Clip, read_actions
 from kinetoken.actions.sampling import Intake, Views, even_places, look_evenly, look_training, random_places
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.core.workers import end_with_parent
 from kinetoken.footage.webm import RULES, Pixels, VideoFault, read_frames
 
 MEMORY = "inspection.jsonl"
@@ -168,7 +169,7 @@ class EpochLoader:
         self._order = _Order(clips, batch_size, rank, world, seed)
         self._loader: DataLoader[Any] = DataLoader(
             _Told(clips), batch_sampler=self._order, collate_fn=_collate, num_workers=workers,
-            persistent_workers=workers > 0,
+            persistent_workers=workers > 0, worker_init_fn=_begin if workers else None,
         )
 
     def __len__(self) -> int:
@@ -182,7 +183,14 @@ class EpochLoader:
         for batch in self._loader:
             if isinstance(batch, UserError):
                 raise UserError(str(batch))  # not `batch`, which would hold this frame, and so the workers, in a cycle
-            yield batch
+            yield Batch(
+                pixels=torch.from_numpy(batch["pixels"]), label=torch.from_numpy(batch["label"]),
+                index=torch.from_numpy(batch["index"]),
+            )
+
+
+def _begin(worker: int) -> None:
+    end_with_parent()
 
 
 class _Told(Dataset[Any]):
@@ -198,8 +206,18 @@ class _Told(Dataset[Any]):
             return UserError(str(error))
 
 
-def _collate(items: list[dict[str, Any] | UserError]) -> Any:  # noqa: ANN401 - a Batch, or the first error
-    return next((item for item in items if isinstance(item, UserError)), None) or default_collate(items)
+def _collate(items: list[dict[str, Any] | UserError]) -> dict[str, NDArray[Any]] | UserError:
+    """A batch as arrays, or the first error. Tensors would go through /dev/shm, which containers make 64 MiB small."""
+    batch = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        batch.append(item)
+    return {
+        "pixels": np.stack([item["pixels"].numpy() for item in batch]),
+        "label": np.array([item["label"] for item in batch], np.int64),
+        "index": np.array([item["index"] for item in batch], np.int64),
+    }
 
 
 class _Order:

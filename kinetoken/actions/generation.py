@@ -2,8 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ from kinetoken.actions.classes import ACTIONS, Action, draw_action
 from kinetoken.actions.layout import SPLITS, VIDEOS, write_actions
 from kinetoken.actions.templates import fill
 from kinetoken.core.params import NonNegative, Positive, Range
+from kinetoken.core.workers import worker_pool
 from kinetoken.footage.webm import write_webm
 
 CHUNK = 24  # clips a process draws at once
@@ -61,7 +60,7 @@ def generate(params: Actions, folder: Path, advance: Callable[[int], None] = lam
             rows[job[2]] += draw_clips(*job)
             advance(len(job[3]))
     else:
-        with ProcessPoolExecutor(params.processes, mp_context=get_context("fork")) as pool:
+        with worker_pool(params.processes) as pool:
             for job, drawn in zip(jobs, pool.map(draw_clips, *zip(*jobs, strict=True)), strict=True):
                 rows[job[2]] += drawn
                 advance(len(drawn))

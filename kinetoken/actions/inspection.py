@@ -8,15 +8,14 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 
 from kinetoken.actions.layout import ActionSet, Clip
 from kinetoken.actions.sampling import Intake
 from kinetoken.core.errors import UserError
 from kinetoken.core.progress import Progress
+from kinetoken.core.workers import worker_pool
 from kinetoken.footage.webm import REASONS, RULES, Video, VideoFault, probe
 
 CHUNK = 16  # files a process takes at once
@@ -146,7 +145,7 @@ def _mapped(paths: Sequence[Path], processes: int) -> Iterator[_Look]:
     if processes <= 1 or len(paths) <= CHUNK:
         yield from map(_look, paths)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+    with worker_pool(processes) as pool:
         yield from pool.map(_look, paths, chunksize=CHUNK)
 
 

@@ -69,6 +69,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
         raise UserError(f"{path}: no such file")
     try:
         return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except PermissionError:
+        raise UserError(f"{path}: not permitted to read it; change its owner or mode") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: damaged or not a Parquet file: {_first_line(error)}") from None
 

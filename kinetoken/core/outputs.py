@@ -1,6 +1,7 @@
 """A command's outputs: whole or not at all, and never over something that exists unless that is asked for."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def written_whole(path: Path, *, force: bool = False, folder: bool = False) -> I
     """
     require_free(path, force=force, folder=folder)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in _abandoned(path):
+        _remove(abandoned)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     _remove(partial)
     try:
@@ -47,6 +50,25 @@ def written_whole(path: Path, *, force: bool = False, folder: bool = False) -> I
         _move(partial, path)
     finally:
         _remove(partial)
+
+
+def _abandoned(path: Path) -> Iterator[Path]:
+    """What processes that were killed had written of the same output."""
+    for found in list(path.parent.iterdir()):
+        match = re.fullmatch(r"\.partial-(\d+)-(.+)", found.name, re.DOTALL)
+        if match and match[2] == path.name and not _is_alive(int(match[1])):
+            yield found
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _move(partial: Path, path: Path) -> None:

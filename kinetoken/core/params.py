@@ -11,6 +11,7 @@ Overlay a profile onto params.yaml in place, comments kept:
 
 import argparse
 import dataclasses
+import io
 import math
 import sys
 import types
@@ -22,6 +23,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from kinetoken.core.errors import UserError
+from kinetoken.core.outputs import written_whole
+from kinetoken.core.terminal import open_streams
 
 T = TypeVar("T")
 
@@ -204,8 +207,10 @@ def overlay(profile: str | Path, params: str | Path) -> int:
     round_trip.width = 4096
     tree = round_trip.load(Path(params).read_text(encoding="utf-8"))
     changed = _overlay_node(tree, read_yaml(profile) or {}, str(profile), "")
-    with Path(params).open("w", encoding="utf-8") as sink:
-        round_trip.dump(tree, sink)
+    laid_over = io.StringIO()
+    round_trip.dump(tree, laid_over)
+    with written_whole(Path(params).resolve(), force=True) as partial:  # a kill leaves the old params or the new
+        partial.write_text(laid_over.getvalue(), encoding="utf-8")
     return changed
 
 
@@ -227,6 +232,7 @@ def _overlay_node(tree: Any, patch: Mapping[str, Any], source: str, where: str) 
 
 
 def main() -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("overlay", help="write a profile over params.yaml")

@@ -12,15 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.schedule import Place
+from kinetoken.core.terminal import tell
 
 HEARTBEAT_SECONDS = 5.0
 PLAIN_LINE_SECONDS = 10.0
+NOTES = ("status.json", "PROGRESS.txt")
 
 
 class Progress:
@@ -39,6 +42,7 @@ class Progress:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._bar: Any = None
+        self._unwritten = False  # the last status, for a full disk or the like
         self._last_line = 0.0
         self._started = time.time()
         self._phase_started = self._started
@@ -58,6 +62,8 @@ class Progress:
         return cls("silent", None, quiet=True)
 
     def __enter__(self) -> Self:
+        if self._folder is not None:
+            _drop_partial(self._folder)
         self._write()
         if self._folder is not None:
             self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
@@ -143,7 +149,7 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self._last_line = time.time()
-        print(f"{self.stage}: {text}", file=sys.stderr, flush=True)
+        tell(f"{self.stage}: {text}")
 
     def _line(self) -> str:
         return describe(self.status())
@@ -161,8 +167,26 @@ class Progress:
         if self._folder is None:
             return
         status = self.status()
-        replace_text(self._folder / "status.json", json.dumps(status, indent=2, sort_keys=True) + "\n")
-        replace_text(self._folder / "PROGRESS.txt", f"{self.stage}: {status['state']}\n{describe(status)}\n")
+        texts = (
+            json.dumps(status, indent=2, sort_keys=True) + "\n",
+            f"{self.stage}: {status['state']}\n{describe(status)}\n",
+        )
+        try:
+            for name, text in zip(NOTES, texts, strict=True):
+                replace_text(self._folder / name, text)
+            self._unwritten = False
+        except OSError as error:  # the work goes on without its notes
+            if not self._unwritten:
+                self._unwritten = True
+                self.say(f"no status is written: {self._folder}: {error.strerror}")
+
+
+def _drop_partial(folder: Path) -> None:
+    """What a killed run had written of its status."""
+    for name in NOTES:
+        for path in folder.glob(f".{name}.*"):
+            with suppress(OSError):
+                path.unlink()
 
 
 def last_seconds(folder: Path) -> float | None:
@@ -213,5 +237,10 @@ def replace_text(path: Path, text: str) -> None:
     """Write the whole file at once: a reader sees the old text or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise

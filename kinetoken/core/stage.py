@@ -31,10 +31,10 @@ import tempfile
 import threading
 import time
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TextIO, TypeVar, get_args, get_origin
 
 import psutil
 
@@ -45,6 +45,7 @@ from kinetoken.core.log import logged
 from kinetoken.core.params import Positive, load_params
 from kinetoken.core.progress import Progress
 from kinetoken.core.schedule import place
+from kinetoken.core.terminal import close_streams, open_streams, tell
 
 P = TypeVar("P")
 F = TypeVar("F")
@@ -134,15 +135,26 @@ def run_stage(
 
     `hardware` says that the stage reads params section `hardware` too (dvc.yaml must then list it).
     """
+    open_streams()
+    try:
+        return _run_stage(run, params_class, paths_class, hardware, argv)
+    finally:
+        close_streams()
+
+
+def _run_stage(
+    run: Callable[[P, F, Context], None], params_class: type[P], paths_class: type[F], hardware: bool,
+    argv: Sequence[str] | None,
+) -> int:
     name = Path(sys.modules[run.__module__].__file__ or run.__module__).stem
     options = _parse(name, run.__module__, paths_class, argv)
     label = options.section.replace(".", "_")
     run_info = Path(options.run_info) / label
     leader = int(os.environ.get("LOCAL_RANK", "0")) == 0
     signal.signal(signal.SIGTERM, _stop)
-    began = _end_with_dvc()
-    here = place(label, Path("dvc.yaml"), run_info.parent, began) if began is not None and leader else None
     try:
+        began = _end_with_dvc()
+        here = place(label, Path("dvc.yaml"), run_info.parent, began) if began is not None and leader else None
         with (
             _only_one(run_info / "lock", label), logged(run_info / "log.txt" if leader else None),
             Progress(label, run_info if leader else None, place=here) as progress,
@@ -155,22 +167,22 @@ def run_stage(
             with _staged(paths, keep=leader) as staged:
                 _run_or_say_why_not(run, params, staged, Context(progress, chosen, run_info, checkpoints))
             if leader:
-                write_json(run_info / "imported.json", imported_files())
+                with suppress(OSError):  # a note; the outputs stand
+                    write_json(run_info / "imported.json", imported_files())
                 shutil.rmtree(checkpoints.parent, ignore_errors=True)
     except UserError as error:
-        print(f"error: {name}: {error}", file=sys.stderr)
+        tell(f"error: {name}: {error}")
         return 1
     except Exception as error:
         if (message := of_the_machine(error)) is None:
             raise
-        print(f"error: {name}: {message}; earlier outputs are untouched, and the stage can be run again",
-              file=sys.stderr)
+        tell(f"error: {name}: {message}; earlier outputs are untouched, and the stage can be run again")
         return 1
     except Stopped as error:
-        print(f"error: {name}: {error}", file=sys.stderr)
+        tell(f"error: {name}: {error}")
         return 128 + error.signum
     except KeyboardInterrupt:
-        print(f"error: {name}: interrupted", file=sys.stderr)
+        tell(f"error: {name}: interrupted")
         return 128 + signal.SIGINT
     return 0
 
@@ -298,12 +310,35 @@ def _staged(paths: F, *, keep: bool) -> Iterator[F]:
         yield dataclasses.replace(paths, **partial)  # type: ignore[type-var]
         if missing := [str(outputs[name]) for name, path in partial.items() if not path.exists()]:
             raise RuntimeError(f"the stage did not write {', '.join(missing)}")
-        for name, path in partial.items():
-            _remove(outputs[name])
-            os.replace(path, outputs[name])
+        _move({path: outputs[name] for name, path in partial.items()})
     finally:
         for path in partial.values():
             _remove(path)
+
+
+def _move(moves: Mapping[Path, Path]) -> None:
+    """Put new outputs in the places of old ones, or leave all old ones where that fails.
+
+    All old ones leave before the first new one comes: a kill in between leaves outputs missing, which the next stage
+    tells, and never old ones beside new ones.
+    """
+    before = {path: partial.with_name(f"{partial.name}.before") for partial, path in moves.items()}
+    for kept in before.values():
+        _remove(kept)
+    try:
+        for path, kept in before.items():
+            if os.path.lexists(path):
+                os.replace(path, kept)
+        for partial, path in moves.items():
+            os.replace(partial, path)
+    except BaseException:
+        for path, kept in before.items():
+            if os.path.lexists(kept):
+                _remove(path)
+                os.replace(kept, path)
+        raise
+    for kept in before.values():
+        _remove(kept)
 
 
 def _remove(path: Path) -> None:
@@ -321,28 +356,43 @@ def _only_one(lock: Path, label: str) -> Iterator[None]:
         return
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as handle:
+        _take(handle, label)
+        with suppress(OSError):  # a full disk: the lock is held all the same, and its holder has no name
+            handle.truncate(0)
+            os.write(handle.fileno(), str(os.getpid()).encode())
+        yield
+
+
+def _take(handle: TextIO, label: str) -> None:
+    """Lock the file; UserError if its holder lives. Workers of a killed one hold it too, and end soon after it."""
+    until = time.monotonic() + ORPHAN_GRACE_SECONDS
+    while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            return
+        except BlockingIOError:
             handle.seek(0)
-            raise UserError(f"{label} is already running here as process {handle.read().strip() or '?'}") from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
+            holder = handle.read().strip()
+        if not holder.isdecimal() or _alive(int(holder)):
+            raise UserError(f"{label} is already running here as process {holder or '?'}")
+        if time.monotonic() > until:
+            raise UserError(f"{label}: process {holder} was killed, and processes that it started still work here")
+        time.sleep(0.1)
 
 
 def _end_with_dvc() -> float | None:
     """End this process when the `dvc` that started it is gone: DVC, killed, leaves its stage running.
 
-    The Unix time at which that `dvc` began; None where there is none.
+    The Unix time at which that `dvc` began; None where there is none. Raises UserError if it has gone already.
     """
     if "DVC_STAGE" not in os.environ:  # DVC sets it for the commands it runs
         return None
-    parents = psutil.Process().parents()
-    dvc = next((p for p in parents if any(Path(word).name == "dvc" for word in _command(p)[:4])), None)
+    commands = [(parent, _command(parent)[:4]) for parent in psutil.Process().parents()]
+    dvc = next((parent for parent, words in commands if any(Path(word).name == "dvc" for word in words)), None)
     if dvc is None:
-        return None
+        if any(words and Path(words[0]).name.startswith("python") for _, words in commands):
+            return None  # a program that runs stages by DVC's Python interface
+        raise UserError("the dvc that started this stage has ended")
 
     def end_with_it() -> None:
         while _alive(dvc):
@@ -362,9 +412,10 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def _alive(process: psutil.Process) -> bool:
+def _alive(process: psutil.Process | int) -> bool:
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        found = psutil.Process(process) if isinstance(process, int) else process
+        return bool(found.is_running() and found.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

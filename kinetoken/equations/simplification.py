@@ -18,6 +18,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from kinetoken.core.workers import end_with_parent
 from kinetoken.equations.grammar import EquationError, parse
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def _simplified(text: str) -> dict[str, Any]:
 
 
 def main() -> int:
+    end_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     import sympy  # noqa: F401 - before the first question, which is timed
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import load_params
+from kinetoken.core.terminal import open_streams
 from kinetoken.report.headline import BuildReport, Row, headline_rows
 from kinetoken.report.results import read_results
 
@@ -44,6 +45,7 @@ def table(rows: Sequence[Row]) -> "Table":
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plots", type=Path, default=Path("plots"), help="folder of numbers (default: plots)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="where the targets are")

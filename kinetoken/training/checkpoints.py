@@ -16,17 +16,22 @@ from kinetoken.core.progress import replace_text
 def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Write the state whole, then a manifest that names it and its hash, then drop the state before.
 
-    At any instant the manifest names a whole file, so a kill costs the current epoch and no more.
+    At any instant the manifest names a whole file, so a kill costs the current epoch and no more. Raises OSError where
+    it cannot be written; the state before then stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "state.partial"
-    with partial.open("wb") as sink:
-        torch.save(dict(state), sink)
-        sink.flush()
-        os.fsync(sink.fileno())
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    current = folder / f"{digest[:16]}.pt"
-    os.replace(partial, current)
+    content = io.BytesIO()
+    torch.save(dict(state), content)  # into a file that cannot hold it, PyTorch raises an error without its cause
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    current, partial = folder / f"{digest[:16]}.pt", folder / "state.partial"
+    try:
+        with partial.open("wb") as sink:
+            sink.write(content.getbuffer())
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(partial, current)
+    finally:
+        partial.unlink(missing_ok=True)
     replace_text(folder / "manifest.json", json.dumps({"file": current.name, "sha256": digest}))
     for old in folder.glob("*.pt"):
         if old != current:

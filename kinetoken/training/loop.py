@@ -9,6 +9,7 @@ which a killed run goes on to the very same weights.
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -115,7 +116,7 @@ def fit(
     progress = context.progress
     progress.phase(label, total, "steps", done=first * per_epoch)
     progress.update(device=str(fabric.device))
-    live = _curves(context, label, resume=first > 0) if fabric.global_rank == 0 else None
+    curves = _Curves(context, label, resume=first > 0) if fabric.global_rank == 0 else None
     for epoch in range(first, params.epochs):
         if params.patience and epoch - max(run.history.best_epoch, monitor_from) > params.patience:
             progress.say(f"{label}: no improvement for {params.patience} epochs, stopping at epoch {epoch}")
@@ -126,14 +127,12 @@ def fit(
             row.update(run.validated(validate))
         run.record(row, epoch, monitor if epoch >= monitor_from else "")
         progress.update(metrics={k: v for k, v in row.items() if k not in ("epoch", "step")})
-        if live is not None:
-            for name, value in row.items():
-                live.log_metric(name, value)
-            live.next_step()
+        if curves is not None:
+            curves.add(row)
         run.save(context, label, epoch + 1)
     run.finish(monitor)
-    if live is not None:
-        live.end()
+    if curves is not None:
+        curves.end()
     return run.history
 
 
@@ -339,7 +338,10 @@ class _Run:
             "updates": self.average.updates if self.average else 0,
             "best": self.best, "history": dataclasses.asdict(self.history),
         }
-        write_checkpoint(context.checkpoints / label, state)
+        try:
+            write_checkpoint(context.checkpoints / label, state)
+        except OSError as error:  # such as a full disk: healthy training goes on
+            context.progress.say(f"{label}: no checkpoint is kept: {error.strerror or error}")
 
     def resume(self, context: Context, label: str) -> int:
         """Epochs already done, their state restored; 0 if there is no whole checkpoint."""
@@ -357,18 +359,51 @@ class _Run:
         return int(state["epochs_done"])
 
 
-def _curves(context: Context, label: str, *, resume: bool) -> Any:  # noqa: ANN401 - dvclive is imported on use
-    """DVCLive curves under run_info, to be watched while they grow; none for a silent context or without DVCLive."""
-    if context.run_info is None:
-        return None
-    try:
-        from dvclive import Live
-    except ImportError:  # a machine that only computes
-        context.progress.say(f"{label}: DVCLive is not installed, so no curves grow under {context.run_info}")
-        return None
+class _Curves:
+    """DVCLive curves under run_info, to be watched while they grow; none for a silent context or without DVCLive.
 
-    folder = str(context.run_info / "dvclive" / label)
-    return Live(dir=folder, resume=resume, dvcyaml=None, save_dvc_exp=False, report=None)
+    They are notes: where they cannot be written, on a full disk for one, the training goes on without them.
+    """
+
+    def __init__(self, context: Context, label: str, *, resume: bool) -> None:
+        self._progress, self._label = context.progress, label
+        self._live: Any = None  # dvclive is imported on use
+        if context.run_info is None:
+            return
+        try:
+            from dvclive import Live
+        except ImportError:  # a machine that only computes
+            context.progress.say(f"{label}: DVCLive is not installed, so no curves grow under {context.run_info}")
+            return
+        options: dict[str, Any] = {
+            "dir": str(context.run_info / "dvclive" / label), "dvcyaml": None, "save_dvc_exp": False, "report": None,
+        }
+        with self._kept():
+            try:
+                self._live = Live(resume=resume, **options)
+            except ValueError:  # what a killed run was writing
+                self._live = Live(resume=False, **options)
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """One more point of each curve."""
+        with self._kept():
+            if self._live is not None:
+                for name, value in row.items():
+                    self._live.log_metric(name, value)
+                self._live.next_step()
+
+    def end(self) -> None:
+        with self._kept():
+            if self._live is not None:
+                self._live.end()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._live = None
+            self._progress.say(f"{self._label}: no curves are kept: {error.strerror or error}")
 
 
 def curves_table(histories: Mapping[str, History]) -> Any:  # noqa: ANN401 - pandas is imported on use

@@ -53,7 +53,10 @@ def test_export_writes_playable_clips(tiny_data: Path, tmp_path: Path, rendering
     assert len(list((tmp_path / "run_info/clips").glob("*.webm"))) == 2
 
 
-@pytest.mark.parametrize("name", ["a/b", "../../../up", "\U0001f3d0" * 100, ".."])
+NAMES = ["a/b", "../../../up", "\U0001f3d0" * 100, "..", "x/../../up", "x" * 10_000, "nul\0name"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_class_of_any_name_is_exported_beside_the_others(
     name: str, tiny_data: Path, tmp_path: Path, rendering_params: Rendering
 ) -> None:

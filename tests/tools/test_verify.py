@@ -86,6 +86,16 @@ def test_lock_of_another_revision(toy: Path, verify: Verify) -> None:
     )
 
 
+def test_another_branch_without_its_outputs(toy: Path, verify: Verify) -> None:
+    """`git switch` changes dvc.lock; the outputs stay those of the branch before until `dvc checkout`."""
+    git(toy, "switch", "--create", "other")
+    (toy / "data/in.txt").write_text("another ")
+    repro(toy)
+    git(toy, "commit", "--all", "--message", "other")
+    git(toy, "switch", "-")
+    assert_differs(toy, verify, "data/out.txt (its content)", "data/many (5 changed: 0.txt, 1.txt, 2.txt, …)")
+
+
 def test_changed_lock_is_told(toy: Path, verify: Verify) -> None:
     (toy / "data/in.txt").write_text("another ")
     repro(toy)

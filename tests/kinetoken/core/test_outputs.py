@@ -1,5 +1,6 @@
 """Outputs of a command: whole or not at all, and nothing written over unless that is asked for."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_a_folder_written_over_keeps_files_of_other_names(tmp_path: Path) -> Non
     found = {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
     assert found == {"a": "new", "deep/b": "new", "deep/mine": "old", "mine": "old"}
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_killed_processes_left_of_the_same_output_goes(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    fill(tmp_path, "half", f".partial-{ended.pid}-out/a", f".partial-{ended.pid}-other", ".partial-1-out", "out.txt")
+    with written_whole(tmp_path / "out", folder=True) as partial:
+        fill(partial, "new", "a")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"out", f".partial-{ended.pid}-other", ".partial-1-out", "out.txt"}, "process 1 lives"
 
 
 def test_an_empty_folder_is_free_for_a_folder(tmp_path: Path) -> None:

@@ -136,6 +136,14 @@ def test_silent_progress_leaves_no_trace(
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr() == ("", "")
 
 
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    for name in (".status.json.12.34", ".PROGRESS.txt.12.34", ".status.jsonl"):
+        (tmp_path / name).write_text("{")
+    with Progress("stage", tmp_path, quiet=True):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".status.jsonl", "PROGRESS.txt", "status.json"]
+
+
 def test_describe_and_clock() -> None:
     assert clock(59.6) == "1:00" and clock(3725) == "1:02:05" and clock(7) == "0:07"
     base = {"phase": "train", "epoch": None, "total": None, "done": 0, "unit": "", "rate": None, "state": "running",

@@ -13,6 +13,7 @@ from kinetoken.equations.grammar import EquationError, parse
 from kinetoken.equations.offline import equation_texts
 from kinetoken.equations.simplification import MEMORY, Simplifier, _environment
 from kinetoken.physics.laws import CLASSES
+from tests.support.fault_stage import ended, until
 from tests.support.law_tracks import draw
 
 T = np.linspace(0.05, 0.95, 19)
@@ -139,3 +140,20 @@ def test_the_process_ends_with_its_context() -> None:
         process = one._process
         assert process is not None and process.poll() is None
     assert process.poll() is not None and one._process is None
+
+
+def test_it_ends_with_the_process_that_asks() -> None:
+    """In the middle of an equation, too: it reads its input only between two of them."""
+    program = (
+        "from kinetoken.equations.simplification import Simplifier\n"
+        "one = Simplifier(timeout_s=60); one._start(); print(one._process.pid, flush=True)\n"
+        "one._process.stdin.write(b'\"' + b'*'.join([b'(sin(t) + cos(2*t) + t)'] * 40) + b'\"\\n')\n"
+        "one._process.stdin.flush(); one._line(60)\n"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=_environment())
+    assert asking.stdout is not None
+    process = int(asking.stdout.readline())
+    assert not ended(process)
+    asking.kill()
+    asking.wait()
+    assert until(lambda: ended(process), 5)

@@ -399,6 +399,57 @@ def test_curves_and_status_can_be_watched(tmp_path: Path) -> None:
     assert len(lines) == 7 and not (tmp_path / "dvc.yaml").exists()
 
 
+@pytest.mark.parametrize("call", ["__init__", "log_metric", "next_step", "end"])
+def test_curves_that_cannot_be_written_end_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], call: str
+) -> None:
+    import dvclive
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dvclive.Live, call, full)
+    module = network()
+    fit(module, step, data(), PARAMS, Context(Progress("stage"), HARDWARE, run_info=tmp_path))
+    assert equal(module, trained()[0])
+    assert capsys.readouterr().err.count("train: no curves are kept: No space left on device") == 1
+
+
+def test_curves_that_a_killed_run_left_half_written_begin_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "dvclive/train"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text('{"loss": ')
+    watched = dataclasses.replace(context(), run_info=tmp_path)
+    curves = training._Curves(watched, "train", resume=True)
+    curves.add({"loss": 0.5})
+    curves.end()
+    assert json.loads((folder / "metrics.json").read_text())["loss"] == 0.5
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train").write_text("a file where the checkpoints' folder goes")
+    module = network()
+    fit(module, step, data(), PARAMS, dataclasses.replace(context(tmp_path), progress=Progress("stage")))
+    assert equal(module, trained()[0])
+    assert capsys.readouterr().err.count("train: no checkpoint is kept: File exists") == PARAMS.epochs
+
+
+def test_a_checkpoint_that_finds_the_disk_full_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_checkpoint(tmp_path, {"epochs_done": 1})
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_checkpoint(tmp_path, {"epochs_done": 2})
+    assert read_checkpoint(tmp_path) == {"epochs_done": 1}
+    assert not list(tmp_path.glob("*.partial")), "it holds none of the space that is lacking"
+
+
 def test_curves_table_is_tidy() -> None:
     rows = [{"epoch": 1, "step": 6, "loss": 0.5}, {"epoch": 2, "step": 12, "loss": 0.25}]
     table = training.curves_table({"a": History(rows), "b": History(rows[:1])})
