@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from kinetoken.commands import Force, Json, Quiet, Threads, show
 from kinetoken.comparison.commands import commands as comparison
-from kinetoken.core.errors import UserError
+from kinetoken.core.errors import UserError, printable
 from kinetoken.core.extras import naming_extras
 from kinetoken.examination.commands import commands as examination
 from kinetoken.inference.commands import commands
@@ -41,7 +41,7 @@ class Speaking(TyperGroup):
 
 
 def _fail(ctx: Any, message: str, code: int) -> NoReturn:  # noqa: ANN401
-    typer.echo(f"error: {ctx.invoked_subcommand}: {message}", err=True)
+    typer.echo(f"error: {ctx.invoked_subcommand}: {printable(message)}", err=True)
     raise typer.Exit(code) from None
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from kinetoken.core.errors import printable
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over an output that exists.")]
@@ -15,4 +17,4 @@ def show(content: object, text: str, as_json: bool) -> None:
     """A result on standard output: JSON with sorted keys, or text."""
     if as_json:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    typer.echo(text.rstrip("\n"))
+    typer.echo(text.rstrip("\n") if as_json else printable(text.rstrip("\n"), keep="\n\t"))
