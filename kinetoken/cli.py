@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from kinetoken.commands import Force, Json, Quiet, Threads, show
 from kinetoken.comparison.commands import commands as comparison
-from kinetoken.core.errors import UserError
+from kinetoken.core.errors import UserError, printable
 from kinetoken.core.extras import naming_extras
 from kinetoken.core.terminal import close_streams, open_streams, tell
 from kinetoken.examination.commands import commands as examination
@@ -49,7 +49,7 @@ class Speaking(TyperGroup):
 
 
 def _fail(ctx: Any, message: str, code: int) -> NoReturn:  # noqa: ANN401
-    tell(f"error: {ctx.invoked_subcommand}: {message}")
+    tell(f"error: {ctx.invoked_subcommand}: {printable(message)}")
     raise typer.Exit(code) from None
 
 

@@ -7,16 +7,18 @@ tokenizer that made them.
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.core.artifacts import read_table
+from kinetoken.core.artifacts import read_about, read_table
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import PerTrack, id_column, read_ids
+from kinetoken.core.params import Positive, Range, build
+from kinetoken.core.per_track import PerTrack, id_column, read_ids, read_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +36,8 @@ class CodesMeta:
     1024
     """
 
-    grid: tuple[int, int, int]  # time slices, rows, columns
-    codebook_size: int
+    grid: tuple[Positive, Positive, Positive]  # time slices, rows, columns
+    codebook_size: Annotated[int, Range(ge=1, le=2**31)]  # codes are stored as int32
     quantizer: str
     levels: tuple[int, ...]  # of FSQ; empty for quantizers without
     tokenizer: str  # hash of the model folder
@@ -108,23 +110,33 @@ def read_codes(path: Path) -> CodesTable:
     """The table; UserError if it is damaged, is no codes table, or its indices do not fit its metadata."""
     table = read_table(path)
     meta = _read_meta(path, table)
-    width = int(np.prod(meta.grid))
-    column = table["codes"].combine_chunks()
-    if getattr(column.type, "list_size", None) != width:
-        raise UserError(f"{path}: column 'codes' is {column.type}, but the grid {list(meta.grid)} needs {width} a row")
-    codes = column.flatten().to_numpy().reshape(-1, *meta.grid)
+    codes = _read_indices(path, table, meta)
     if len(codes) and (codes.min() < 0 or codes.max() >= meta.codebook_size):
         row = int(np.flatnonzero(((codes < 0) | (codes >= meta.codebook_size)).any((1, 2, 3)))[0])
         raise UserError(f"{path}: row {row}: a code outside the codebook of {meta.codebook_size}")
     return CodesTable(
-        read_ids(path, table), np.array(table["class"].to_pylist()), np.array(table["split"].to_pylist()),
-        codes, meta,
+        read_ids(path, table), read_names(path, table, "class"), read_names(path, table, "split"), codes, meta,
     )
 
 
+def _read_indices(path: Path, table: "pa.Table", meta: CodesMeta) -> Indices:
+    """(N, T', H', W') of the column of lists. UserError for a column of another kind, and for rows that are missing."""
+    import pyarrow as pa
+
+    width = math.prod(meta.grid)
+    column = table["codes"].combine_chunks()
+    if getattr(column.type, "list_size", None) != width:
+        raise UserError(f"{path}: column 'codes' is {column.type}, but the grid {list(meta.grid)} needs {width} a row")
+    if not pa.types.is_integer(column.type.value_type):
+        raise UserError(f"{path}: column 'codes' is {column.type}; codes are whole numbers")
+    flat = column.flatten()
+    if column.null_count or flat.null_count:
+        raise UserError(f"{path}: column 'codes' has missing values")
+    codes: Indices = flat.to_numpy().reshape(-1, *meta.grid)
+    return codes
+
+
 def _read_meta(path: Path, table: "pa.Table") -> CodesMeta:
-    content = (table.schema.metadata or {}).get(b"codes")
-    if content is None or "codes" not in table.column_names:
+    if b"codes" not in (table.schema.metadata or {}) or "codes" not in table.column_names:
         raise UserError(f"{path}: not a codes table of Kinetoken (no 'codes' column or metadata)")
-    fields = json.loads(content)
-    return CodesMeta(**{**fields, "grid": tuple(fields["grid"]), "levels": tuple(fields["levels"])})
+    return build(CodesMeta, read_about(path, table, "codes"), f"{path}: metadata 'codes'")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kinetoken.core.errors import printable
 from kinetoken.core.terminal import takes
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
@@ -19,4 +20,4 @@ def show(content: object, text: str, as_json: bool) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         if not takes(text):
             text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
-    typer.echo(text.rstrip("\n"))
+    typer.echo(text.rstrip("\n") if as_json else printable(text.rstrip("\n"), keep="\n\t"))

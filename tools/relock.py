@@ -59,7 +59,7 @@ def relock(root: Path) -> list[str]:
     others = [f"{stage}: {what} ({how})" for stage, changes in sorted(found.items()) for what, how in changes.items()
               if not is_code(what) or how in ABSENT]
     if others:
-        raise UserError("more than code has changed, so results may; run make repro\n  " + "\n  ".join(others))
+        raise UserError("more than code has changed, so results may; run make repro: " + "; ".join(others))
     if not found:
         return []
     base = _locked_commit(root, sorted({what for changes in found.values() for what in changes}))
@@ -69,8 +69,7 @@ def relock(root: Path) -> list[str]:
         clone(root, after)
         run_all([before, after])
         if different := differences(before, after):
-            raise UserError("this edit changes results; run make repro. Outputs that differ:\n  "
-                            + "\n  ".join(different))
+            raise UserError("this edit changes results; run make repro. Outputs that differ: " + "; ".join(different))
     _commit(root, sorted(found))
     return sorted(found)
 

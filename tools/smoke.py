@@ -104,7 +104,8 @@ def run_all(folders: Sequence[Path], words: Sequence[str] = ("repro",)) -> None:
     for folder, log, code in zip(folders, logs, codes, strict=True):
         if code:
             end = "\n".join(log.read_text(encoding="utf-8").splitlines()[-30:])
-            raise UserError(f"dvc {' '.join(words)} failed in {folder}:\n{end}")
+            print(end, file=sys.stderr)
+            raise UserError(f"dvc {' '.join(words)} failed in {folder}; the end of its log stands above")
 
 
 def recorded_outputs(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:

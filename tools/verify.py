@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinetoken.core.errors import UserError
+from kinetoken.core.errors import UserError, printable
 from kinetoken.core.terminal import open_streams
 from tools.integrity import Examination, Finding, Project, examine, open_project
 from tools.repair import repair, untouchable
@@ -64,11 +64,6 @@ def to_json(examination: Examination, lines: Sequence[str]) -> str:
     return json.dumps({"sound": not findings, "findings": findings, "lines": list(lines)}, indent=2, sort_keys=True)
 
 
-def printable(text: str) -> str:
-    """The text with terminal codes and line ends spelled out."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     open_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_project(Path.cwd(), exclusive=options.repair) as project:
             examination, lines = verify(project, fix=options.repair)
     except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 METRIC_DIGITS = 6
+LEAST_ROOM = 1 << 28  # bytes that any network may take while it is built
+ROOM = 16  # times the size of its file of weights that a network may take
+MOST_TENSORS = 100_000  # that a network may be built of
 
 
 def write_json(path: Path, content: object) -> None:
@@ -60,19 +64,43 @@ def write_table(path: Path, table: "pa.Table", row_group_rows: int = 65536) -> N
     )
 
 
+def require_file(path: Path) -> None:
+    """UserError for what is not there, a folder, and what could be read for ever: a pipe or a device."""
+    if path.is_file():
+        return
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    raise UserError(f"{path}: is a {'folder' if path.is_dir() else 'pipe or a device'}, not a file")
+
+
 def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
     """The Parquet file with page checksums verified; UserError naming a damaged or missing file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
+    if not path.is_dir():
+        require_file(path)
     try:
         return pq.read_table(path, columns=columns, page_checksum_verification=True)
     except PermissionError:
         raise UserError(f"{path}: not permitted to read it; change its owner or mode") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: damaged or not a Parquet file: {_first_line(error)}") from None
+
+
+def read_about(path: Path, table: "pa.Table", key: str) -> dict[str, Any]:
+    """The JSON object that a table's metadata holds under `key`; UserError if there is none, or no JSON object."""
+    content = (table.schema.metadata or {}).get(key.encode())
+    if content is None:
+        raise UserError(f"{path}: its metadata have no '{key}'")
+    found = None
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        pass
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: its metadata '{key}' are no JSON object")
+    return found
 
 
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:
@@ -100,24 +128,55 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The model folder's config; UserError if the folder is no model, or says why there is none."""
     if reason := why_absent(folder):
         raise UserError(f"{folder}: no model was trained: {reason}")
+    path = folder / "config.json"
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if path.exists():
+            require_file(path)
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder}: not a model folder (config.json: {_first_line(error)})") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{folder}: not a model folder (config.json holds no object)")
     return config
+
+
+@contextmanager
+def rebuilding(folder: Path) -> Iterator[dict[str, Any]]:
+    """The model folder's config, from which a network is built within.
+
+    Raises UserError for what no network can be built from, and for one far larger than the weights beside it: before
+    memory is taken for it.
+    """
+    from kinetoken.core.building import Building
+
+    config = read_config(folder)
+    weights = folder / "model.safetensors"
+    size = weights.stat().st_size if weights.is_file() else 0
+    try:
+        with Building(max(LEAST_ROOM, ROOM * size), MOST_TENSORS):
+            yield config
+    except (
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, MemoryError, AssertionError,
+    ) as error:
+        raise UserError(
+            f"{folder}: does not fit this version of Kinetoken ({_first_line(error)}); use the version that trained "
+            "it, or train it again"
+        ) from None
 
 
 def load_weights(folder: Path, module: "torch.nn.Module") -> None:
     """Fill `module` from the folder's weights and put it in eval mode.
 
-    Raises UserError listing missing and unexpected keys; nothing is ever loaded in part.
+    Raises UserError listing missing and unexpected keys, and for weights that are not finite; nothing is ever loaded in
+    part.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    require_file(folder / "model.safetensors")
     try:
         tensors = load_file(str(folder / "model.safetensors"))
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, MemoryError) as error:
         raise UserError(f"{folder}/model.safetensors: {_first_line(error)}") from None
     expected, found = set(module.state_dict()), set(tensors)
     if expected != found:
@@ -131,6 +190,8 @@ def load_weights(folder: Path, module: "torch.nn.Module") -> None:
                 f"{folder}/model.safetensors: {name} has shape {tuple(tensors[name].shape)}, "
                 f"expected {tuple(tensor.shape)}"
             )
+        if not tensors[name].isfinite().all():
+            raise UserError(f"{folder}/model.safetensors: {name} holds NaN or infinite values; train the model again")
     module.load_state_dict(tensors)
     module.eval()
 

@@ -22,11 +22,15 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
+from kinetoken.core.artifacts import require_file
 from kinetoken.core.errors import UserError
 from kinetoken.core.outputs import written_whole
 from kinetoken.core.terminal import open_streams
 
 T = TypeVar("T")
+
+LARGEST_FILE = 1 << 24  # bytes of YAML
+LARGEST_TREE = 1 << 22  # nodes, and every 16 characters of their text, each counted as often as an alias stands for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +104,41 @@ def _required(cls: Any) -> set[str]:  # noqa: ANN401 - a dataclass
 
 
 def read_yaml(path: str | Path) -> Any:  # noqa: ANN401 - YAML holds anything
-    """The parsed file; UserError with line and column if it is not YAML."""
+    """The parsed file; UserError with line and column if it is not YAML, and if its aliases unfold to too much."""
+    path = Path(path)
+    require_file(path)
+    if path.stat().st_size > LARGEST_FILE:
+        raise UserError(f"{path}: {path.stat().st_size} bytes; of YAML at most {LARGEST_FILE} are read")
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        return yaml.load(path.read_text(encoding="utf-8"), _BoundedLoader)
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: nested too deep") from None
+    # the constructors of PyYAML let pass what Python says of a date or a number that is none
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, OSError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """Plain values only, and no more of them than the text could hold without aliases."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _unfolded(node, {}) > LARGEST_TREE:
+            raise yaml.YAMLError("its aliases unfold to more than can be read")
+        return node
+
+
+def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
+    """How large the tree is under a node, aliases unfolded; infinite where one stands within what it stands for."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in node.value for each in pair]
+        else:
+            inner = node.value if isinstance(node, yaml.SequenceNode) else []
+        text = 0 if inner else len(node.value) // 16
+        known[id(node)] = 1 + text + sum(_unfolded(each, known) for each in inner)
+    return known[id(node)]
 
 
 def build(cls: type[T], mapping: object, where: str) -> T:

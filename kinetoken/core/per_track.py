@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Ids = NDArray[Any]  # (N,) whole numbers, or text of files made elsewhere
 
 LARGEST_ID = 2**31 - 1  # that the tables' int32 column holds
+DIGITS = 19  # of a whole number that an id is read as; more are text
 
 LEARNING = ("train", "val", "test")  # splits, without which nothing is trained, chosen or scored
 
@@ -54,9 +55,10 @@ def track_ids(values: np.ndarray, place: Callable[[int], str]) -> NDArray[np.int
         fits = np.array([isinstance(value, int) and 0 <= value <= LARGEST_ID for value in values], bool)
     if not fits.all():
         row = int(np.argmin(fits))
+        found = repr(values[row : row + 1].tolist()[0])
         raise UserError(
-            f"{place(row)}, column 'track_id': {values[row : row + 1].tolist()[0]!r} is no track id: these are whole "
-            f"numbers from 0 to {LARGEST_ID}"
+            f"{place(row)}, column 'track_id': {found if len(found) <= 60 else found[:57] + '…'} is no track id: these "
+            f"are whole numbers from 0 to {LARGEST_ID}"
         )
     return values.astype(np.int32, copy=False)
 
@@ -72,7 +74,52 @@ def read_ids(path: Path, table: "pa.Table") -> NDArray[np.int32]:
     """The column track_id (N,) of a table that was read. UserError if it is missing, and as `track_ids`."""
     if "track_id" not in table.column_names:
         raise UserError(f"{path}: column 'track_id' is missing")
-    return track_ids(table["track_id"].to_numpy(), lambda row: f"{path}: row {row}")
+    return track_ids(plain_column(path, table, "track_id"), lambda row: f"{path}: row {row}")
+
+
+def read_names(path: Path, table: "pa.Table", name: str) -> np.ndarray:
+    """A column of names (N,) of a table that was read: class, split. UserError if it is missing, or has no such values.
+    """
+    import pyarrow as pa
+
+    if name not in table.column_names:
+        raise UserError(f"{path}: column '{name}' is missing")
+    kind, values = table[name].type, table[name]
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if len(values) and not (text or pa.types.is_integer(kind)):
+        raise UserError(f"{path}: column '{name}' holds {kind} values; expected one name a row")
+    names = values.to_pylist()
+    if None in names:
+        raise UserError(f"{path}: row {names.index(None)}, column '{name}': missing")
+    return np.array([str(each) for each in names] if names and not text else names, np.str_)
+
+
+def read_numbers(path: Path, table: "pa.Table", name: str) -> NDArray[Any]:
+    """A column of finite numbers (N,) of a table that was read. UserError for the first that is none."""
+    import pyarrow as pa
+
+    if name not in table.column_names:
+        raise UserError(f"{path}: column '{name}' is missing")
+    kind = table[name].type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise UserError(f"{path}: column '{name}' holds {kind} values; expected one number a row")
+    values = np.asarray(plain_column(path, table, name))
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise UserError(f"{path}: row {int(np.argmin(finite))}, column '{name}': missing or not finite")
+    return values
+
+
+def plain_column(path: Path, table: "pa.Table", name: str) -> NDArray[Any]:
+    """A column's values (N,) as numpy has them. UserError for what it cannot have."""
+    import pyarrow as pa
+
+    try:
+        return np.asarray(table[name].to_numpy())
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise UserError(f"{path}: column '{name}' cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def any_ids(values: np.ndarray) -> Ids:
@@ -101,7 +148,9 @@ def _whole(value: object) -> object:
         return int(value)
     if isinstance(value, bool):
         return str(value)
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value)) == value:
+    if isinstance(value, str) and len(value) <= DIGITS and value.isascii() and value.isdecimal() and (
+        value == "0" or value[0] != "0"
+    ):
         return int(value)
     return value
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from kinetoken.core.errors import UserError
+from kinetoken.core.errors import UserError, printable
 from kinetoken.core.schedule import Place
 from kinetoken.core.terminal import tell
 
@@ -125,6 +125,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line for the reader of the terminal or the log."""
+        text = printable(text)
         if self._quiet:
             return
         if self._bar is not None:
@@ -149,7 +150,7 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self._last_line = time.time()
-        tell(f"{self.stage}: {text}")
+        tell(f"{self.stage}: {printable(text)}")
 
     def _line(self) -> str:
         return describe(self.status())
@@ -222,7 +223,7 @@ def _rounded(value: float) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     return (text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".removesuffix(": "))[:500]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from kinetoken.core.artifacts import require_file
 from kinetoken.core.errors import UserError
 from kinetoken.diagnosis.formats import PADDING, Kept, Member, Values, arrays_of
 from kinetoken.diagnosis.shards import Shards, is_shards
@@ -293,11 +294,10 @@ def read_csv(path: Path, **options: Any) -> "pd.DataFrame":  # noqa: ANN401 - pa
     """A table with commas, or tabs if its name ends so; empty fields are empty text. UserError if it is none."""
     import pandas as pd
 
+    require_file(path)
     try:
         separator = "\t" if path.suffix == ".tsv" else ","
         return pd.DataFrame(pd.read_csv(path, sep=separator, keep_default_na=False, **options))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not a readable CSV file: {str(error).splitlines()[0]}") from None
 

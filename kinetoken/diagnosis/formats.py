@@ -6,6 +6,7 @@ read by `tables`, WebDataset shards by `shards`.
 """
 
 import dataclasses
+import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
+from kinetoken.core.artifacts import require_file
 from kinetoken.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+LITTLE = 1 << 26  # bytes that any machine has
 PICKLED = "holds Python objects (rows of different length?), which are not read because unpickling them can run code"
 
 
@@ -63,8 +67,8 @@ def reading(path: object, kind: str) -> Iterator[None]:
 
 def arrays_of(path: Path) -> Mapping[str, Values]:
     """The arrays of a file by name; one that has no name is called `array`. UserError if the file is unreadable."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
+    if not path.is_dir():
+        require_file(path)
     kind, reader = READERS.get(path.suffix, ("NPY or NPZ", _numpy))
     with reading(path, kind):
         return reader(path)
@@ -120,10 +124,20 @@ class Member:
 
     def whole(self) -> Array:
         """All of it in memory."""
+        self._require_room(len(self) if self.shape else 1)
         with reading(self.path, "NPZ"), zipfile.ZipFile(self.path) as archive, archive.open(self.name) as stream:
             found = np.lib.format.read_array(stream, allow_pickle=False)
             stream.read(1)  # the end, where the checksum is compared
             return np.asarray(found)
+
+    def _require_room(self, rows: int) -> None:
+        """UserError unless so many rows fit into the memory that is free."""
+        asked = rows * math.prod(self.shape[1:]) * self.dtype.itemsize
+        if asked > LITTLE and asked > psutil.virtual_memory().available:
+            raise UserError(
+                f"{self.path}: '{self.name.removesuffix('.npy')}' is {asked} bytes once decompressed, more memory than "
+                "is free; save it as NPY, which stays in its file"
+            )
 
     def __getitem__(self, rows: slice) -> Array:
         start, stop, _ = rows.indices(len(self))
@@ -136,7 +150,8 @@ class Member:
     def _parts(self, start: int, stop: int, count: int | None = None) -> Iterator[Array]:
         if self.dtype.hasobject:
             raise UserError(f"{self.path}: '{self.name.removesuffix('.npy')}' {PICKLED}")
-        size = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._require_room(min(count or stop, stop - start))
         with reading(self.path, "NPZ"), zipfile.ZipFile(self.path) as archive, archive.open(self.name) as stream:
             _header(stream)
             for _ in range(start):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from kinetoken.core.artifacts import require_file
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import read_yaml
 
@@ -63,11 +64,10 @@ def read_curves(path: Path) -> Curves:
     """
     import pandas as pd
 
+    require_file(path)
     try:
         table = pd.DataFrame(read_yaml(path)) if path.suffix == ".json" else pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise UserError(f"{path}: not a readable training curve: {str(error).splitlines()[0]}") from None
     return curves_of(table, path)
 

@@ -29,6 +29,8 @@ from kinetoken.diagnosis.spaces import Spaces, add_vectors, laid_out
 from kinetoken.diagnosis.tables import open_table
 from kinetoken.diagnosis.tally import Tally
 
+LARGEST_BOOK = 2**62  # codes
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -39,8 +41,8 @@ class Config:
     """
 
     grid: tuple[int, int, int] | None = None
-    codebook_size: Annotated[int, Range(ge=2)] | None = None
-    levels: tuple[int, ...] = ()
+    codebook_size: Annotated[int, Range(ge=2, le=LARGEST_BOOK)] | None = None
+    levels: tuple[Annotated[int, Range(ge=1)], ...] = ()
     quantizer: str = "unknown"
     pooling: Literal["none", "space"] = "none"
     foreground_weight: NonNegativeFloat | None = None
@@ -173,6 +175,8 @@ def read_config(files: Files) -> Config:
         found |= given
     where = "config" if isinstance(files.config, Mapping) else str(files.config or files.codes)
     config = build(Config, found, where)
+    if math.prod(config.levels) > LARGEST_BOOK:
+        raise UserError(f"{where}: levels: they make more than 2^62 codes, which no table holds")
     size = math.prod(config.levels) if config.levels else config.codebook_size
     if config.codebook_size not in (None, size):
         raise UserError(f"levels {list(config.levels)} make {size} codes, but codebook_size is {config.codebook_size}")
@@ -184,7 +188,7 @@ def _metadata(path: Path) -> Mapping[str, Any]:
     raw = open_table(path).metadata.get(b"codes", b"{}")
     try:
         found = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise UserError(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kinetoken.core.artifacts import require_file
 from kinetoken.core.errors import UserError
 from kinetoken.diagnosis.formats import Array, Values, _named, padded, reading
 
@@ -27,9 +28,10 @@ def is_shards(path: Path) -> bool:
 
 def shards_of(path: Path) -> list[Path]:
     """The tar files in order. UserError if there is none."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    return sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    for shard in shards:
+        require_file(shard)
+    return shards
 
 
 def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

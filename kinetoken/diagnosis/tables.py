@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinetoken.core.artifacts import require_file
 from kinetoken.core.errors import UserError
 from kinetoken.diagnosis.formats import reading
 
@@ -84,10 +85,9 @@ def _parquet(path: Path) -> Any:  # noqa: ANN401 - pyarrow's ParquetFile
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    require_file(path)
     try:
         return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: damaged or not a Parquet file: {str(error).splitlines()[0]}") from None
 
@@ -96,6 +96,7 @@ def _stream(path: Path) -> Any:  # noqa: ANN401 - pyarrow's RecordBatchReader, o
     """The batches of an Arrow file, mapped from disk: the stream that `datasets` writes, or the file format."""
     import pyarrow as pa
 
+    require_file(path)
     source = pa.memory_map(str(path))
     try:
         return pa.ipc.open_stream(source)

@@ -20,7 +20,7 @@ from kinetoken.core.errors import UserError
 from kinetoken.core.params import NonNegative, PositiveFloat, Range
 from kinetoken.footage.fitting import FrameFitter
 from kinetoken.footage.streaming import VIDEO_SUFFIXES, read_head, stream_frames
-from kinetoken.footage.webm import VideoFault
+from kinetoken.footage.webm import LARGEST, VideoFault
 from kinetoken.footage.windows import STEP, ClipNeed, cut_stream
 from kinetoken.scenes.clips import Pixels
 from kinetoken.scenes.own_tracks import LEAST_SOURCES, UNLABELLED, draw_splits
@@ -30,7 +30,6 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 LABELS = "labels.csv"
 DRAWN = ("train", "val", "test")
 AT_ONCE = 8  # frames decoded at once
-LARGEST = 1 << 26  # pixels of a frame that is read
 UNKNOWN_RATE = 16.0  # frames a second of what does not tell its own
 
 Say = Callable[[str], object]
@@ -250,8 +249,6 @@ def _frames(video: SourceVideo) -> tuple[float, Iterator[Pixels]]:
         head = read_head(video.path)
     except VideoFault as fault:
         raise _unreadable(video, fault) from None
-    if head.width * head.height > LARGEST:
-        raise UserError(f"{video.path}: frames of {head.width}×{head.height} are larger than any clip may be")
     return head.fps, _decoded(video)
 
 
@@ -268,14 +265,16 @@ def _unreadable(video: SourceVideo, fault: VideoFault) -> UserError:
 
 
 def _images(folder: Path) -> Iterator[Pixels]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     first: tuple[int, int] | None = None
     for path in sorted(filter(_is_image, folder.iterdir())):
         try:
             with Image.open(path) as image:
+                if image.width * image.height > LARGEST:
+                    raise ValueError(f"{image.width}×{image.height} pixels are too many to be read")
                 frame = np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except Exception as error:  # parsers of damaged bytes raise anything
             raise UserError(f"{path}: not a whole image: {error}") from None
         first = first or frame.shape[:2]
         if frame.shape[:2] != first:

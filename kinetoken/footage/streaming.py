@@ -8,7 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinetoken.footage.webm import Pixels, VideoFault, _missing_bytes, _to_rgb, _turn, opened
+from kinetoken.footage.webm import LARGEST, Pixels, VideoFault, _missing_bytes, _to_rgb, _turn, opened
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -39,6 +39,8 @@ def read_head(path: Path) -> VideoHead:
 def stream_frames(path: Path, at_once: int) -> Generator[Pixels]:
     """All frames in order, `at_once` of them together and fewer at the end: (K, H, W, 3) uint8 RGB, upright.
 
+    Of large frames fewer are decoded at once.
+
     Nothing is decoded beyond what is asked for. VideoFault for a file that is no video, that breaks off before the
     length it names, that holds no frame, or whose frames change their size.
     """
@@ -50,7 +52,7 @@ def stream_frames(path: Path, at_once: int) -> Generator[Pixels]:
                 raise VideoFault("unreadable", f"frame {count} is {frame.width}×{frame.height}, those before are not")
             held.append(frame)
             count += 1
-            if len(held) == at_once:
+            if len(held) >= min(at_once, LARGEST // (frame.width * frame.height)):
                 yield _upright(held)
                 held = []
         _require_whole(path, count, stream.frames)

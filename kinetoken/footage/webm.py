@@ -27,6 +27,8 @@ Pixels = NDArray[np.uint8]
 VP9: dict[str, object] = {
     "lossless": "1", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "0",
 }
+LARGEST = 1 << 25  # pixels of a frame that is read: 8K and some
+LARGEST_HELD = 1 << 31  # bytes of one file's frames that are held at once
 RULES = 2  # of the rules by which files become frames: what was found by others is found anew
 TILT = 0.02  # share of a display matrix off the quarter turns that is let pass, about a degree as in FFmpeg's players
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of a file's first two elements
@@ -75,19 +77,28 @@ def opened(path: Path) -> Iterator["InputContainer"]:
 
     kind = "matroska" if _first_bytes(path) == EBML else None  # saves trying all that FFmpeg knows
     found = False
+    bound = {"max_pixels": str(LARGEST)}  # of FFmpeg itself, which makes pictures while it looks at the file
     try:
-        with av.open(str(path), format=kind) as container:
+        with av.open(str(path), format=kind, options=bound) as container:
             if not container.streams.video:
                 raise VideoFault("unreadable", "no video in it")
+            context = container.streams.video[0].codec_context
+            if context is None:
+                raise VideoFault("unreadable", "its codec is not known here")
+            if context.width * context.height > LARGEST:
+                raise VideoFault("unreadable", f"frames of {context.width}×{context.height} are too large to be read")
             found = True
-            container.streams.video[0].codec_context.thread_count = 1
+            context.options = bound
+            context.thread_count = 1
             yield container
-    except (av.error.FFmpegError, UnicodeDecodeError) as error:
+    except (av.error.FFmpegError, UnicodeDecodeError, MemoryError) as error:
         text = str(getattr(error, "strerror", None) or error)
         raise VideoFault("corrupt" if found else "unreadable", text) from None
 
 
 def _first_bytes(path: Path) -> bytes:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # to read it could take forever
+        raise VideoFault("unreadable", "a pipe or a device, not a file")
     try:
         with open(path, "rb", buffering=0) as source:
             first = source.read(len(EBML))
@@ -193,13 +204,16 @@ def read_frames(path: Path, wanted: NDArray[np.int64] | None, short_side: int | 
     With `short_side` the shorter side becomes that many pixels, bilinear. Frames that are not wanted are decoded and
     not converted; nothing after the last wanted one is decoded. VideoFault if the file ends before it.
     """
-    last = None if wanted is None else int(wanted[-1])
+    last, held = None if wanted is None else int(wanted[-1]), 0
     places = None if wanted is None else set(wanted.tolist())
     chosen: list[VideoFrame] = []
     with opened(path) as container:
         for place, frame in enumerate(container.decode(video=0)):
             if places is None or place in places:
                 chosen.append(frame)
+                held += 3 * frame.width * frame.height
+                if held > LARGEST_HELD:
+                    raise VideoFault("unreadable", f"more than {LARGEST_HELD} bytes of frames, too many to be held")
             if place == last:
                 break
         else:

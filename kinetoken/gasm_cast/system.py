@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kinetoken.backbones.loading import LoadReport
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
 from kinetoken.gasm_cast.network import GasmCast
@@ -88,18 +88,20 @@ def blind_twin(system: GasmCastSystem) -> GasmCastSystem:
 def load_gasm_cast(folder: Path | str) -> GasmCastSystem:
     """The network in eval mode; UserError if the folder is another kind of model."""
     folder = Path(folder)
-    config = read_config(folder)
-    try:
-        section: dict[str, Any] = config["params"]
-        # its own weights follow: no others are fetched
-        backbones = {
-            name: {**section[name], "pretrained": False, "checkpoint": None} for name in ("semantic", "motion")
-        }
-        classes, temperature = [str(name) for name in config["classes"]], float(config["temperature"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{folder}: not a model of train_gasm_cast (config.json lacks its params or classes)") from None
-    params = build(GasmCastParams, {**section, **backbones}, f"{folder}/config.json: params")
-    system = GasmCastSystem(params, classes)
-    load_weights(folder, system)
-    system.temperature = temperature
+    with rebuilding(folder) as config:
+        try:
+            section: dict[str, Any] = config["params"]
+            # its own weights follow: no others are fetched
+            backbones = {
+                name: {**section[name], "pretrained": False, "checkpoint": None} for name in ("semantic", "motion")
+            }
+            classes, temperature = [str(name) for name in config["classes"]], float(config["temperature"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{folder}: not a model of train_gasm_cast (config.json lacks its params or classes)"
+            ) from None
+        params = build(GasmCastParams, {**section, **backbones}, f"{folder}/config.json: params")
+        system = GasmCastSystem(params, classes)
+        load_weights(folder, system)
+        system.temperature = temperature
     return system.eval()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, NonNegative, Positive, Range, build
 from kinetoken.core.stage import Context
@@ -171,15 +171,15 @@ class Generator(nn.Module):
 def load_generator(folder: Path | str) -> Generator:
     """The generator in eval mode; UserError if the folder is no generator."""
     folder = Path(folder)
-    config = read_config(folder)
-    try:
-        fields: dict[str, Any] = config["shape"]
-        listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
-        shape = GeneratorShape(**{**fields, **listed, "plan": PlanShape(**fields["plan"])})
-        sampling = build(SamplingParams, config["sampling"], f"{folder}/config.json: sampling")
-    except (KeyError, TypeError):
-        raise UserError(f"{folder}: not a generator (config.json has no fitting 'shape')") from None
-    generator = Generator(shape, Codebook.unfilled(shape), sampling)
-    load_weights(folder, generator)
-    generator.tokenizer_hash = config["tokenizer"]
+    with rebuilding(folder) as config:
+        try:
+            fields: dict[str, Any] = config["shape"]
+            listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
+            shape = GeneratorShape(**{**fields, **listed, "plan": PlanShape(**fields["plan"])})
+            sampling = build(SamplingParams, config["sampling"], f"{folder}/config.json: sampling")
+        except (KeyError, TypeError):
+            raise UserError(f"{folder}: not a generator (config.json has no fitting 'shape')") from None
+        generator = Generator(shape, Codebook.unfilled(shape), sampling)
+        load_weights(folder, generator)
+        generator.tokenizer_hash = config["tokenizer"]
     return generator

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.codes import CodesTable
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive, Range
@@ -255,14 +255,15 @@ def save_classifier(folder: Path, module: CodeClassifier, params: ClassifierPara
 
 def load_classifier(folder: Path) -> CodeClassifier:
     """The trained head, in eval mode; UserError if the folder is damaged or another kind of model."""
-    config = read_config(folder)
-    if not {"classes", "grid", "pooling", "codebook", "network"} <= set(config) or config["pooling"] not in POOLINGS:
-        raise UserError(f"{folder}: not a classifier of codes")
-    module = CodeClassifier(
-        tuple(config["classes"]), torch.zeros(config["codebook"]), tuple(config["grid"]), config["pooling"],
-        **config["network"],
-    )
-    module.tokenizer_hash = config["tokenizer"]
-    load_weights(folder, module)
+    with rebuilding(folder) as config:
+        needed = {"classes", "grid", "pooling", "codebook", "network"}
+        if not needed <= set(config) or config["pooling"] not in POOLINGS:
+            raise UserError(f"{folder}: not a classifier of codes")
+        module = CodeClassifier(
+            tuple(config["classes"]), torch.zeros(config["codebook"]), tuple(config["grid"]), config["pooling"],
+            **config["network"],
+        )
+        module.tokenizer_hash = config["tokenizer"]
+        load_weights(folder, module)
     module.known = load_novelty(folder)
     return module.eval()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinetoken.core.absence import why_absent
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
 from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat
@@ -201,12 +201,12 @@ def save_position_head(
 
 def load_position_head(folder: Path) -> PositionHead:
     """The trained head, in eval mode; UserError if the folder is damaged or another kind of model."""
-    config = read_config(folder)
-    if not {"grid", "frames", "camera", "sigma", "codebook", "network"} <= set(config):
-        raise UserError(f"{folder}: not a position head")
-    head = position_head_of(config)
-    head.tokenizer_hash, head.sigma = config["tokenizer"], config["sigma"]
-    load_weights(folder, head)
+    with rebuilding(folder) as config:
+        if not {"grid", "frames", "camera", "sigma", "codebook", "network"} <= set(config):
+            raise UserError(f"{folder}: not a position head")
+        head = position_head_of(config)
+        head.tokenizer_hash, head.sigma = config["tokenizer"], config["sigma"]
+        load_weights(folder, head)
     return head.eval()
 
 

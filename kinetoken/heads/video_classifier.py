@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Fraction, Positive
 from kinetoken.core.stage import Context
@@ -200,9 +200,9 @@ def save_video_classifier(folder: Path, module: VideoClassifier, params: Baselin
 
 def load_video_classifier(folder: Path) -> VideoClassifier:
     """The trained judge, in eval mode; UserError if the folder is damaged or another kind of model."""
-    config = read_config(folder)
-    if not {"classes", "shape", "network"} <= set(config):
-        raise UserError(f"{folder}: not a video classifier")
-    module = VideoClassifier(tuple(config["classes"]), tuple(config["shape"]), **config["network"])
-    load_weights(folder, module)
+    with rebuilding(folder) as config:
+        if not {"classes", "shape", "network"} <= set(config):
+            raise UserError(f"{folder}: not a video classifier")
+        module = VideoClassifier(tuple(config["classes"]), tuple(config["shape"]), **config["network"])
+        load_weights(folder, module)
     return module.eval()

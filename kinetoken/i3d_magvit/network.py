@@ -21,7 +21,7 @@ from torch.nn import functional
 from kinetoken.backbones.backbone import averaged_down
 from kinetoken.backbones.build import build_backbone
 from kinetoken.backbones.loading import LoadReport
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
 from kinetoken.heads.position import PositionHead, position_head_of
@@ -319,22 +319,22 @@ def require_fitting(size: int, wanted: int) -> None:
 def load_i3d_magvit(folder: Path | str) -> I3DMagvit:
     """The network in eval mode; UserError if the folder is another kind of model."""
     folder = Path(folder)
-    config = read_config(folder)
-    try:
-        fields: dict[str, Any] = config["shape"]
-        listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
-        shape = I3DMagvitShape(**{**fields, **listed})
-        section: dict[str, Any] = config["params"]
-        report: dict[str, Any] = config["backbone"]
-        loaded = LoadReport(**{**report, "left_out": tuple(report["left_out"])})
-        tokenizer = str(config["tokenizer"])
-        # its own weights follow: no others are fetched
-        backbone = {**section["backbone"], "pretrained": False, "checkpoint": None}
-    except (KeyError, TypeError):
-        raise UserError(f"{folder}: not a model of train_i3d_magvit (config.json has no fitting 'shape')") from None
-    params = build(I3DMagvitParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
-    head = config.get("position")
-    network = I3DMagvit(params, shape, Codebook.unfilled(shape), None if head is None else position_head_of(head))
-    load_weights(folder, network)
-    network.tokenizer_hash, network.loaded = tokenizer, loaded
+    with rebuilding(folder) as config:
+        try:
+            fields: dict[str, Any] = config["shape"]
+            listed = {name: tuple(fields[name]) for name in ("classes", "grid", "levels")}
+            shape = I3DMagvitShape(**{**fields, **listed})
+            section: dict[str, Any] = config["params"]
+            report: dict[str, Any] = config["backbone"]
+            loaded = LoadReport(**{**report, "left_out": tuple(report["left_out"])})
+            tokenizer = str(config["tokenizer"])
+            # its own weights follow: no others are fetched
+            backbone = {**section["backbone"], "pretrained": False, "checkpoint": None}
+        except (KeyError, TypeError):
+            raise UserError(f"{folder}: not a model of train_i3d_magvit (config.json has no fitting 'shape')") from None
+        params = build(I3DMagvitParams, {**section, "backbone": backbone}, f"{folder}/config.json: params")
+        head = config.get("position")
+        network = I3DMagvit(params, shape, Codebook.unfilled(shape), None if head is None else position_head_of(head))
+        load_weights(folder, network)
+        network.tokenizer_hash, network.loaded = tokenizer, loaded
     return network.eval()

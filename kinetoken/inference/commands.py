@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinetoken.commands import Force, Json, Quiet, Threads, show
-from kinetoken.core.errors import UserError
+from kinetoken.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -454,7 +454,7 @@ def _progress(name: str, opened: "Opened", quiet: bool) -> "Progress":
 def _end(opened: "Opened") -> None:
     """What a user should know of how the clips were read."""
     for note in opened.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {printable(note)}", err=True)
 
 
 def _give(table: "pd.DataFrame", out: Path | None, force: bool, as_json: bool) -> None:
@@ -465,7 +465,7 @@ def _give(table: "pd.DataFrame", out: Path | None, force: bool, as_json: bool) -
     if as_json:
         typer.echo(to_json(table), nl=False)
     elif out is None:
-        typer.echo(to_text(table), nl=False)
+        typer.echo(printable(to_text(table), keep="\n"), nl=False)
     else:
         typer.echo(f"{len(table)} rows in {out}")
 

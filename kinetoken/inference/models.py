@@ -73,14 +73,7 @@ def load_model(given: Saved, *kinds: str, device: Device = "auto", tokenizer: nn
     kind = kind_of(folder)
     if kind not in kinds:
         raise UserError(f"{folder}: {KINDS[kind].words}; needed is {_listed(kinds)}")
-    try:
-        model = LOADERS[kind](folder) if kind != "persistence" else _detector(folder, tokenizer)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{folder}: does not fit this version of Kinetoken ({what}); use the version that trained it, or train it "
-            "again"
-        ) from None
+    model = LOADERS[kind](folder) if kind != "persistence" else _detector(folder, tokenizer)
     (model.network if kind == "persistence" else model).to(chosen_device(device))
     return model
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.core.artifacts import read_table
+from kinetoken.core.artifacts import read_table, require_file
 from kinetoken.core.errors import UserError
 from kinetoken.footage.streaming import VIDEO_SUFFIXES
 from kinetoken.footage.windows import CUTS, ClipNeed, Cut
@@ -206,6 +206,7 @@ def holds_tracks(path: Path) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    require_file(path)
     try:
         names = pq.read_schema(path).names
     except (pa.ArrowException, OSError):

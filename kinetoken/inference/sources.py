@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from kinetoken.core.errors import UserError
 from kinetoken.core.per_track import LARGEST_ID
-from kinetoken.diagnosis.columns import load_arrays
+from kinetoken.diagnosis.columns import load_arrays, stored_arrays
+from kinetoken.diagnosis.formats import Values
 from kinetoken.footage.fitting import FrameFitter
 from kinetoken.footage.streaming import VideoHead, read_head, stream_frames
 from kinetoken.footage.webm import VideoFault
@@ -27,6 +28,7 @@ from kinetoken.scenes.rendering import LOOK, Scene, add_noise, render
 from kinetoken.scenes.tracks import Tracks
 
 ARRAY_SUFFIXES = (".npy", ".npz")
+CLIP_NAMES = ("clips", "videos", "frames", "pixels")  # of the array that is taken, where a file holds several
 BLOCK = 256  # clips in memory at once
 BLOCK_BYTES = 1 << 26  # and no more than this of an array, but at least one clip
 ENCODED_AT_ONCE = 16  # clips, as extract_codes encodes them
@@ -140,14 +142,7 @@ class ArrayClips(WholeClips):
     def __init__(self, values: NDArray[Any], where: str, fps: float) -> None:
         """UserError for an array that cannot be clips."""
         self.single = values.ndim == 4
-        if values.ndim not in (4, 5) or values.shape[-1] not in (1, 3) or 0 in values.shape:
-            hint = "; its colours must come last" if values.ndim in (4, 5) and 3 in values.shape[-4:-2] else ""
-            raise UserError(
-                f"{where}: an array of shape {values.shape}; clips are (T, H, W, C) or (N, T, H, W, C) with 1 or 3 "
-                f"colours{hint}"
-            )
-        if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
-            raise UserError(f"{where}: {values.dtype} numbers; give uint8 in [0, 255] or floats in [0, 1]")
+        _require_clips(values, where)
         self.values, self.where, self.fps = values[None] if self.single else values, where, fps
         self.count, self.frames = len(self.values), int(self.values.shape[1])
 
@@ -282,13 +277,26 @@ def _head(path: Path) -> VideoHead:
 
 
 def only_array(path: Path) -> NDArray[Any]:
-    arrays = load_arrays(path)
-    for name in ("clips", "videos", "frames", "pixels"):
-        if name in arrays:
-            return arrays[name]
-    if len(arrays) != 1:
+    """The array of clips in a file. UserError for a file of several, and for an array that cannot be clips."""
+    arrays = stored_arrays(path)
+    found = [name for name in CLIP_NAMES if name in arrays][:1] or list(arrays)
+    if len(found) != 1:
         raise UserError(f"{path}: name the array of clips 'clips'; it holds {', '.join(arrays) or 'nothing'}")
-    return next(iter(arrays.values()))
+    name = found[0]
+    _require_clips(arrays[name], str(path))  # before memory is taken for it
+    return load_arrays(path, (name,))[name]
+
+
+def _require_clips(values: Values, where: str) -> None:
+    """UserError for an array that cannot be clips."""
+    if values.ndim not in (4, 5) or values.shape[-1] not in (1, 3) or 0 in values.shape:
+        hint = "; its colours must come last" if values.ndim in (4, 5) and 3 in values.shape[-4:-2] else ""
+        raise UserError(
+            f"{where}: an array of shape {values.shape}; clips are (T, H, W, C) or (N, T, H, W, C) with 1 or 3 "
+            f"colours{hint}"
+        )
+    if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
+        raise UserError(f"{where}: {values.dtype} numbers; give uint8 in [0, 255] or floats in [0, 1]")
 
 
 def _as_track_ids(ids: NDArray[Any]) -> NDArray[np.int32] | None:

@@ -24,6 +24,7 @@ from kinetoken.llm.replies import Reply, read_reply
 from kinetoken.llm.retries import draw_wait
 from kinetoken.llm.spending import Bill, Budget
 
+UNFIT_IN_A_ROW = 20  # answers in another form than asked for: the server heeds no such request, and the run stops
 FAILED_IN_A_ROW = 20  # rows without an answer, none with one between them: the server is not well, and the run stops
 SECTION = "describe_motion.language_model"
 KEPT = "what was answered is in the ledger and is not asked again"
@@ -110,13 +111,16 @@ class _Asking:
         self._progress, self._judge = progress, judge
         self._draw = random.Random()  # of waits; no result depends on it
         self._stop_reason: str | None = None
+        self._asked = set[str]()  # keys of rows that were answered by this run
         self._heard = False  # anything at all from the server
         self._failed_in_a_row: list[str] = []
+        self._unfit_in_a_row = 0
 
     def ask(self, jobs: Sequence[_Job]) -> tuple[list[Reply], Bill]:
         unique = _unique(jobs)
         for job in unique.values():
             self._settle_unread(job)
+            self._judge_again(job)
         todo = [job for job in unique.values() if self._to_be_asked(job)]
         before = len(self._book.attempts(unique))
         self._progress.phase(f"asking {self._settings.model}", len(unique), "rows", done=len(unique) - len(todo))
@@ -135,7 +139,11 @@ class _Asking:
 
     def _to_be_asked(self, job: _Job) -> bool:
         stored = self._stored(job)
-        return stored.state == "in flight" or (stored.state == "failed" and self._settings.retry_failed)
+        unfit = stored.outcome is not None and stored.outcome.unfit and job.key not in self._asked
+        return (
+            stored.state == "in flight" or (stored.state == "failed" and self._settings.retry_failed)
+            or (unfit and self._settings.retry_unfit)
+        )
 
     def _settle_unread(self, job: _Job) -> None:
         """A run that was killed between storing a reply and reading it: read it now."""
@@ -143,6 +151,14 @@ class _Asking:
         if stored.state == "in flight" and stored.raw is not None and stored.attempt is not None:
             reply = read_reply(stored.raw)
             self._record(stored.attempt, Tried(reply, 0.0), None if reply.outcome.asks_again else "answered")
+
+    def _judge_again(self, job: _Job) -> None:
+        """A reply that an earlier version could not read may be one now."""
+        stored = self._stored(job)
+        if stored.state == "answered" and stored.outcome and stored.outcome.unfit and stored.raw and stored.attempt:
+            outcome = self._judge(read_reply(stored.raw))
+            if outcome is not stored.outcome and not outcome.asks_again:
+                self._book.judge_again(stored.attempt, outcome)
 
     async def _ask_all(self) -> None:
         self._stopping = asyncio.Event()
@@ -171,8 +187,9 @@ class _Asking:
             tried = await self._connection.attempt(job.body, functools.partial(self._book.store, attempt))
             wait = draw_wait(number, tried.wait, self._settings.longest_wait_s, self._draw)
             last = number == self._settings.attempts or wait is None
-            cost = self._record(attempt, tried, self._next_state(tried.reply.outcome, last=last))
+            cost, outcome = self._record(attempt, tried, self._next_state(tried.reply.outcome, last=last))
             await self._budget.settle(worst, worst if cost is None else cost)
+            self._count_unfit(job, tried.reply, outcome)
             if not await self._go_on(job, tried, last=last, wait=wait or 0.0):
                 return
 
@@ -203,6 +220,14 @@ class _Asking:
         self._count_failures(job, reply, failed=reply.outcome.asks_again)
         return False
 
+    def _count_unfit(self, job: _Job, reply: Reply, outcome: Outcome) -> None:
+        if reply.outcome.asks_again or reply.outcome.stops:
+            return
+        self._asked.add(job.key)
+        self._unfit_in_a_row = self._unfit_in_a_row + 1 if outcome.unfit else 0
+        if self._unfit_in_a_row >= UNFIT_IN_A_ROW:
+            self._stop(outcome, f"{UNFIT_IN_A_ROW} answers in a row")
+
     def _count_failures(self, job: _Job, reply: Reply, *, failed: bool) -> None:
         if not failed:
             self._failed_in_a_row.clear()
@@ -212,8 +237,8 @@ class _Asking:
             self._book.reopen(self._failed_in_a_row)
             self._stop(reply.outcome, f"{FAILED_IN_A_ROW} rows in a row had no answer; the last: {reply.detail}")
 
-    def _record(self, attempt: int, tried: Tried, state: State | None) -> float | None:
-        """Write down how the attempt ended; its cost, None if only its bound is known."""
+    def _record(self, attempt: int, tried: Tried, state: State | None) -> tuple[float | None, Outcome]:
+        """Write down how the attempt ended; its cost, None if only its bound is known, and what came of it."""
         reply = tried.reply
         cost = self._settings.cost(*reply.tokens) if reply.tokens else None if tried.billed else 0.0
         outcome = self._judge(reply) if reply.outcome is Outcome.ANSWERED else reply.outcome
@@ -221,7 +246,7 @@ class _Asking:
             attempt, outcome, seconds=tried.seconds or None, model=reply.model, tokens=reply.tokens, cost=cost,
             state=state or "in flight",
         )
-        return cost
+        return cost, outcome
 
     def _stop(self, outcome: Outcome, detail: str) -> None:
         """No further attempt is sent; those in flight are waited for, since they are paid."""
@@ -233,6 +258,10 @@ class _Asking:
         self._stopping.set()
 
 
+UNFIT_ADVICE = (
+    f"The server may not heed response_format: mend that or take another, and set {SECTION}.retry_unfit: true to have "
+    "these rows asked again."
+)
 ADVICE = {
     Outcome.WRONG_KEY: f"Set {KEY_VARIABLE} to a key that this server knows.",
     Outcome.NOT_PERMITTED: "The key may not use model '{model}' here: use another key, or set " + f"{SECTION}.model.",
@@ -242,6 +271,8 @@ ADVICE = {
     Outcome.REJECTED: "It would reject every row: mend the setting it names (temperature: null sends none; "
     "token_limit: max_tokens is for older servers; response_format needs a model with JSON schemas).",
     Outcome.SPEND_CAP: f"Raise {SECTION}.spend_cap, or describe fewer clips.",
+    Outcome.MALFORMED: UNFIT_ADVICE,
+    Outcome.SCHEMA: UNFIT_ADVICE,
     Outcome.UNREACHABLE: f"Check the address in {ADDRESS_VARIABLE} and the network.",
 }
 

@@ -26,6 +26,8 @@ from kinetoken.llm.retries import asked_wait
 KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"
 DEFAULT_ADDRESS = "https://api.openai.com/v1"
+PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
 BY_STATUS = {
@@ -63,12 +65,15 @@ class Connection:
         address = _address_from_environment(self._key)
         self.redaction = redaction_from_environment()
         self.server = self.redaction.address(address)  # to be shown and stored
+        try:
+            http = openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, timeout=timeout_s, event_hooks={"response": [_limit_body]}
+            )
+        except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+            raise _no_way_out(error) from None
         self._client = openai.AsyncOpenAI(
             api_key=self._key, base_url=address, max_retries=0, timeout=timeout_s,
-            default_headers={"Accept-Encoding": "identity"},
-            http_client=openai.DefaultAsyncHttpxClient(
-                follow_redirects=False, timeout=timeout_s, event_hooks={"response": [_limit_body]}
-            ),
+            default_headers={"Accept-Encoding": "identity"}, http_client=http,
         )
 
     async def __aenter__(self) -> Self:
@@ -90,7 +95,9 @@ class Connection:
             return _failed(Outcome.TIMED_OUT, started, f"no whole answer within {self.timeout_s:g} s")
         except openai.APIStatusError as error:
             return self._turned_away(error.response, store, started)
-        except (openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, UnicodeError) as error:
+        except (
+            openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, UnicodeError,
+        ) as error:
             return _broken(error, started)
         seconds = time.monotonic() - started
         raw = self.redaction.body(raw)
@@ -135,7 +142,7 @@ def _broken(error: BaseException, started: float) -> Tried:
     cause = error.__cause__ or error
     if isinstance(cause, httpx2.ConnectError):
         return _failed(Outcome.UNREACHABLE, started, "no connection", billed=False)
-    if isinstance(cause, (httpx2.UnsupportedProtocol, httpx2.ProxyError)):
+    if isinstance(cause, (httpx2.UnsupportedProtocol, httpx2.ProxyError, httpx2.InvalidURL)):
         return _failed(Outcome.UNREACHABLE, started, type(cause).__name__, billed=False)
     return _failed(Outcome.CUT, started, f"the connection broke off ({type(cause).__name__})")
 
@@ -176,6 +183,16 @@ def redaction_from_environment() -> Redaction:
     except ValueError:
         within = []
     return Redaction(os.environ.get(KEY_VARIABLE, "").strip(), *within)
+
+
+def _no_way_out(error: Exception) -> UserError:
+    """What is wrong with the proxy or the certificates that the environment names; their values may be secret."""
+    named = {name.upper() for name in os.environ} & {*PROXY_VARIABLES, *CERTIFICATE_VARIABLES}
+    if isinstance(error, OSError):
+        there = " and ".join(sorted(named & {*CERTIFICATE_VARIABLES})) or "the system's own"
+        return UserError(f"the certificates cannot be read ({error.strerror or 'no certificate in it'}): see {there}")
+    there = ", ".join(sorted(named & {*PROXY_VARIABLES})) or "the system's settings"
+    return UserError(f"the proxy that {there} names cannot be used; http:// and https:// proxies can")
 
 
 def _key_from_environment() -> str:

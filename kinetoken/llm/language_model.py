@@ -39,6 +39,7 @@ class LanguageModel:
     timeout_s: PositiveFloat = 120.0  # of one attempt, from sending to the last byte
     longest_wait_s: PositiveFloat = 60.0  # between two attempts; a server that asks for more is not waited for
     retry_failed: bool = True  # ask rows again that ended without an answer in an earlier run
+    retry_unfit: bool = False  # ask rows again whose answer was not of the form asked for, once the server is mended
     spend_cap: PositiveFloat  # for one set of rows over all its runs, in the currency of the prices
     prices: dict[str, Price]  # by model id
 

@@ -183,6 +183,15 @@ class Ledger:
                 (state, None if state == "in flight" else outcome.value, attempt),
             )
 
+    def judge_again(self, attempt: int, outcome: Outcome) -> None:
+        """Record what a stored reply is by the rules of now."""
+        with self._change() as rows:
+            rows.execute("UPDATE attempts SET outcome = ? WHERE id = ?", (outcome.value, attempt))
+            rows.execute(
+                "UPDATE requests SET outcome = ? WHERE key = (SELECT key FROM attempts WHERE id = ?)",
+                (outcome.value, attempt),
+            )
+
     def reopen(self, keys: Iterable[str]) -> None:
         """Have rows that failed asked again by the next run."""
         with self._change() as rows:

@@ -40,6 +40,11 @@ class Outcome(enum.StrEnum):
         return self in ASKED_AGAIN
 
     @property
+    def unfit(self) -> bool:
+        """Whether the model spoke in another form than it was asked for, as where a server knows no such request."""
+        return self in (Outcome.MALFORMED, Outcome.SCHEMA)
+
+    @property
     def stops(self) -> bool:
         return self in STOPPING
 

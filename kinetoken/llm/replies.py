@@ -7,6 +7,7 @@ Secrets are struck out of it before (`redaction`). Nothing from a reply is run, 
 import dataclasses
 import json
 import math
+import re
 import unicodedata
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ MAX_CONTENT = 20_000  # characters of what the model wrote
 MAX_DETAIL = 300  # characters of a refusal or a server's complaint that are kept for people
 MAX_NAME = 100  # characters of a model's name
 MAX_TOKENS = 10**9  # a larger count is no count
+TEXT_PARTS = ("text", "output_text")  # of content in parts; others hold thoughts, pictures or sound
 CUT_MARK = " […]"
 
 
@@ -97,11 +99,37 @@ def _read_choice(body: dict[str, Any]) -> Reply:
         return Reply(Outcome.FILTERED, detail="held back by the server's content filter")
     if reason == "length":
         return Reply(Outcome.TRUNCATED, detail="max_tokens was reached before the answer ended")
-    if not isinstance(content, str) or not content:
+    content = _written(content)
+    if not content:
         return Reply(Outcome.MALFORMED, detail="an empty answer")
     if len(content) > MAX_CONTENT:
         return Reply(Outcome.TOO_LONG, detail=f"{len(content)} characters")
     return Reply(Outcome.ANSWERED, content)
+
+
+THOUGHTS = re.compile(r"\s*<(think|thinking|thought|reasoning)>.*?</\1>\s*", re.DOTALL)
+END_OF_THOUGHTS = re.compile(r"[^{]*?</(?:think|thinking|thought|reasoning)>\s*")  # where their begin was the prompt's
+FENCE = "```"
+
+
+def _written(content: object) -> str:
+    """What the model wrote, of text or of a list of parts, without the thoughts before it."""
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") in TEXT_PARTS]
+        content = "".join(text for text in texts if isinstance(text, str))
+    if not isinstance(content, str):
+        return ""
+    thoughts = THOUGHTS.match(content) or END_OF_THOUGHTS.match(content)
+    return content[thoughts.end() :] if thoughts else content
+
+
+def unfenced(text: str) -> str:
+    """What stands in a fence of Markdown, if all of the text does; else the text."""
+    inner = text.strip()
+    if len(inner) <= 2 * len(FENCE) or not (inner.startswith(FENCE) and inner.endswith(FENCE)):
+        return text
+    language, end, rest = inner.removeprefix(FENCE).removesuffix(FENCE).partition("\n")
+    return rest if end and FENCE not in rest and "{" not in language else text
 
 
 def complaint(body: object) -> str:

@@ -8,12 +8,11 @@ anything twice.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import build
 from kinetoken.layers import cell_centres, expected_places
@@ -223,20 +222,20 @@ def save_detector(folder: Path, detector: Detector, params: PersistenceParams, i
 def load_detector(folder: Path | str, tokenizer: Tokenizer | None = None) -> Detector:
     """The detector in eval mode. UserError for another kind of model, or a tokenizer that is missing or another."""
     folder = Path(folder)
-    config: dict[str, Any] = read_config(folder)
-    try:
-        name, digest = str(config["name"]), str(config["tokenizer"])
-        params = build(PersistenceParams, config["params"], f"{folder}/config.json: params")
-        decisions = (
-            tuple(float(t) for t in config["temperatures"]), float(config["persistent_above"]),
-            float(config["transient_below"]), int(config["num_frames"]),
-        )
-        size = int(config["image_size"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{folder}: not a model of detect_persistence, or one that was never calibrated") from None
-    if digest and (tokenizer is None or tokenizer.hash != digest):
-        found = "none was given" if tokenizer is None else f"{tokenizer.hash[:12]} was given"
-        raise UserError(f"{folder}: reads codes of tokenizer {digest[:12]}, {found}")
-    network = build_network(name, params, size, tokenizer)
-    load_weights(folder, network)
+    with rebuilding(folder) as config:
+        try:
+            name, digest = str(config["name"]), str(config["tokenizer"])
+            params = build(PersistenceParams, config["params"], f"{folder}/config.json: params")
+            decisions = (
+                tuple(float(t) for t in config["temperatures"]), float(config["persistent_above"]),
+                float(config["transient_below"]), int(config["num_frames"]),
+            )
+            size = int(config["image_size"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{folder}: not a model of detect_persistence, or one that was never calibrated") from None
+        if digest and (tokenizer is None or tokenizer.hash != digest):
+            found = "none was given" if tokenizer is None else f"{tokenizer.hash[:12]} was given"
+            raise UserError(f"{folder}: reads codes of tokenizer {digest[:12]}, {found}")
+        network = build_network(name, params, size, tokenizer)
+        load_weights(folder, network)
     return Detector(name, network, *decisions, digest)

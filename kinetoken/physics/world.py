@@ -21,7 +21,7 @@ class World:
     far: PositiveFloat = 4.8  # m, greatest
     ball_radius: PositiveFloat  # m, known: from one camera, depth is only knowable through it
     fps: PositiveFloat
-    num_frames: Annotated[int, Range(ge=2)]
+    num_frames: Annotated[int, Range(ge=2, le=2**15 - 1)]  # as many as the tables' int16 column can count
 
     def __post_init__(self) -> None:
         if self.near >= self.far:

@@ -20,7 +20,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinetoken.core.artifacts import load_weights, read_config, save_model
+from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, PositiveFloat, Range
 from kinetoken.heads.position import PositionHead, position_head_of
@@ -507,16 +507,16 @@ class Predictor(nn.Module):
 def load_predictor(folder: Path | str) -> Predictor:
     """The predictor in eval mode; UserError if the folder is no predictor."""
     folder = Path(folder)
-    config = read_config(folder)
-    try:
-        fields: dict[str, Any] = config["shape"]
-        shape = PredictorShape(**{**fields, "grid": tuple(fields["grid"]), "levels": tuple(fields["levels"])})
-    except (KeyError, TypeError):
-        raise UserError(f"{folder}: not a predictor (config.json has no fitting 'shape')") from None
-    head = config.get("position")
-    predictor = Predictor(shape, Codebook.unfilled(shape), None if head is None else position_head_of(head))
-    load_weights(folder, predictor)
-    predictor.tokenizer_hash, predictor.best = config["tokenizer"], config["best"]
+    with rebuilding(folder) as config:
+        try:
+            fields: dict[str, Any] = config["shape"]
+            shape = PredictorShape(**{**fields, "grid": tuple(fields["grid"]), "levels": tuple(fields["levels"])})
+        except (KeyError, TypeError):
+            raise UserError(f"{folder}: not a predictor (config.json has no fitting 'shape')") from None
+        head = config.get("position")
+        predictor = Predictor(shape, Codebook.unfilled(shape), None if head is None else position_head_of(head))
+        load_weights(folder, predictor)
+        predictor.tokenizer_hash, predictor.best = config["tokenizer"], config["best"]
     return predictor
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.core.artifacts import read_table, write_table
+from kinetoken.core.artifacts import read_about, read_table, write_table
 from kinetoken.core.errors import UserError
+from kinetoken.core.params import build
+from kinetoken.core.per_track import plain_column, read_ids, read_numbers
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 
@@ -75,27 +77,34 @@ def write_readings(path: Path, readings: Readings) -> None:
     write_table(path, table)
 
 
+@dataclasses.dataclass(frozen=True)
+class _About:
+    """What the table's metadata hold."""
+
+    source: str
+    classes: tuple[str, ...]
+    world: World
+
+
 def read_readings(path: Path) -> Readings:
     """The table back, bit for bit; UserError if it is damaged, is no readings table, or its parts do not fit."""
     table = read_table(path)
-    content = (table.schema.metadata or {}).get(b"readings")
     missing = {"track_id", *NUMBERS, "neighbours"} - set(table.column_names)
-    if content is None or missing:
+    if b"readings" not in (table.schema.metadata or {}) or missing:
         raise UserError(f"{path}: not a readings table of Kinetoken (no 'readings' metadata or columns); {AGAIN}")
-    about = json.loads(content)
-    world, classes = World(**about["world"]), tuple(about["classes"])
+    about = build(_About, read_about(path, table, "readings"), f"{path}: metadata 'readings'")
+    world, classes = about.world, about.classes
     numbers = {name: _numbers(path, table, name) for name in NUMBERS}
     count, frames = len(table), numbers["points"].shape[1] // 3
     for name, shape in (
         ("log_probabilities", (len(classes),)), ("points", (frames, 3)), ("whitening", (frames, 3, 3)),
     ):
-        if numbers[name].shape[1] != np.prod(shape) or frames > world.num_frames:
+        if numbers[name].shape[1] != np.prod(shape) or not 0 < frames <= world.num_frames:
             raise UserError(f"{path}: column '{name}' does not fit {frames} frames, {len(classes)} classes; {AGAIN}")
         numbers[name] = numbers[name].reshape(count, *shape)
-    track_id = table["track_id"].to_numpy()
-    novelty = {name: table[name].to_numpy() for name in NOVELTY if name in table.column_names}
-    parts: dict[str, Any] = {**numbers, "neighbours": _neighbours(path, table), **novelty}
-    readings = Readings(about["source"], world, classes, track_id, **parts)
+    track_id = read_ids(path, table)
+    parts: dict[str, Any] = {**numbers, "neighbours": _neighbours(path, table), **_novelty(path, table)}
+    readings = Readings(about.source, world, classes, track_id, **parts)
     if count == 0 or (np.diff(track_id) <= 0).any():
         raise UserError(f"{path}: expected clips in ascending order of track_id, each once; {AGAIN}")
     require_finite(readings, path, AGAIN)
@@ -114,10 +123,29 @@ def _numbers(path: Path, table: "pa.Table", name: str) -> Array:
 
 def _neighbours(path: Path, table: "pa.Table") -> NDArray[np.str_]:
     """(N, k) class names; k is the same in every row."""
+    import pyarrow as pa
+
+    kind = table["neighbours"].type
+    if not pa.types.is_list(kind) or not (pa.types.is_string(kind.value_type) or pa.types.is_null(kind.value_type)):
+        raise UserError(f"{path}: column 'neighbours' is {kind}, expected lists of text; {AGAIN}")
     rows = table["neighbours"].to_pylist()
-    if len({None if row is None else len(row) for row in rows}) > 1:
+    if any(row is None or None in row for row in rows):
+        raise UserError(f"{path}: column 'neighbours' has missing values; {AGAIN}")
+    if len({len(row) for row in rows}) > 1:
         raise UserError(f"{path}: column 'neighbours' has rows of unequal length; {AGAIN}")
     return np.array(rows, np.str_)
+
+
+def _novelty(path: Path, table: "pa.Table") -> dict[str, NDArray[Any]]:
+    """The columns of a novelty score, where they are there."""
+    found: dict[str, NDArray[Any]] = {}
+    if "novelty_p" in table.column_names:
+        found["novelty_p"] = read_numbers(path, table, "novelty_p")
+    if "unlike_training" in table.column_names:
+        found["unlike_training"] = plain_column(path, table, "unlike_training")
+        if found["unlike_training"].dtype != np.bool_:
+            raise UserError(f"{path}: column 'unlike_training' is no column of true and false; {AGAIN}")
+    return found
 
 
 def require_finite(readings: Readings, source: object, cure: str) -> None:

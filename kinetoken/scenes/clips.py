@@ -6,6 +6,7 @@ frames = uint8 RGB bytes in T, H, W, C order). The scene that was drawn, if know
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,9 +15,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.core.artifacts import read_table, write_table
+from kinetoken.core.artifacts import read_about, read_table, write_table
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import Ids, PerTrack, any_ids, id_column, track_ids
+from kinetoken.core.per_track import (
+    Ids,
+    PerTrack,
+    any_ids,
+    id_column,
+    plain_column,
+    read_names,
+    read_numbers,
+    track_ids,
+)
 from kinetoken.scenes.rendering import Scene, to_scene
 
 if TYPE_CHECKING:
@@ -26,6 +36,8 @@ Pixels = NDArray[np.uint8]
 
 COLUMNS = ("track_id", "class", "split", "num_frames", "height", "width", "fps", "frames")
 SHARD_GROUP_ROWS = 256
+LARGEST = 2**15 - 1  # frames, rows and columns that the tables' int16 columns hold
+LARGEST_CLIP = 1 << 30  # bytes of one clip that is read
 
 
 @dataclasses.dataclass
@@ -89,15 +101,21 @@ class ClipStore(PerTrack):
             raise UserError(f"{folder}: no part-*.parquet; run render_videos first")
         index = [self._read(path, COLUMNS[:-1]) for path in self.shards]
         self.lengths = [len(table) for table in index]
-        first = index[0]
-        self.shape = tuple(int(first[name][0].as_py()) for name in ("num_frames", "height", "width"))
-        self.fps = float(first["fps"][0].as_py())
-        ids = np.concatenate([table["track_id"].to_numpy() for table in index])
+        if not sum(self.lengths):
+            raise UserError(f"{folder}: no clip in it")
+        parts = list(zip(self.shards, index, strict=True))
+        self.shape = self._one_shape(parts)
+        self.fps = float(np.concatenate([read_numbers(path, table, "fps") for path, table in parts])[0])
+        if self.fps <= 0:
+            raise UserError(f"{self._place(0)}, column 'fps': must be above 0, is {self.fps:g}")
+        ids = np.concatenate([plain_column(path, table, "track_id") for path, table in parts])
         self.track_id: Ids = any_ids(ids) if foreign else track_ids(ids, self._place)
-        self.label = np.concatenate([np.array(table["class"].to_pylist()) for table in index])
-        self.split = np.concatenate([np.array(table["split"].to_pylist()) for table in index])
-        scene = (first.schema.metadata or {}).get(b"scene")
-        self._scene = None if scene is None else to_scene(json.loads(scene))
+        self.label = np.concatenate([read_names(path, table, "class") for path, table in parts])
+        self.split = np.concatenate([read_names(path, table, "split") for path, table in parts])
+        known = b"scene" in (index[0].schema.metadata or {})
+        self._scene = None
+        if known:
+            self._scene = to_scene(read_about(self.shards[0], index[0], "scene"), f"{self.shards[0]}: metadata 'scene'")
 
     @property
     def scene(self) -> Scene:
@@ -114,14 +132,19 @@ class ClipStore(PerTrack):
     def take(self, rows: np.ndarray) -> Clips:
         """The clips at these ascending rows of the store; shards that hold none of them are not read."""
         frames, height, width = self.shape
-        pixels = np.empty((len(rows), frames, height, width, 3), np.uint8)
+        pixels: Pixels | None = None
         start = filled = 0
         for path, length in zip(self.shards, self.lengths, strict=True):
             inside = rows[(rows >= start) & (rows < start + length)] - start
             if len(inside):
-                pixels[filled : filled + len(inside)] = self._pixels(path, self._read(path, ("frames",)), inside)
+                found = self._pixels(path, self._read(path, ("frames",)), inside)
+                if pixels is None:  # not before the first clips are as large as they say
+                    pixels = np.empty((len(rows), frames, height, width, 3), np.uint8)
+                pixels[filled : filled + len(inside)] = found
                 filled += len(inside)
             start += length
+        if pixels is None:
+            pixels = np.empty((0, frames, height, width, 3), np.uint8)
         return Clips(self.track_id[rows], self.label[rows], self.split[rows], pixels, self.fps)
 
     def stream(self) -> Iterator[Clips]:
@@ -132,6 +155,20 @@ class ClipStore(PerTrack):
             pixels = self._pixels(path, self._read(path, ("frames",)), np.arange(length))
             yield Clips(self.track_id[rows], self.label[rows], self.split[rows], pixels, self.fps)
             start += length
+
+    def _one_shape(self, parts: Sequence[tuple[Path, "pa.Table"]]) -> tuple[int, int, int]:
+        """Frames, height and width. UserError for clips of several shapes, and for one that no clip can have."""
+        columns = [
+            np.concatenate([read_numbers(path, table, name) for path, table in parts])
+            for name in ("num_frames", "height", "width")
+        ]
+        for row in np.flatnonzero(np.any([each != each[0] for each in columns], axis=0))[:1]:
+            raise UserError(f"{self._place(int(row))}: a clip of another shape than the first")
+        frames, height, width = (int(each[0]) for each in columns)
+        shape = frames, height, width
+        if not all(0 < each <= LARGEST for each in shape) or math.prod(shape) * 3 > LARGEST_CLIP:
+            raise UserError(f"{self.shards[0]}: clips of {frames} frames of {width}×{height} pixels cannot be read")
+        return shape
 
     def _place(self, row: int) -> str:
         """A row of the store as a row of its shard, in words."""
@@ -145,15 +182,21 @@ class ClipStore(PerTrack):
             raise UserError(f"{path}: no clip shard ({error})") from None
 
     def _pixels(self, path: Path, table: "pa.Table", rows: np.ndarray) -> Pixels:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         frames, height, width = self.shape
         size = frames * height * width * 3
-        pixels = np.empty((len(rows), size), np.uint8)
         column = table["frames"].combine_chunks()
+        if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+            raise UserError(f"{path}: column 'frames' holds {column.type} values; expected bytes")
+        lengths = pc.fill_null(pc.binary_length(column), -1).to_numpy(zero_copy_only=False)[rows]
+        for place in np.flatnonzero(lengths != size)[:1]:
+            found = "is missing" if lengths[place] < 0 else f"holds {lengths[place]} bytes"
+            raise UserError(f"{path}: row {rows[place]} {found}, {size} expected")
+        pixels = np.empty((len(rows), size), np.uint8)
         for place, row in enumerate(rows):
-            content = np.frombuffer(column[int(row)].as_buffer(), np.uint8)
-            if content.size != size:
-                raise UserError(f"{path}: row {row} holds {content.size} bytes, {size} expected")
-            pixels[place] = content
+            pixels[place] = np.frombuffer(column[int(row)].as_buffer(), np.uint8)
         return pixels.reshape(-1, frames, height, width, 3)
 
 

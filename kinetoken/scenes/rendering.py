@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive, Range
+from kinetoken.core.params import Fraction, NonNegative, NonNegativeFloat, Positive, Range, build
 from kinetoken.physics.world import World
 from kinetoken.scenes.camera import Camera
 
@@ -30,7 +30,7 @@ SHADOW_REACH = 2.2  # a shadow ends this many times its softness from its middle
 class Look:
     """How the world is drawn, the same for every clip."""
 
-    image_size: Annotated[int, Range(ge=16)]  # pixels a side
+    image_size: Annotated[int, Range(ge=16, le=4096)]  # pixels a side
     background: Literal["room", "black"] = "room"  # black has no floor and no shadow
     wall_shade: Fraction = 0.22
     floor_shade: Fraction = 0.3
@@ -75,9 +75,9 @@ class Scene:
         return image
 
 
-def to_scene(content: Mapping[str, Mapping[str, object]]) -> Scene:
-    """The scene from the two mappings that `dataclasses.asdict` makes of it."""
-    return Scene(World(**content["world"]), Look(**content["look"]))  # type: ignore[arg-type]
+def to_scene(content: Mapping[str, object], where: str = "scene") -> Scene:
+    """The scene from what `dataclasses.asdict` makes of it. UserError, begun by `where`, for anything else."""
+    return build(Scene, content, where)
 
 
 def ball_coverage(scene: Scene, points: Array) -> NDArray[np.float32]:

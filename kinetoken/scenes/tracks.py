@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinetoken.core.artifacts import read_table, write_table
+from kinetoken.core.artifacts import read_about, read_table, write_table
 from kinetoken.core.errors import UserError
-from kinetoken.core.per_track import PerTrack, id_column, read_ids
+from kinetoken.core.params import build
+from kinetoken.core.per_track import PerTrack, id_column, read_ids, read_names, read_numbers
 from kinetoken.physics.laws import Array
 from kinetoken.physics.world import World
 
@@ -74,17 +75,21 @@ def write_tracks(tracks: Tracks, trajectories: Path, track_params: Path) -> None
 
 def read_tracks(trajectories: Path, track_params: Path) -> Tracks:
     """The two tables back; points to float32 precision. UserError for a file that is neither, or of other tracks."""
+    import pyarrow as pa
+
     rows, once = read_table(trajectories), read_table(track_params)
     for path, table, needed in ((trajectories, rows, "frame"), (track_params, once, "ball_radius")):
         if needed not in table.column_names or b"world" not in (table.schema.metadata or {}):
             raise UserError(f"{path}: not a {path.stem} table of Kinetoken")
-    world = World(**json.loads(rows.schema.metadata[b"world"]))
+    world = build(World, read_about(trajectories, rows, "world"), f"{trajectories}: metadata 'world'")
     track_id = read_ids(track_params, once)
-    if not np.array_equal(rows["track_id"].to_numpy(), np.repeat(track_id, world.num_frames)):
+    found = read_ids(trajectories, rows)
+    if len(found) != len(track_id) * world.num_frames or (found != np.repeat(track_id, world.num_frames)).any():
         raise UserError(f"{track_params}: not the tracks of {trajectories}; run the stage that made both again")
-    points = np.stack([rows[a].to_numpy() for a in "xyz"], -1).astype(np.float64)
-    drawn = once.drop_columns(["track_id", "class", "split"]).to_pandas()
-    return Tracks(
-        world, track_id, np.array(once["class"].to_pylist()), np.array(once["split"].to_pylist()),
-        points.reshape(-1, world.num_frames, 3), drawn,
-    )
+    points = np.stack([read_numbers(trajectories, rows, axis) for axis in "xyz"], -1).astype(np.float64)
+    label, split = (read_names(track_params, once, name) for name in ("class", "split"))
+    drawn = once.drop_columns(["track_id", "class", "split"])
+    for name, kind in zip(drawn.column_names, drawn.schema.types, strict=True):
+        if name not in TEXT_COLUMNS and not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise UserError(f"{track_params}: column '{name}' holds {kind} values; expected one number a row")
+    return Tracks(world, track_id, label, split, points.reshape(-1, world.num_frames, 3), drawn.to_pandas())

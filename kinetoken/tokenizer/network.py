@@ -23,7 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinetoken.core.artifacts import hash_path, load_weights, read_config, save_model
+from kinetoken.core.artifacts import hash_path, load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.params import Positive, Range, build
 from kinetoken.tokenizer.losses import contrastive_loss
@@ -360,13 +360,13 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer in eval mode, `hash` set to that of its folder. UserError if it is no tokenizer's folder."""
     folder = Path(folder)
-    config = read_config(folder)
-    if absent := [key for key in ("network", "quantizer", "image_size") if key not in config]:
-        raise UserError(f"{folder}/config.json: not a tokenizer (no '{absent[0]}')")
-    shape = build(NetworkParams, config["network"], f"{folder}/config.json: network")
-    quantizer = build(QuantizerParams, config["quantizer"], f"{folder}/config.json: quantizer")
-    tokenizer = Tokenizer(shape, quantizer, int(config["image_size"]))
-    load_weights(folder, tokenizer)
+    with rebuilding(folder) as config:
+        if absent := [key for key in ("network", "quantizer", "image_size") if key not in config]:
+            raise UserError(f"{folder}/config.json: not a tokenizer (no '{absent[0]}')")
+        shape = build(NetworkParams, config["network"], f"{folder}/config.json: network")
+        quantizer = build(QuantizerParams, config["quantizer"], f"{folder}/config.json: quantizer")
+        tokenizer = Tokenizer(shape, quantizer, int(config["image_size"]))
+        load_weights(folder, tokenizer)
     tokenizer.hash = hash_path(folder)
     return tokenizer
 

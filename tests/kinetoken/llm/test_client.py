@@ -22,7 +22,7 @@ from kinetoken.core.params import load_params
 from kinetoken.core.progress import Progress
 from kinetoken.equations import answers
 from kinetoken.equations.params import DescribeMotion
-from kinetoken.llm.client import FAILED_IN_A_ROW, ask
+from kinetoken.llm.client import FAILED_IN_A_ROW, UNFIT_IN_A_ROW, ask
 from kinetoken.llm.language_model import LanguageModel, Price, Request
 from kinetoken.llm.ledger import Ledger
 from kinetoken.llm.outcomes import Outcome
@@ -106,7 +106,9 @@ SPOKEN = [  # asked once, paid for by the server's own count, never asked again
     ("echo model", Outcome.ANSWERED),
     ("refusal", Outcome.REFUSED), ("length", Outcome.TRUNCATED), ("content filter", Outcome.FILTERED),
     ("null content", Outcome.MALFORMED), ("malformed", Outcome.MALFORMED), ("NaN", Outcome.MALFORMED),
-    ("fences", Outcome.MALFORMED), ("deep content", Outcome.MALFORMED),
+    ("fences", Outcome.ANSWERED), ("thoughts", Outcome.ANSWERED), ("end of thoughts", Outcome.ANSWERED),
+    ("parts", Outcome.ANSWERED), ("two fences", Outcome.MALFORMED), ("parts without text", Outcome.MALFORMED),
+    ("deep content", Outcome.MALFORMED),
     ("other schema", Outcome.SCHEMA), ("number", Outcome.SCHEMA), ("extra axis", Outcome.SCHEMA),
     ("description list", Outcome.SCHEMA),
     ("code", Outcome.EQUATION), ("minus signs", Outcome.EQUATION), ("tower", Outcome.EQUATION),
@@ -224,6 +226,45 @@ def test_twenty_rows_in_a_row_without_an_answer_stop_the_run_and_are_asked_again
     replies, _ = asking(tmp_path, 60, attempts=1)
     assert {reply.outcome for reply in replies} == {Outcome.ANSWERED}
     assert max(server.times_asked()[question] for question in first) == 1
+
+
+def test_twenty_answers_in_a_row_in_another_form_stop_the_run_and_can_be_asked_again(
+    server: LlmServer, tmp_path: Path
+) -> None:
+    first = {f"question {row:04d}" for row in range(5)}
+    server.behave = lambda body, nth: good() if body["messages"][-1]["content"] in first else BEHAVIOURS["two fences"]
+    with pytest.raises(UserError, match="malformed JSON .20 answers in a row.*retry_unfit: true.* 25 of 60 rows are"):
+        asking(tmp_path, 60, concurrency=1)
+    assert len(server.requests) == 5 + UNFIT_IN_A_ROW
+    server.behave = always(good())
+    replies, _ = asking(tmp_path, 60)
+    assert [answers.judge(reply) for reply in replies].count(Outcome.MALFORMED) == UNFIT_IN_A_ROW, "they stay so"
+    replies, bill = asking(tmp_path, 60, retry_unfit=True)
+    assert {answers.judge(reply) for reply in replies} == {Outcome.ANSWERED}
+    assert bill.attempts_now == UNFIT_IN_A_ROW and max(server.times_asked()[question] for question in first) == 1
+    assert asking(tmp_path, 60, retry_unfit=True)[1].attempts_now == 0
+
+
+def test_single_answers_in_another_form_stop_nothing(server: LlmServer, tmp_path: Path) -> None:
+    server.behave = lambda body, nth: (
+        BEHAVIOURS["malformed"] if int(body["messages"][-1]["content"][-4:]) % 10 else good()
+    )
+    replies, _ = asking(tmp_path, 60, concurrency=1)
+    assert [reply.outcome for reply in replies] == [Outcome.ANSWERED] * 60 and len(server.requests) == 60
+
+
+def test_an_answer_that_an_earlier_version_could_not_read_is_read_and_paid_for_once(
+    server: LlmServer, tmp_path: Path
+) -> None:
+    server.behave = always(BEHAVIOURS["fences"])
+    asking(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as rows, rows:
+        rows.execute("UPDATE attempts SET outcome = 'malformed JSON'")
+        rows.execute("UPDATE requests SET outcome = 'malformed JSON'")
+    replies, bill = asking(tmp_path, retry_unfit=True)
+    assert answers.judge(replies[0]) is Outcome.ANSWERED
+    assert (len(server.requests), bill.attempts_now, bill.outcomes) == (1, 0, {"answered": 1})
+    assert bill.cost == settings().cost(*TOKENS)
 
 
 def test_a_redirect_is_not_followed(server: LlmServer, tmp_path: Path) -> None:
@@ -589,6 +630,32 @@ def test_secrets_of_the_address_are_nowhere(
     for secret in (KEY, "hf7Q2mZx81LkPw05", "550e8400-e29b-41d4-a716-446655440000", "p@ssw0rd-of-mine"):
         assert sightings(data, secret) == []
     assert b"Qwertyuiop" not in data and b"sk-other-1234567" not in data
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("ALL_PROXY", "socks5://127.0.0.1:9", "the proxy that ALL_PROXY names cannot be used"),
+    ("HTTPS_PROXY", "gopher://someone:passw0rd@host", "the proxy that HTTPS_PROXY names cannot be used"),
+    ("HTTP_PROXY", "::::", "the proxy that HTTP_PROXY names cannot be used"),
+    ("SSL_CERT_FILE", "/nowhere/at/all", "certificates cannot be read .No such file or directory.: .*SSL_CERT_FILE"),
+    ("SSL_CERT_FILE", "/etc/hostname", "the certificates cannot be read .*SSL_CERT_FILE"),
+])
+def test_a_proxy_or_certificates_that_cannot_be_used(
+    name: str, value: str, message: str, server: LlmServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message) as told:
+        asking(tmp_path)
+    assert "passw0rd" not in str(told.value)
+
+
+def test_a_proxy_without_a_host_is_unreachable(
+    server: LlmServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://[bad")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(UserError, match="unreachable"):
+        asking(tmp_path, attempts=1)
 
 
 @pytest.mark.parametrize("address", [
