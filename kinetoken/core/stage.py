@@ -376,7 +376,8 @@ def _take(handle: TextIO, label: str) -> None:
         if not holder.isdecimal() or _alive(int(holder)):
             raise UserError(f"{label} is already running here as process {holder or '?'}")
         if time.monotonic() > until:
-            raise UserError(f"{label}: process {holder} was killed, and processes that it started still work here")
+            raise UserError(f"{label} is locked by process {holder}, which is not here: it runs on another machine, or "
+                "was killed and what it started still works")
         time.sleep(0.1)
 
 

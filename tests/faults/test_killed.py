@@ -1,5 +1,6 @@
 """kill -9: of a stage at work, of its dvc, among its last moves, of a profile being laid over params."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kinetoken.core.errors import UserError
 from tests.support.fault_stage import ROOT, Stage, ended, number_in, until
 
 NEW = {
@@ -123,3 +125,20 @@ def test_a_profile_half_laid_over_params_leaves_the_old_ones(tmp_path: Path, whe
     )
     assert done.returncode == 0 and (tmp_path / "params.yaml").read_text() == "a:\n  b: 2  # one\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "profile.yaml"], "nothing is left over"
+
+
+def test_a_lock_whose_holder_is_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a shared disk: its number is that of no process here."""
+    from kinetoken.core import stage
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "lock").write_text(str(gone.pid))
+    monkeypatch.setattr(stage, "ORPHAN_GRACE_SECONDS", 0.3)
+    with open(tmp_path / "lock", "a+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=f"letters is locked by process {gone.pid}, which is not here"):
+            with stage._only_one(tmp_path / "lock", "letters"):
+                pass

@@ -31,6 +31,15 @@ def test_a_full_disk_under_the_outputs_is_one_sentence(stage: Stage) -> None:
     assert done.returncode == 1 and line.startswith("error: letters: the disk is full"), line
 
 
+def test_too_little_memory_is_one_sentence(stage: Stage) -> None:
+    stage.run()
+    (stage.folder / "params.yaml").write_text("letters:\n  size: 2000000000\n")
+    done = stage.run(before=("sh", "-c", 'ulimit -v 4000000; exec "$@"', "sh"))
+    (line,) = error_lines(done.stderr)
+    assert done.returncode == 1 and line.startswith("error: letters: not enough memory"), line
+    assert set(stage.files().values()) == {"old old "}
+
+
 @pytest.mark.parametrize("end", ["2>&-", "2>/dev/full", ">/dev/full 2>&1", ">&- 2>&- <&-", "2>&1 | true"])
 @pytest.mark.parametrize("words", ["--words 300", "--text none.txt"])
 def test_streams_that_take_nothing(stage: Stage, end: str, words: str) -> None:
