@@ -2,8 +2,8 @@
 
 It reads the same prompt that a model would get, and nothing else. It takes the most probable law, fits it crudely,
 writes few digits, and now and then makes a model's mistakes: another law, a refusal, an answer cut short, words
-before the JSON, `^` for a power. What it does is drawn from a hash of the prompt, so the same question has the same answer. Its
-name says what it is, and metrics made from its answers have is_llm 0.
+before the JSON, `^` for a power. What it does is drawn from a hash of the prompt, so the same question has the same
+answer. Its name says what it is, and metrics made from its answers have is_llm 0.
 """
 
 import hashlib
