@@ -235,13 +235,12 @@ def test_any_bytes_of_a_model(model: Path, models: Path, data: st.DataObject) ->
 
 
 @each_model
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_one_weight_that_is_not_finite_is_named(model: Path, value: float) -> None:
+def test_one_weight_that_is_not_finite_is_named(model: Path) -> None:
     tensors = load_file(model / "model.safetensors")
-    for name, tensor in tensors.items():
+    for place, (name, tensor) in enumerate(tensors.items()):
         if tensor.is_floating_point() and tensor.numel():
             kept = tensor.clone()
-            tensor.view(-1)[-1] = value
+            tensor.view(-1)[-1] = float("nan") if place % 2 else float("-inf")
             save_file(tensors, model / "model.safetensors")
             told = reads(lambda: MODELS[model.name](model))
             assert f"{name} holds NaN or infinite values" in str(told)
