@@ -4,6 +4,7 @@ import errno
 
 NO_MEMORY = ("can't allocate memory", "CUDA out of memory")  # in RuntimeErrors of PyTorch
 FULL, FORBIDDEN = {errno.ENOSPC, errno.EDQUOT}, {errno.EACCES, errno.EPERM, errno.EROFS}
+MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 class UserError(Exception):
@@ -33,7 +34,8 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def of_the_machine(error: Exception) -> str | None:
-    """A sentence for a fault of the machine: a full disk, files that may not be read or written, too little memory.
+    """A sentence for a fault of the machine: a full disk, files that may not be read or written, too little memory; and
+    for a file that lies where a folder belongs.
 
     None for any other exception. Libraries that write files themselves hand on the system's words in exceptions of
     their own.
@@ -45,6 +47,8 @@ def of_the_machine(error: Exception) -> str | None:
         return f"the disk is full{at}; free some space"
     if number in FORBIDDEN or isinstance(error, PermissionError):
         return f"not permitted to read or write{at or f': {text}'}; change its owner or mode"
+    if number in MISPLACED:
+        return f"a file lies where a folder belongs, or a folder where a file does{at}; move it away"
     if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
         return "not enough memory; close other programs, or make the batch smaller"
     return None
