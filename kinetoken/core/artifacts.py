@@ -81,7 +81,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
     if not path.is_dir():
         require_file(path)
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        _ = table.column_names  # damaged ones are text only when they are looked at
+        return table
     except PermissionError:
         raise UserError(f"{path}: not permitted to read it; change its owner or mode") from None
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:

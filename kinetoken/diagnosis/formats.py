@@ -103,7 +103,10 @@ def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:  # noqa
     """Shape, order and type of an NPY stream, which is left at its first value."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(stream)
+    shape, fortran, dtype = read(stream)
+    if not all(0 <= size < 2**62 for size in shape):
+        raise ValueError(f"an array of shape {shape}")
+    return shape, fortran, dtype
 
 
 @dataclasses.dataclass(frozen=True)

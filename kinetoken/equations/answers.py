@@ -6,7 +6,7 @@ import numpy as np
 
 from kinetoken.equations.grammar import MAX_CHARACTERS, Array, EquationError, Expression, parse
 from kinetoken.llm.outcomes import Outcome
-from kinetoken.llm.replies import Reply, clean_text, parse_json, unfenced
+from kinetoken.llm.replies import Reply, clean_text, parse_answer
 
 MAX_DESCRIPTION = 300  # characters
 MAX_REASON = 200
@@ -38,7 +38,7 @@ def read_answer(reply: Reply) -> Answer:
     if reply.outcome is not Outcome.ANSWERED:
         return Answer(reply.outcome, {}, "", reply.detail)
     try:
-        content = parse_json(unfenced(reply.content))
+        content = parse_answer(reply.content)
     except ValueError as error:
         return Answer(Outcome.MALFORMED, {}, "", f"the answer is no JSON: {clean_text(str(error), MAX_REASON)}")
     if fault := _schema_fault(content):

@@ -19,7 +19,7 @@ from kinetoken.equations.sentences import NEGATIONS
 from kinetoken.llm.client import ask
 from kinetoken.llm.language_model import Request
 from kinetoken.llm.outcomes import Outcome
-from kinetoken.llm.replies import Reply, clean_text, parse_json
+from kinetoken.llm.replies import Reply, clean_text, parse_answer
 from kinetoken.llm.spending import Bill
 from kinetoken.persistence.reasons import ROUGH, SMOOTH, Reason
 
@@ -102,7 +102,7 @@ def read_records(path: Path, count: int) -> list[tuple[Reason, str]]:
             record = Reason(**{name: row[name] for name in names} | {"posterior": tuple(row["posterior"])})
             group = (record.extractor, record.decision == row["actual"])
             groups.setdefault(group, []).append((record, str(row["actual"])))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: line {number} is no record of a decision ({error})") from None
     in_turn = [one for turn in zip_longest(*groups.values()) for one in turn if one is not None]
     return in_turn[:count]
@@ -123,7 +123,7 @@ def read_words(reply: Reply) -> tuple[Outcome, str]:
     if reply.outcome is not Outcome.ANSWERED:
         return reply.outcome, ""
     try:
-        content = parse_json(reply.content)
+        content = parse_answer(reply.content)
     except ValueError:
         return Outcome.MALFORMED, ""
     words = content.get("reason") if isinstance(content, dict) and set(content) == {"reason"} else None

@@ -21,7 +21,7 @@ from kinetoken.core.absence import why_absent
 from kinetoken.core.artifacts import load_weights, rebuilding, save_model
 from kinetoken.core.errors import UserError
 from kinetoken.core.numbers import Headlines
-from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat
+from kinetoken.core.params import Fraction, NonNegative, Positive, PositiveFloat, build
 from kinetoken.heads.poolings import NOTICED, CodeEncoder, Grid, require_prefix
 from kinetoken.layers import cell_centres, expected_places
 from kinetoken.scenes.camera import Camera
@@ -213,7 +213,8 @@ def load_position_head(folder: Path) -> PositionHead:
 def position_head_of(config: Mapping[str, Any]) -> PositionHead:
     """A head without its weights, from what `PositionHead.rebuilt_from` says."""
     return PositionHead(
-        torch.zeros(config["codebook"]), tuple(config["grid"]), config["frames"], Camera(**config["camera"]),
+        torch.zeros(config["codebook"]), tuple(config["grid"]), config["frames"],
+        build(Camera, config["camera"], "config.json: camera"),
         **config["network"],
     )
 

@@ -123,8 +123,13 @@ def _written(content: object) -> str:
     return content[thoughts.end() :] if thoughts else content
 
 
-def unfenced(text: str) -> str:
-    """What stands in a fence of Markdown, if all of the text does; else the text."""
+def parse_answer(content: str) -> Any:  # noqa: ANN401 - JSON holds anything
+    """The JSON that a model wrote, in a fence of Markdown or not. ValueError as `parse_json`."""
+    return parse_json(_unfenced(content))
+
+
+def _unfenced(text: str) -> str:
+    """What stands in a fence, if all of the text does; else the text."""
     inner = text.strip()
     if len(inner) <= 2 * len(FENCE) or not (inner.startswith(FENCE) and inner.endswith(FENCE)):
         return text

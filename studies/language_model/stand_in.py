@@ -1,9 +1,9 @@
 """A program that plays a language model, and is none: it answers over a real socket as such models are known to.
 
 It reads the same prompt that a model would get, and nothing else. It takes the most probable law, fits it crudely,
-writes few digits, and now and then makes a model's mistakes: another law, a refusal, an answer cut short, JSON in
-fences, `^` for a power. What it does is drawn from a hash of the prompt, so the same question has the same answer. Its
-name says what it is, and metrics made from its answers have is_llm 0.
+writes few digits, and now and then makes a model's mistakes: another law, a refusal, an answer cut short, words
+before the JSON, `^` for a power. What it does is drawn from a hash of the prompt, so the same question has the same
+answer. Its name says what it is, and metrics made from its answers have is_llm 0.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ MODEL = f"{STAND_IN}-1"
 DIGITS = 3  # significant ones of its constants
 ROUGH = 0.05  # relative standard deviation of its constants: such models do no least squares
 CHARACTERS_A_TOKEN = 4
-MISTAKES = {"refusal": 0.02, "length": 0.01, "fences": 0.02, "caret": 0.01, "another law": 0.06}  # shares of answers
+MISTAKES = {"refusal": 0.02, "length": 0.01, "prose": 0.02, "caret": 0.01, "another law": 0.06}  # shares of answers
 TURNS = np.linspace(3.0, 12.0, 181)  # rad/s: angular velocities that it tries
 
 
@@ -97,7 +97,7 @@ def _description(question: str, mistake: str, draw: np.random.Generator) -> str:
         equations = {axis: text.replace("**", "^") + (" + 0*t^2" if "**" not in text else "")
                      for axis, text in equations.items()}
     text = json.dumps({"equation": equations, "description": render_sentence(facts, {"speed": speed})})
-    return f"```json\n{text}\n```" if mistake == "fences" else text
+    return f"The answer: {text}" if mistake == "prose" else text
 
 
 def _read(question: str) -> tuple[dict[str, float], Array]:

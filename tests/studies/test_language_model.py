@@ -44,7 +44,7 @@ def outcome(body: dict) -> Outcome:
 def test_most_answers_are_equations_and_each_mistake_occurs() -> None:
     found = [outcome(body) for body in asked(600)]
     share = found.count(Outcome.ANSWERED) / len(found)
-    expected = 1 - sum(MISTAKES[name] for name in ("refusal", "length", "fences", "caret"))
+    expected = 1 - sum(MISTAKES[name] for name in ("refusal", "length", "prose", "caret"))
     assert abs(share - expected) < 0.04
     assert {Outcome.REFUSED, Outcome.TRUNCATED, Outcome.MALFORMED, Outcome.EQUATION} <= set(found)
 
