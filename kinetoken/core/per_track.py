@@ -96,8 +96,11 @@ def read_names(path: Path, table: "pa.Table", name: str) -> np.ndarray:
     return np.array([str(each) for each in names] if names and not text else names, np.str_)
 
 
-def read_numbers(path: Path, table: "pa.Table", name: str) -> NDArray[Any]:
-    """A column of finite numbers (N,) of a table that was read. UserError for the first that is none."""
+def read_numbers(path: Path, table: "pa.Table", name: str, missing: bool = False) -> NDArray[Any]:
+    """A column of finite numbers (N,) of a table that was read. UserError for the first that is none.
+
+    missing: NaN may stand where there is nothing to tell.
+    """
     import pyarrow as pa
 
     if name not in table.column_names:
@@ -106,9 +109,9 @@ def read_numbers(path: Path, table: "pa.Table", name: str) -> NDArray[Any]:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise UserError(f"{path}: column '{name}' holds {kind} values; expected one number a row")
     values = np.asarray(plain_column(path, table, name))
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise UserError(f"{path}: row {int(np.argmin(finite))}, column '{name}': missing or not finite")
+    sound = np.isfinite(values) | (missing & np.isnan(values))
+    if not sound.all():
+        raise UserError(f"{path}: row {int(np.argmin(sound))}, column '{name}': missing or not finite")
     return values
 
 

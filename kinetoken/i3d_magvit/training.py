@@ -53,7 +53,7 @@ class ClipSet:
         )
 
 
-class Readings:
+class HeadReadings:
     """What a position head might say of clips: their true paths, off as far as it is on clips it does not know.
 
     `errors`, of a path, are new at every draw. Beside the clips' own paths `count` others are drawn for each batch, of
@@ -78,7 +78,7 @@ class PartlySeen:
     `pasts` of the last.
     """
 
-    def __init__(self, clips: ClipSet, share: float, past: int, readings: Readings | None = None) -> None:
+    def __init__(self, clips: ClipSet, share: float, past: int, readings: HeadReadings | None = None) -> None:
         """`share` of each batch, at least one clip, is looked at whole, and as many as `past` frames.
 
         readings: given with the codes, in place of what the network's reader finds in them.
@@ -121,7 +121,7 @@ def train_network(
     if known is not None:
         paths = train.path if train.copies is None else train.copies
         labels = train.label.repeat(len(paths) // len(train.label))
-        readings = Readings(ErrorModel(known - val.path), paths, labels, params.drawn)
+        readings = HeadReadings(ErrorModel(known - val.path), paths, labels, params.drawn)
     network.form.measure(train.path + READING_NOISE * noise)
     return fit(
         network, step, PartlySeen(train, params.video_share, network.past_frames, readings), params, context,

@@ -86,7 +86,8 @@ def read_tracks(trajectories: Path, track_params: Path) -> Tracks:
     found = read_ids(trajectories, rows)
     if len(found) != len(track_id) * world.num_frames or (found != np.repeat(track_id, world.num_frames)).any():
         raise UserError(f"{track_params}: not the tracks of {trajectories}; run the stage that made both again")
-    points = np.stack([read_numbers(trajectories, rows, axis) for axis in "xyz"], -1).astype(np.float64)
+    # a candidate that has not appeared yet is nowhere
+    points = np.stack([read_numbers(trajectories, rows, axis, missing=True) for axis in "xyz"], -1).astype(np.float64)
     label, split = (read_names(track_params, once, name) for name in ("class", "split"))
     drawn = once.drop_columns(["track_id", "class", "split"])
     for name, kind in zip(drawn.column_names, drawn.schema.types, strict=True):

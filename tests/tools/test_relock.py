@@ -65,6 +65,25 @@ def test_relock_records_a_comment_without_a_rerun(toy: Path) -> None:
     assert relock(toy) == []
 
 
+def test_hashes_of_code_are_no_results(toy: Path) -> None:
+    """A stage whose outputs are hashes of the code writes others after every edit."""
+    (toy / "stages/mark.py").write_text(
+        "import hashlib, pathlib\npathlib.Path('code').mkdir(exist_ok=True)\n"
+        "content = pathlib.Path('stages/count.py').read_bytes()\n"
+        "pathlib.Path('code/count.txt').write_text(hashlib.md5(content).hexdigest())\n"
+    )
+    pipeline = (toy / "dvc.yaml").read_text().replace("plots:\n  - plots", (
+        "  mark:\n    cmd: python -m stages.mark\n    deps: [stages/mark.py, stages/count.py]\n"
+        "    outs: [code/count.txt: {cache: false}]\nplots:\n  - plots"
+    ))
+    (toy / "dvc.yaml").write_text(pipeline)
+    repro(toy)
+    git(toy, "add", "--all")
+    git(toy, "commit", "--quiet", "--message", "hashes of code")
+    append(toy / "stages/count.py", "# a comment\n")
+    assert relock(toy) == ["count", "mark"]
+
+
 def test_relock_works_in_a_clone_without_data(toy: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", str(toy), "clone")
     clone = tmp_path / "clone"

@@ -60,11 +60,12 @@ def test_differences_name_files(toy: Path, tmp_path: Path) -> None:
     assert "up to date" in repro(one)
 
 
-def test_a_failing_stage_shows_its_log(toy: Path, tmp_path: Path) -> None:
+def test_a_failing_stage_shows_its_log(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (toy / "stages/count.py").write_text("raise SystemExit('no counting today')")
     clone(toy, tmp_path / "copy")
-    with pytest.raises(UserError, match="no counting today"):
+    with pytest.raises(UserError, match="dvc repro failed in .*copy; the end of its log stands above"):
         run_all([tmp_path / "copy"])
+    assert "no counting today" in capsys.readouterr().err
 
 
 def test_environment_binds_to_no_other_repository(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ from kinetoken.i3d_magvit.network import I3DMagvit, load_i3d_magvit, require_fit
 from kinetoken.i3d_magvit.params import ForecastParams, TemporalParams
 from kinetoken.i3d_magvit.training import (
     ClipSet,
+    HeadReadings,
     JointPredictions,
     PartlySeen,
-    Readings,
     joint_step,
     read,
     train_network,
@@ -351,7 +351,7 @@ def test_training_paths_are_off_as_far_as_the_head_is_on_clips_it_does_not_know(
     clips = some_clips(8)
     torch.manual_seed(0)
     measured = 0.1 * torch.randn(4000, 16, 3)
-    readings = Readings(ErrorModel(measured), torch.cat([clips.path, clips.path + 50]), clips.label.repeat(2), 400)
+    readings = HeadReadings(ErrorModel(measured), torch.cat([clips.path, clips.path + 50]), clips.label.repeat(2), 400)
     given = PartlySeen(clips, 0.5, PAST, readings).gather(np.arange(8))
     assert not torch.equal(given["read"], clips.path)
     assert float((given["read"] - clips.path).std()) == pytest.approx(0.1, rel=0.2)

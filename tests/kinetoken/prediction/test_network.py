@@ -203,10 +203,11 @@ def test_past_codes_are_a_copy_that_later_slices_cannot_be_reached_from() -> Non
 
 
 def test_reader_reads_no_later_slice(predictor: Predictor) -> None:
-    coordinates = predictor.translator.vectors(torch.from_numpy(some_codes(3, 3)).long())
+    codes = torch.from_numpy(some_codes(3, 3)).long()
+    coordinates = predictor.translator.vectors(codes)
     changed = coordinates.clone()
     changed[:, 2] = -changed[:, 2] + 1
-    before, after = predictor.translator.reader(coordinates)[0], predictor.translator.reader(changed)[0]
+    before, after = (predictor.translator.reader(each, codes)[0] for each in (coordinates, changed))
     assert torch.equal(before[:, :8], after[:, :8])
     assert not torch.allclose(before[:, 8:], after[:, 8:])
 
