@@ -6,6 +6,7 @@ compared, `usual` writes in one way what differs from run to run: the folder, pr
 server, the mount point of temporary files.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -723,9 +724,11 @@ def _(desk: Desk) -> str:
 
 @entry("The disk is full")
 def _(desk: Desk) -> str:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     desk.write("data/sources/synthetic.csv")
-    (desk.folder / "run_info/generate_trajectories_motion").mkdir(parents=True)
-    (desk.folder / "run_info/generate_trajectories_motion/log.txt").symlink_to("/dev/full")
+    desk.monkeypatch.setattr("stages.generate_trajectories.write_tracks", full)
     return desk.stage("generate_trajectories", *MOTION, "--source", "data/sources/synthetic.csv")
 
 

@@ -260,7 +260,8 @@ def test_a_file_or_a_folder_where_the_other_belongs_is_one_sentence(
         (folder / place).write_text("mine")
     done = stage(folder)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"a file does ({place}" in done.stderr.splitlines()[-1] and "move it away" in done.stderr
+    lies = "a folder where a file is needed" if is_folder else "a file where a folder is needed"
+    assert f"{lies} ({place}" in done.stderr.splitlines()[-1] and "move it away" in done.stderr
     assert (folder / place).is_dir() == is_folder
 
 
