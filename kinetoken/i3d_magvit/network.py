@@ -180,8 +180,8 @@ class I3DMagvit(nn.Module):
         """Clips with codes (B, K, H', W') int64 in training: what is made of each whole, and of its past alone.
 
         Frames are looked at of part of them: `whole` (W, T, H, W, 3) uint8 are those of the first clips, `pasts`
-        (P, past frames, H, W, 3) those of the last clips' pasts; what others would say is left open. `path` (B, T, 3):
-        what a reader that stays as it is has said of these codes before; `drawn` (M, T, 3): what it might say of M more
+        (P, past frames, H, W, 3) those of the last clips' pasts; what others would say is left open. `path` (B, T, 3)
+        stands in place of what a position head reads in these codes; `drawn` (M, T, 3): what it might read of M more
         clips, which come after the others.
         """
         looked = [self._features(whole), self._features(pasts)]
@@ -225,8 +225,8 @@ class I3DMagvit(nn.Module):
         path: Tensor = rearrange(self.locate(compressed), "b k (f c) -> b (k f) c", c=COORDINATES)
         return path
 
-    def read_before(self, codes: Tensor) -> Tensor | None:
-        """The path (N, T, 3) of codes (N, K, H', W') by a reader that stays as it is; None where the reader learns."""
+    def read_by_head(self, codes: Tensor) -> Tensor | None:
+        """The path (N, T, 3) of codes (N, K, H', W') as the position head reads it; None where there is none."""
         if not isinstance(self.reader, HeadReader):
             return None
         device = self.place.device

@@ -134,7 +134,7 @@ class PathReader(nn.Module):
     def forward(self, coordinates: Tensor, codes: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, K, D, H, W) → path (B, K · frames, 3) and look (B, K, L).
 
-        It reads both anew: codes, and a path known before, are what a HeadReader needs.
+        It reads both anew: the codes, and a path in place of its own, are for a HeadReader.
         """
         batch = len(coordinates)
         before = torch.cat([torch.zeros_like(coordinates[:, :1]), coordinates[:, :-1]], 1)
@@ -178,7 +178,7 @@ class HeadReader(nn.Module):
     def forward(self, coordinates: Tensor, codes: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, K, D, H, W) and codes (B, K, H, W) → path (B, K · frames, 3) and look (B, K, L).
 
-        `path`: what `path` said of these codes before, where that is known.
+        `path`: taken in place of what the head reads, if given.
         """
         batch = len(codes)
         path = self.path(codes) if path is None else path

@@ -250,21 +250,6 @@ def test_failures_of_the_machine_are_said_in_words(error: Exception, said: str) 
     assert of_the_machine(error) == said
 
 
-@pytest.mark.parametrize("place, is_folder", [("out", False), ("run_info", False), ("run_info/repeat/lock", True)])
-def test_a_file_or_a_folder_where_the_other_belongs_is_one_sentence(
-    folder: Path, place: str, is_folder: bool
-) -> None:
-    if is_folder:
-        (folder / place).mkdir(parents=True)
-    else:
-        (folder / place).write_text("mine")
-    done = stage(folder)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    lies = "a folder where a file is needed" if is_folder else "a file where a folder is needed"
-    assert f"{lies} ({place}" in done.stderr.splitlines()[-1] and "move it away" in done.stderr
-    assert (folder / place).is_dir() == is_folder
-
-
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("shape"), FileNotFoundError(2, "none", "a")])
 def test_other_failures_keep_their_traceback(error: Exception) -> None:
     assert of_the_machine(error) is None

@@ -317,20 +317,20 @@ def test_a_head_reads_the_codes_and_stays_as_it_is(tmp_path: Path) -> None:
     train_network(module, clips, some_clips(6, 1), dataclasses.replace(PARAMS, epochs=1), QUIET)
     assert all(torch.equal(value, before[name]) for name, value in module.reader.head.state_dict().items())
     u, v, radius = module.reader.head.camera.project(module.reader.head.positions(clips.codes.numpy()))
-    found = module.read_before(clips.codes)
+    found = module.read_by_head(clips.codes)
     torch.testing.assert_close(found, to_path_coordinates(u, v, radius, SHAPE.image_size), atol=1e-3, rtol=1e-3)
     assert torch.equal(read(module, *past_of(clips)).path, read(module, clips.clips, clips.codes).path[:, :PAST])
     torch.testing.assert_close(read(module, clips.clips, clips.codes).path, found, atol=1e-5, rtol=1e-5)
     module.save(tmp_path / "model")
     loaded = load_i3d_magvit(tmp_path / "model")
     assert_same_reading(read(module, *past_of(clips), tokens=True), read(loaded, *past_of(clips), tokens=True))
-    assert network().read_before(clips.codes) is None
+    assert network().read_by_head(clips.codes) is None
 
 
 def test_what_is_made_of_drawn_paths_is_what_is_made_of_clips_that_read_so() -> None:
     """They come after the clips, with frames left open and the look of no clip; they change nothing of the clips."""
     module, clips = network(reads=True).eval(), some_clips(5)
-    drawn = module.read_before(clips.codes)[2:]
+    drawn = module.read_by_head(clips.codes)[2:]
     with torch.no_grad():
         module.see(*past_of(clips))  # k-means starts the feature codebook in the first reading of all
         alone = module(clips.clips[:2], clips.clips[-2:, :PAST], clips.codes)
@@ -364,6 +364,21 @@ def test_training_paths_are_off_as_far_as_the_head_is_on_clips_it_does_not_know(
     loss, parts = joint_step(module, clips.codes)(module.train(), given)
     loss.backward()
     assert torch.isfinite(loss) and module.plain.grad is not None and module.plain.grad.any()
+
+
+def test_copies_of_a_track_are_drawn_with_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All clips of the first copy come before all of the second, as `symmetric_copies` makes them."""
+    clips, given = some_clips(8), list[PartlySeen]()
+    copies = torch.cat([clips.path + 50, clips.path + 90])
+    monkeypatch.setattr(
+        "kinetoken.i3d_magvit.training.fit", lambda network, step, batches, *_, **__: given.append(batches)
+    )
+    train_network(network(reads=True), dataclasses.replace(clips, copies=copies), some_clips(6, 1), PARAMS, QUIET)
+    batch = given[0].gather(np.arange(8))
+    for path, label in zip(batch["drawn_path"], batch["drawn_label"], strict=True):
+        row = int((copies - path).abs().sum((1, 2)).argmin())
+        assert torch.equal(copies[row], path) and label == clips.label[row % 8]
+    assert len(batch["drawn_label"].unique()) > 1
 
 
 def test_the_frames_begin_with_no_say_beside_tokens() -> None:
